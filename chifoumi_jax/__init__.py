@@ -1,0 +1,26 @@
+"""Rock-paper-scissors hand classifiers in JAX/Flax: a 2018 study's CNN and MLP, and better."""
+
+from typing import TYPE_CHECKING, Any
+
+from chifoumi_jax import recipes
+from chifoumi_jax.models import CNN, MLP, count_params
+
+if TYPE_CHECKING:
+    from chifoumi_jax.classifier import load
+    from chifoumi_jax.train import fit, resume
+
+__all__ = ["CNN", "MLP", "count_params", "fit", "load", "recipes", "resume"]
+
+# What brings in more than Flax is imported when it is first used.
+_LATER = {"fit": "train", "resume": "train", "load": "classifier"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import `fit`, `resume` and `load` when asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value

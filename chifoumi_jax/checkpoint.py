@@ -1,0 +1,159 @@
+"""Checkpoints that count only when every byte of them is there.
+
+A checkpoint is a folder `checkpoints/<step>/` with what Orbax wrote, `progress.json` and, written
+last, `manifest.json` with the SHA-256 of every other file. It is built under another name and
+renamed when complete. Whoever reads takes the newest one whose manifest holds.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from chifoumi_jax.files import sha256, sync_directory, write_json
+
+FORMAT_VERSION = 1
+# The newest and the one before it, which is read if the newest turns out damaged.
+KEEP = 2
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read."""
+
+
+def save(directory: Path, step: int, trees: dict[str, Any], progress: dict[str, Any]) -> Path:
+    """Write a checkpoint and return its folder; whatever had the same step is replaced.
+
+    Args:
+        directory: The run's `checkpoints` folder; made if absent.
+        step: Training steps taken so far.
+        trees: Named pytrees of arrays.
+        progress: What else a run needs to go on, as JSON.
+
+    Raises:
+        CheckpointError: If it could not be written (no space, no permission).
+    """
+    import orbax.checkpoint.experimental.v1 as ocp
+
+    final = directory / f"{step:08d}"
+    temporary = directory / f".{step:08d}.{os.getpid()}.tmp"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        ocp.save_checkpointables((temporary / "trees").absolute(), trees)
+        write_json(temporary / "progress.json", progress)
+        hashes = {name: sha256(temporary / name) for name in _files(temporary)}
+        write_json(temporary / "manifest.json", {"version": FORMAT_VERSION, "sha256": hashes})
+        _sync(temporary)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        sync_directory(directory)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint of step {step} could not be saved in {directory}: {error}. "
+            "Earlier checkpoints are untouched; make room or permit writing, then resume the run"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def prune(directory: Path, best: int | None) -> None:
+    """Remove all but the `KEEP` newest checkpoints and the one of step `best`."""
+    for step in steps(directory)[:-KEEP]:
+        if step != best:
+            shutil.rmtree(directory / f"{step:08d}")
+    for leftover in directory.glob(".*.tmp"):
+        shutil.rmtree(leftover)
+
+
+def steps(directory: Path) -> list[int]:
+    """Steps of the checkpoints that are there, whole or not, oldest first."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
+
+
+def newest(directory: Path) -> tuple[int | None, list[str]]:
+    """Step of the newest whole checkpoint (None if there is none), and what ails newer ones."""
+    ailments: list[str] = []
+    for step in reversed(steps(directory)):
+        ailment = verify(directory / f"{step:08d}")
+        if ailment is None:
+            return step, ailments
+        ailments.append(ailment)
+    return None, ailments
+
+
+def best(directory: Path, newest: int) -> int:
+    """Step of the checkpoint that the one of step `newest` calls the best."""
+    progress = json.loads((directory / f"{newest:08d}" / "progress.json").read_bytes())
+    step = progress["best_step"]
+    return newest if step is None else int(step)
+
+
+def verify(checkpoint: Path) -> str | None:
+    """None if the checkpoint is whole, else one sentence that says what is wrong with it."""
+    try:
+        manifest = json.loads((checkpoint / "manifest.json").read_bytes())
+        version, hashes = manifest["version"], manifest["sha256"]
+    except FileNotFoundError:
+        return f"{checkpoint} has no manifest"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{checkpoint}/manifest.json cannot be read: {error}"
+    if version != FORMAT_VERSION:
+        return f"{checkpoint} has format {version}; this version reads {FORMAT_VERSION}"
+    if not isinstance(hashes, dict) or set(hashes) != set(_files(checkpoint)):
+        return f"{checkpoint} lacks files that its manifest names, or has others"
+    for name, expected in hashes.items():
+        if sha256(checkpoint / name) != expected:
+            return f"{checkpoint}/{name} is not what was saved"
+    return None
+
+
+def load(checkpoint: Path, trees: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read some of a checkpoint's trees, and its progress.
+
+    Args:
+        checkpoint: A folder that `save` returned.
+        trees: For each wanted name the abstract tree (`jax.ShapeDtypeStruct` leaves with the
+            sharding that they should get).
+
+    Raises:
+        CheckpointError: If it is not whole, or holds other trees than asked for.
+    """
+    import orbax.checkpoint.experimental.v1 as ocp
+
+    if ailment := verify(checkpoint):
+        raise CheckpointError(ailment)
+    try:
+        loaded = ocp.load_checkpointables((checkpoint / "trees").absolute(), trees)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{checkpoint} does not hold what was asked for: {error}") from error
+    progress: dict[str, Any] = json.loads((checkpoint / "progress.json").read_bytes())
+    return dict(loaded), progress
+
+
+def size(trees: dict[str, Any]) -> int:
+    """Bytes that a checkpoint of these trees takes, nearly."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trees))
+
+
+def _files(directory: Path) -> Iterator[str]:
+    for path in directory.rglob("*"):
+        if path.is_file() and path != directory / "manifest.json":
+            yield path.relative_to(directory).as_posix()
+
+
+def _sync(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        if path.is_dir():
+            sync_directory(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

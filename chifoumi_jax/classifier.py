@@ -1,0 +1,137 @@
+"""A trained model and what it takes to ask it: `load(run).predict(photos)`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from chifoumi_jax import checkpoint, run
+from chifoumi_jax.data.pipeline import Batch, padded_size
+from chifoumi_jax.data.pixels import load_pixels, resize_pixels
+from chifoumi_jax.program import Program, build
+from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.run import RunError
+from chifoumi_jax.step import Params, device_mesh
+
+_T = TypeVar("_T")
+PhotoLike = str | os.PathLike[str] | np.ndarray
+
+
+class Prediction(NamedTuple):
+    """What a classifier says of some photos.
+
+    Attributes:
+        labels: The most probable class of each.
+        probabilities: Of each photo and class; a row sums to 1.
+    """
+
+    labels: list[str]
+    probabilities: Float32[np.ndarray, "images classes"]
+
+
+class Classifier:
+    """A run's model.
+
+    Attributes:
+        recipe: The run's; says how photos become pixels.
+        classes: Names of the classes, in the order of the probabilities.
+        program: The compiled model.
+        params: Its weights.
+    """
+
+    def __init__(self, recipe: Recipe, classes: Sequence[str], program: Program, params: Params):
+        self.recipe = recipe
+        self.classes = tuple(classes)
+        self.program = program
+        self.params = params
+
+    def predict(
+        self, photos: PhotoLike | Sequence[PhotoLike], *, batch_size: int = 25
+    ) -> Prediction:
+        """Classify photos.
+
+        Args:
+            photos: Paths, or uint8 arrays of shape (height, width) or (height, width, 3), of any
+                size; one, or a sequence of them.
+            batch_size: How many at a time; the answers do not depend on it.
+
+        Raises:
+            ImageProblem: If a file is no readable picture.
+            ValueError: If an array is no picture.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if isinstance(photos, str | os.PathLike | np.ndarray):
+            photos = [photos]
+        probabilities = [
+            self.probabilities(np.stack([self.pixels(photo) for photo in chunk]))
+            for chunk in chunks(photos, batch_size)
+        ]
+        rows = np.concatenate([np.zeros((0, len(self.classes)), np.float32), *probabilities])
+        return Prediction([self.classes[label] for label in np.argmax(rows, axis=1)], rows)
+
+    def pixels(self, photo: PhotoLike) -> UInt8[np.ndarray, ...]:
+        """A photo's pixels as the network takes them."""
+        recipe = self.recipe
+        if isinstance(photo, np.ndarray):
+            return resize_pixels(_image(photo), recipe.image_size, recipe.layout, recipe.upright)
+        return load_pixels(photo, recipe.image_size, recipe.layout, recipe.upright)
+
+    def probabilities(
+        self, pixels: UInt8[np.ndarray, "batch ..."]
+    ) -> Float32[np.ndarray, "batch classes"]:
+        """Class probabilities of pixels that `pixels` gave."""
+        count = len(pixels)
+        # Powers of two, so that few shapes are compiled.
+        size = padded_size(1 << (count - 1).bit_length(), self.program.devices)
+        padded = np.zeros((size, *pixels.shape[1:]), np.uint8)
+        padded[:count] = pixels
+        batch = Batch(padded, np.zeros(size, np.int32), np.ones(size, np.float32))
+        rows, _ = self.program.evaluate(self.params, batch)
+        return np.asarray(rows)[:count]
+
+
+def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier:
+    """The classifier of a run, from its newest whole checkpoint, or from its best one.
+
+    Raises:
+        RunError: If the folder is no run.
+        CheckpointError: If no checkpoint is whole.
+    """
+    recipe, config = run.read_config(directory)
+    classes = config.get("classes")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise RunError(f"{directory}/config.json names no classes")
+    checkpoints = Path(directory) / "checkpoints"
+    step, ailments = checkpoint.newest(checkpoints)
+    if step is None:
+        raise checkpoint.CheckpointError(
+            "; ".join([f"{directory} has no whole checkpoint", *ailments])
+        )
+    if best:
+        step = checkpoint.best(checkpoints, step)
+    program = build(recipe, len(classes), 1, device_mesh())
+    wanted = {"params": program.abstract_state().params}
+    trees, _ = checkpoint.load(checkpoints / f"{step:08d}", wanted)
+    return Classifier(recipe, classes, program, trees["params"])
+
+
+def _image(array: np.ndarray) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+        raise ValueError(
+            f"a photo is uint8 of shape (height, width) or (height, width, 3), "
+            f"not {array.dtype} {array.shape}"
+        )
+    return Image.fromarray(array)
+
+
+def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    """`size` items at a time, in order; the last time what is left."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,323 @@
+"""The command line: `chifoumi train | check | evaluate | predict | summary | hands`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import tyro
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from chifoumi_jax.data.problems import printable
+from chifoumi_jax.recipes import RECIPES, RecipeError
+
+if TYPE_CHECKING:
+    RecipeName = str
+else:
+    RecipeName = tyro.extras.literal_type_from_choices(list(RECIPES))
+
+JsonOutput = Annotated[bool, tyro.conf.arg(name="json")]
+
+# What a command could not do for its user's reasons: a sentence, no traceback.
+_USAGE_ERROR = 2
+_INTERRUPTED = 130
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command
+def train(
+    recipe: RecipeName = "cnn",
+    data: Path | None = None,
+    groups: Path | None = None,
+    train_list: Path | None = None,
+    test_list: Path | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    image_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    strict: bool | None = None,
+    runs: Path | None = None,
+    resume: Path | None = None,
+    quiet: bool = False,
+) -> int:
+    """Train a classifier on a folder of photos, or on rendered hands.
+
+    What is not given comes from the recipe. The last line printed is the run's folder.
+
+    Args:
+        recipe: What to train and how.
+        data: Folder <class>/<photos> or {train,valid,test}/<class>/<photos>.
+        groups: CSV file with the columns path,session; a session is not split.
+        train_list: Text file of paths, one a line, that selects the training photos.
+        test_list: Likewise the test photos.
+        epochs: How often every photo is shown.
+        batch_size: Photos in a step; 0 is all of them.
+        image_size: Height and width of the network's input.
+        learning_rate: The rate, or its peak.
+        seed: Of the split, the weights, the order, dropout and augmentation.
+        strict: Refuse a folder with a bad file instead of leaving the file out.
+        runs: Folder for the run's folder.
+        resume: Go on with this run instead of starting one; of the others, --epochs alone fits.
+        quiet: Print nothing but warnings and the run's folder.
+    """
+    from chifoumi_jax import train as training
+
+    fields = {
+        "data": data,
+        "groups": groups,
+        "train_list": train_list,
+        "test_list": test_list,
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "strict": strict,
+        "runs": runs,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    if resume is not None:
+        if given:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise RecipeError(f"--resume takes all but --epochs from its run: leave out {options}")
+        run = training.resume(resume, epochs=epochs, quiet=quiet)
+    else:
+        if epochs is not None:
+            given["epochs"] = epochs
+        run = training.fit(RECIPES[recipe].replace(**given), quiet=quiet)
+    print(run.directory)
+    return 0
+
+
+@app.command
+def check(
+    directory: tyro.conf.Positional[Path],
+    groups: Path | None = None,
+    train_list: Path | None = None,
+    test_list: Path | None = None,
+    seed: int = 0,
+) -> int:
+    """Scan a folder of photos as training would, and report all that is wrong with it.
+
+    The exit code is 0 if nothing is wrong, 1 if training would leave something out or warn, and 2
+    if the folder cannot be trained on.
+
+    Args:
+        directory: Folder <class>/<photos> or {train,valid,test}/<class>/<photos>.
+        groups: CSV file with the columns path,session; a session is not split.
+        train_list: Text file of paths, one a line, that selects the training photos.
+        test_list: Likewise the test photos.
+        seed: Of the split.
+    """
+    from chifoumi_jax.data.folder import scan
+    from chifoumi_jax.data.problems import describe
+    from chifoumi_jax.display import Display
+
+    with Display().counting("Reading photos") as progress:
+        found = scan(
+            directory,
+            groups=groups,
+            train_list=train_list,
+            test_list=test_list,
+            seed=seed,
+            progress=progress,
+        )
+    _print_table(
+        ["class", "train", "valid", "test"],
+        [[name, *map(str, counts.values())] for name, counts in found.counts().items()],
+    )
+    for line in describe(found.problems):
+        print(line)
+    wrong = sum(problem.effect != "note" for problem in found.problems)
+    print(f"{wrong or 'No'} problem{'' if wrong == 1 else 's'}.")
+    return int(wrong > 0)
+
+
+@app.command
+def evaluate(
+    run: tyro.conf.Positional[Path],
+    data: Path | None = None,
+    test_list: Path | None = None,
+    best: bool = False,
+    batch_size: int = 25,
+    json_output: JsonOutput = False,
+) -> int:
+    """Test a run's model on labelled photos: its own test photos, or those of another folder.
+
+    Args:
+        run: The run's folder.
+        data: Folder {test,…}/<class>/<photos>, of which test is taken, or <class>/<photos>.
+        test_list: Text file of paths, one a line, that selects photos of --data.
+        best: Take the best checkpoint instead of the last.
+        batch_size: Photos at a time; the answers do not depend on it.
+        json_output: Print JSON.
+    """
+    from chifoumi_jax.judge import judge
+
+    report = judge(run, data=data, test_list=test_list, best=best, batch_size=batch_size)
+    if json_output:
+        print(json.dumps(report, indent=2))
+        return 0
+    _print_table(
+        ["true \\ predicted", *report["classes"], "recall"],
+        [
+            [name, *map(str, row), f"{row[place] / sum(row):.1%}" if sum(row) else "–"]
+            for place, (name, row) in enumerate(
+                zip(report["classes"], report["confusion"], strict=True)
+            )
+        ],
+    )
+    low, high = report["interval"]
+    print(
+        f"Accuracy {report['accuracy']:.2%} ({report['correct']} of {report['images']}; "
+        f"95 % interval {low:.1%} to {high:.1%}), loss {report['loss']:.4f}."
+    )
+    return 0
+
+
+@app.command
+def predict(
+    run: tyro.conf.Positional[Path],
+    files: tyro.conf.Positional[tuple[Path, ...]],
+    best: bool = False,
+    batch_size: int = 25,
+    json_output: JsonOutput = False,
+) -> int:
+    """Classify photos.
+
+    A file that is no readable picture is reported and does not stop the others; the exit code is
+    then 1.
+
+    Args:
+        run: The run's folder.
+        files: The photos.
+        best: Take the best checkpoint instead of the last.
+        batch_size: Photos at a time; the answers do not depend on it.
+        json_output: Print JSON.
+    """
+    from chifoumi_jax.classifier import load
+    from chifoumi_jax.judge import predict_files
+
+    classifier = load(run, best=best)
+    answers = predict_files(classifier, files, batch_size)
+    if json_output:
+        print(json.dumps(answers, indent=2))
+    else:
+        _print_table(
+            ["file", "label", *classifier.classes],
+            [
+                [
+                    answer["file"],
+                    answer["label"],
+                    *(f"{p:.1%}" for p in answer["probabilities"].values()),
+                ]
+                for answer in answers
+                if "error" not in answer
+            ],
+        )
+    errors = [answer["error"] for answer in answers if "error" in answer]
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return int(bool(errors))
+
+
+@app.command
+def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None = None) -> int:
+    """Print a recipe's model layer by layer, with output shapes and numbers of parameters.
+
+    Args:
+        recipe: Whose model.
+        classes: Number of classes.
+        image_size: Height and width of the network's input.
+    """
+    from chifoumi_jax.summary import layers, total
+
+    chosen = RECIPES[recipe]
+    if image_size is not None:
+        chosen = chosen.replace(image_size=image_size)
+    table = layers(chosen, classes)
+    _print_table(
+        ["layer (type)", "output shape", "parameters"],
+        [
+            [f"{layer.name} ({layer.kind})", str(layer.output_shape), f"{layer.params:,}"]
+            for layer in table
+        ],
+    )
+    print(f"Total parameters: {total(table):,}")
+    return 0
+
+
+@app.command
+def hands(out: Path, images: int = 346, test_images: int | None = None, seed: int = 0) -> int:
+    """Draw a folder of hands that `train --data` reads.
+
+    Args:
+        out: The folder; it must not exist, or be empty.
+        images: How many in all.
+        test_images: How many of them to test on, with other people, light and backgrounds; by
+            default 52 of 346, as in the study.
+        seed: Decides every picture.
+    """
+    from chifoumi_jax.data.hands import write_hands
+    from chifoumi_jax.display import Display
+
+    with Display().counting("Drawing hands") as progress:
+        write_hands(out, images=images, test_images=test_images, seed=seed, progress=progress)
+    print(out)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoReturn:
+    """Run the command that the arguments name, and end the process with its exit code.
+
+    The code is 0 for success, 2 if the command cannot do what it was asked (with one sentence
+    that says why), 130 after Ctrl-C; `check` and `predict` also use 1.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        sys.exit(app.cli(args=arguments, prog=prog))
+    except KeyboardInterrupt as stop:
+        directory = getattr(stop, "directory", None)
+        print("" if directory is None else _how_to_go_on(directory), file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+    except (ValueError, RuntimeError, OSError) as error:
+        if not isinstance(error, _expected_errors()):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(_USAGE_ERROR)
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    from chifoumi_jax.checkpoint import CheckpointError
+    from chifoumi_jax.data.problems import DataError
+    from chifoumi_jax.needs import DoesNotFitError
+    from chifoumi_jax.run import RunError
+
+    return (CheckpointError, DataError, DoesNotFitError, RecipeError, RunError)
+
+
+def _how_to_go_on(directory: Path) -> str:
+    return f"Stopped and saved. Go on with: chifoumi train --resume {shlex.quote(str(directory))}"
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(box=box.SIMPLE_HEAD)
+    for place, name in enumerate(header):
+        table.add_column(Text(printable(name)), justify="left" if place == 0 else "right")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    # What is piped into a file or another program keeps its lines whole.
+    width = None if sys.stdout.isatty() else 500
+    Console(highlight=False, width=width).print(table)
+
+
+if __name__ == "__main__":
+    main()

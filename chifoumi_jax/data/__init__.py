@@ -1,0 +1,20 @@
+"""From a folder of photos to pixels."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chifoumi_jax.data.folder import scan
+    from chifoumi_jax.data.pixels import load_pixels
+
+__all__ = ["load_pixels", "scan"]
+
+_LATER = {"scan": "folder", "load_pixels": "pixels"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import `scan` and `load_pixels` when asked for; Pillow comes with them."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

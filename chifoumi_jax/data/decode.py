@@ -1,0 +1,281 @@
+"""From a file that nobody has checked to a decoded picture, within limits."""
+
+import importlib
+import os
+import stat
+from collections.abc import Callable
+from io import BytesIO
+from typing import IO, TypeVar
+
+import numpy as np
+from jaxtyping import Float32, Integer, UInt8
+from PIL import ExifTags, Image, ImageFile
+
+from chifoumi_jax.data.problems import ImageProblem, Kind
+
+_T = TypeVar("_T")
+
+# Pillow refuses more by default: 2 × 1 GiB / (4 · 3), half a gigabyte of 24-bit pixels. Phones
+# make up to 108 million (some 200, which must be asked for).
+MAX_PIXELS = 178_956_970
+# An uncompressed RGB picture of that many pixels.
+MAX_FILE_BYTES = 3 * MAX_PIXELS
+
+_READERS = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIC": ("pillow_heif", "HeifImageFile"),
+}
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+)
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_SIGNATURE_BYTES = 16
+
+# Without waiting: opening a pipe would block until somebody writes to it.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_DEEP_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+_MODES = _DEEP_MODES | {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
+_MODES |= {"CMYK", "YCbCr", "LAB", "F"}
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_bytes(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """The content of a regular file, or of the regular file that a link leads to.
+
+    Raises:
+        ImageProblem: If it cannot be read, is no regular file, is empty, or is over `max_bytes`.
+    """
+    name = os.fspath(path)
+    try:
+        descriptor = os.open(name, _OPEN_FLAGS)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageProblem(Kind.SPECIAL_FILE, name, "not a regular file")
+            if status.st_size > max_bytes:
+                raise _too_heavy(name, max_bytes)
+            # The size may have been a lie, or the file may be growing.
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise ImageProblem(Kind.UNREADABLE, name, error.strerror or str(error)) from error
+    if len(content) > max_bytes:
+        raise _too_heavy(name, max_bytes)
+    if not content:
+        raise ImageProblem(Kind.EMPTY_FILE, name, "zero bytes")
+    return content
+
+
+def open_checked(
+    file: str | os.PathLike[str] | IO[bytes],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
+) -> Image.Image:
+    """The first picture of an image file, fully decoded, as its file stores it.
+
+    The content decides the format, not the name: JPEG (of an MPO the first picture), PNG, WebP,
+    GIF, BMP, TIFF, AVIF where Pillow has it, HEIC where pillow-heif is installed. The size is
+    checked from the header, before memory for pixels is taken. A file that ends early is refused
+    (unless somebody set Pillow's global `LOAD_TRUNCATED_IMAGES`). Pillow's own limit and its
+    global warning about it play no part; what Pillow warns about odd metadata goes the way of
+    every warning, and where warnings are errors such a file is refused. Safe in threads.
+
+    Args:
+        file: A path, or an open binary file, read from where it stands.
+        max_pixels: Width times height of the largest picture.
+        name: What errors call the file; the path if not given.
+
+    Raises:
+        ImageProblem: If the file is refused.
+    """
+    if isinstance(file, str | os.PathLike):
+        name = os.fspath(file) if name is None else name
+        content = read_bytes(file)
+    else:
+        name = "<file>" if name is None else name
+        content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise _too_heavy(name, MAX_FILE_BYTES)
+    return decode(content, name, max_pixels=max_pixels)
+
+
+def decode(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """`open_checked` for the bytes of a file; `name` is what errors call it.
+
+    Raises:
+        ImageProblem: If the file is refused.
+    """
+    if not content:
+        raise ImageProblem(Kind.EMPTY_FILE, name, "zero bytes")
+    image_format = _sniff(content[:_SIGNATURE_BYTES])
+    if image_format is None:
+        raise ImageProblem(Kind.NOT_AN_IMAGE, name, "no known picture format")
+    reader = _reader(image_format, name)
+    if image_format == "WebP":
+        # Its decoder takes memory for the canvas as soon as it is made.
+        _check_size(_webp_size(content), name, max_pixels)
+    image = _guarded(lambda: reader(BytesIO(content)), image_format, name)
+    _check_size(image.size, name, max_pixels)
+    _check_size(_tile_size(image), name, max_pixels)
+    if image.mode not in _MODES:
+        raise ImageProblem(Kind.UNSUPPORTED, name, f"colour mode {image.mode}")
+    _guarded(image.load, image_format, name)
+    return image
+
+
+def to_rgb(image: Image.Image, *, upright: bool) -> Image.Image:
+    """A decoded picture of any mode that `open_checked` lets through, as 8-bit RGB.
+
+    16-bit gray is scaled to 8 bits (65535 becomes 255), where Pillow's own conversion clips it to
+    white; `I` counts as 16 bits too. Floating-point gray is taken as [0, 1] if nothing lies above
+    1, else as [0, 255]; NaN is black.
+
+    Args:
+        image: The picture; it stays as it is.
+        upright: False is the study's loaders, Pillow's `convert("RGB")`: EXIF's orientation is
+            ignored and transparency dropped, whatever colour lies beneath it. True applies the
+            orientation (damaged EXIF has none) and lays transparent pictures on white. TIFF is
+            always turned, by Pillow itself.
+    """
+    rgb = _flatten(image, on_white=upright)
+    turn = _UPRIGHT.get(_orientation(image)) if upright else None
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _too_heavy(name: str, max_bytes: int) -> ImageProblem:
+    return ImageProblem(Kind.TOO_LARGE, name, f"more than {max_bytes:,} bytes")
+
+
+def _sniff(start: bytes) -> str | None:
+    for signature, image_format in _SIGNATURES:
+        if start.startswith(signature):
+            return image_format
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WebP"
+    if start[4:8] == b"ftyp":
+        brand = start[8:12]
+        return "AVIF" if brand in _AVIF_BRANDS else "HEIC" if brand in _HEIC_BRANDS else None
+    return None
+
+
+def _reader(image_format: str, name: str) -> Callable[[IO[bytes]], ImageFile.ImageFile]:
+    # The classes themselves: `Image.open` would judge the size by a global limit and warn, and
+    # what it accepts depends on which plug-ins other code has registered.
+    module_name, class_name = _READERS[image_format]
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        detail = f"{image_format}, which {module_name} would read"
+        raise ImageProblem(Kind.NO_DECODER, name, detail) from error
+    if not getattr(module, "SUPPORTED", True):
+        raise ImageProblem(Kind.NO_DECODER, name, f"{image_format}, which this Pillow lacks")
+    reader: Callable[[IO[bytes]], ImageFile.ImageFile] = getattr(module, class_name)
+    return reader
+
+
+def _guarded(step: Callable[[], _T], image_format: str, name: str) -> _T:
+    try:
+        return step()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageProblem(Kind.TOO_LARGE, name, str(error)) from error
+    except MemoryError as error:
+        raise ImageProblem(Kind.TOO_LARGE, name, "not enough memory to decode it") from error
+    except Exception as error:
+        # Hostile bytes bring more kinds of error out of the plug-ins than are documented.
+        detail = f"{image_format}: {error or type(error).__name__}"
+        raise ImageProblem(Kind.DAMAGED, name, detail) from error
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        detail = f"{width} × {height} pixels, more than {max_pixels:,}"
+        raise ImageProblem(Kind.TOO_LARGE, name, detail)
+
+
+def _webp_size(content: bytes) -> tuple[int, int]:
+    """Width and height from a WebP's header (RFC 9649), or (0, 0) if there is none."""
+    header = content[:30].ljust(30, b"\0")
+    if header[12:16] == b"VP8X":
+        width, height = header[24:27], header[27:30]
+        return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+    if header[12:16] == b"VP8L":
+        bits = int.from_bytes(header[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if header[12:16] == b"VP8 ":
+        width, height = header[26:28], header[28:30]
+        return int.from_bytes(width, "little") & 0x3FFF, int.from_bytes(height, "little") & 0x3FFF
+    return 0, 0
+
+
+def _tile_size(image: Image.Image) -> tuple[int, int]:
+    """A TIFF's tiles may be larger than its picture, and one tile is decoded at a time."""
+    tags = getattr(image, "tag_v2", {})
+    width, height = tags.get(322, 0), tags.get(323, 0)
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - as `_guarded`; EXIF that cannot be read says nothing
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _flatten(image: Image.Image, *, on_white: bool) -> Image.Image:
+    if image.mode in _DEEP_MODES:
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+    if image.mode == "F":
+        return Image.fromarray(_float_to_eight_bits(np.asarray(image))).convert("RGB")
+    if on_white and image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    if "transparency" in image.info:
+        # Pillow warns that a palette's transparency is lost, which is meant here.
+        image = image.copy()
+        del image.info["transparency"]
+    if image.mode == "RGBa":
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _eight_bits(
+    gray: Integer[np.ndarray, "height width"],
+) -> UInt8[np.ndarray, "height width"]:
+    rounded = (np.clip(gray, 0, 65535).astype(np.uint32) + 128) // 257
+    return np.asarray(rounded, np.uint8)
+
+
+def _float_to_eight_bits(
+    gray: Float32[np.ndarray, "height width"],
+) -> UInt8[np.ndarray, "height width"]:
+    finite = np.nan_to_num(gray, nan=0.0)
+    scale = 255 if finite.max() <= 1 else 1
+    return np.asarray(np.clip(finite * scale, 0, 255) + 0.5, np.uint8)

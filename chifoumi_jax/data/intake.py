@@ -1,0 +1,82 @@
+"""Decoding all photos of a folder once, in threads."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from chifoumi_jax.data.decode import decode, read_bytes
+from chifoumi_jax.data.problems import ImageProblem, Problem
+
+OnImage = Callable[[str, Image.Image], object]
+Progress = Callable[[int, int], object]
+
+# More threads than that only hold more decoded pictures.
+_MAX_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What is kept of a good photo: the hash of its bytes, and its stored size in pixels."""
+
+    sha256: str
+    width: int
+    height: int
+
+
+def decode_all(
+    root: Path,
+    paths: Sequence[str],
+    *,
+    max_pixels: int,
+    workers: int | None,
+    on_image: OnImage | None,
+    progress: Progress | None,
+) -> tuple[dict[str, Decoded], list[Problem]]:
+    """Read, hash and decode each file once; no more than `workers` are in memory at a time.
+
+    Returns:
+        The good ones by path, and a problem for each bad one, in the order of `paths`.
+    """
+    take = partial(_take, root, max_pixels, on_image)
+    good: dict[str, Decoded] = {}
+    problems: list[Problem] = []
+    with ThreadPoolExecutor(workers or _default_workers()) as pool:
+        try:
+            for done, (path, result) in enumerate(
+                zip(paths, pool.map(take, paths), strict=True), start=1
+            ):
+                if isinstance(result, Problem):
+                    problems.append(result)
+                else:
+                    good[path] = result
+                if progress is not None:
+                    progress(done, len(paths))
+        except BaseException:
+            # Else an interrupted scan would go on until every file is decoded.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return good, problems
+
+
+def _take(root: Path, max_pixels: int, on_image: OnImage | None, path: str) -> Decoded | Problem:
+    try:
+        content = read_bytes(root / path)
+        digest = hashlib.sha256(content).hexdigest()
+        image = decode(content, path, max_pixels=max_pixels)
+        if on_image is not None:
+            on_image(digest, image)
+    except ImageProblem as problem:
+        return Problem(problem.kind, (path,), problem.detail)
+    return Decoded(digest, *image.size)
+
+
+def _default_workers() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
+    return min(_MAX_WORKERS, os.cpu_count() or 1)

@@ -1,0 +1,92 @@
+"""Files of the user's that name photos: file lists, and the table of capture sessions."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from chifoumi_jax.data.decode import read_bytes
+from chifoumi_jax.data.problems import DataError, ImageProblem, printable
+
+# Half a million rows or more; nobody writes that by mistake.
+MAX_BYTES = 64 * 2**20
+
+
+def read_list(file: Path, is_known: Callable[[str], bool]) -> tuple[str, ...]:
+    """The paths that a file list names: one a line, relative to the folder of photos, with `/`.
+
+    Blank lines, and lines that start with `#`, say nothing.
+
+    Args:
+        file: A text file in UTF-8.
+        is_known: Whether the folder has a path.
+
+    Raises:
+        DataError: If the file cannot be read or names nothing, or a path is absolute, leads
+            outside, is not there or stands there twice; the message names file, line and path.
+    """
+    lines: dict[str, int] = {}
+    for number, line in enumerate(_text(file).split("\n"), start=1):
+        line = line.removesuffix("\r")
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        where = f"{printable(str(file))}, line {number}"
+        path = _relative(line, where)
+        if path in lines:
+            raise DataError(f"{where}: {printable(path)} stands in line {lines[path]} already")
+        if not is_known(path):
+            raise DataError(f"{where}: the folder has no picture {printable(path)}")
+        lines[path] = number
+    if not lines:
+        raise DataError(f"{printable(str(file))} names no file")
+    return tuple(lines)
+
+
+def read_groups(file: Path) -> dict[str, str]:
+    """Each photo's capture session, from a CSV file with the columns `path` and `session`.
+
+    Paths are relative to the folder of photos, with `/`; other columns say nothing.
+
+    Raises:
+        DataError: If the file cannot be read, lacks a column, or has a row without a path or a
+            session, or a path again with another session; the message names file and line.
+    """
+    name = printable(str(file))
+    sessions: dict[str, str] = {}
+    rows = csv.DictReader(io.StringIO(_text(file), newline=""), strict=True)
+    try:
+        if not {"path", "session"} <= set(rows.fieldnames or ()):
+            raise DataError(f"{name}: the first line must name the columns path,session")
+        for row in rows:
+            where = f"{name}, line {rows.line_num}"
+            if not row["path"] or not row["session"]:
+                raise DataError(f"{where}: expected a path and a session")
+            path = _relative(row["path"], where)
+            if sessions.setdefault(path, row["session"]) != row["session"]:
+                raise DataError(
+                    f"{where}: {printable(path)} is in session {printable(row['session'])}, "
+                    f"and in {printable(sessions[path])} by an earlier line"
+                )
+    except csv.Error as error:
+        raise DataError(f"{name}, line {rows.line_num}: not a CSV file ({error})") from error
+    return sessions
+
+
+def _text(file: Path) -> str:
+    name = printable(str(file))
+    try:
+        return read_bytes(file, max_bytes=MAX_BYTES).decode("utf-8-sig")
+    except ImageProblem as problem:
+        raise DataError(f"{name}: {problem.detail}; expected a text file") from problem
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+
+
+def _relative(text: str, where: str) -> str:
+    path = PurePosixPath(text)
+    if path.is_absolute() or PureWindowsPath(text).is_absolute() or ".." in path.parts:
+        raise DataError(
+            f"{where}: {printable(text)} is not a path within the folder of photos; "
+            "write it relative to that folder, without .."
+        )
+    return str(path)

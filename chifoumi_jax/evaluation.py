@@ -1,0 +1,153 @@
+"""What a training is judged by: probabilities of a split's images, and the study's own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from chifoumi_jax.data.augment import study_mlp_augmentation
+from chifoumi_jax.data.order import Order, pad
+from chifoumi_jax.data.pipeline import Batch, all_batches, gather, padded_size
+from chifoumi_jax.metrics import Running, accuracy, confusion_matrix, wilson_interval
+from chifoumi_jax.program import Program
+from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.step import Params
+
+if TYPE_CHECKING:
+    from chifoumi_jax.data.dataset import Dataset, Split
+
+# Large enough to keep two cores busy, small enough that a 600-pixel batch takes little memory.
+BATCH_SIZE = 25
+
+
+class Outcome(NamedTuple):
+    """What a model says of labelled images."""
+
+    labels: Int32[np.ndarray, " images"]
+    probabilities: Float32[np.ndarray, "images classes"]
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose label was found."""
+        return accuracy(self.labels, self.probabilities)
+
+
+class Evaluation:
+    """Evaluates a program's parameters on a data set's splits."""
+
+    def __init__(self, recipe: Recipe, program: Program, data: Dataset):
+        self._recipe = recipe
+        self._program = program
+        self._data = data
+
+    def outcome(self, params: Params, split: Split) -> Outcome:
+        """The model's word on every image of a split that has one."""
+        batches = all_batches(self._data.pixels, split, BATCH_SIZE, self._program.devices)
+        return evaluate_batches(self._program, params, batches)
+
+    def validation(self, params: Params) -> dict[str, float]:
+        """Loss and accuracy on the validation photos; empty where there are none."""
+        if not len(self._data.valid):
+            return {}
+        outcome = self.outcome(params, self._data.valid)
+        return {"valid_loss": outcome.loss, "valid_accuracy": outcome.accuracy}
+
+    def study_validation(self, params: Params, epoch: int) -> dict[str, float]:
+        """The study's validation: some batches of a generator that runs on through the test photos.
+
+        Of 52 test images in batches of 25 it took two an epoch: 25 + 25, then 2 + 25, then 25 + 2.
+        """
+        test = self._data.test
+        if not len(test):
+            return {}
+        order = Order(
+            images=len(test),
+            batch_size=self._recipe.batch_size or len(test),
+            epochs=self._recipe.epochs,
+            # Another order than that of the training images.
+            seed=self._recipe.seed + 1,
+            kind="keras",
+        )
+        size = padded_size(order.batch_size, self._program.devices)
+        steps = range(epoch * order.steps_per_epoch, (epoch + 1) * order.steps_per_epoch)
+        batches = (gather(self._data.pixels, test, pad(order[step], size)) for step in steps)
+        loss, correct = Running(), Running()
+        for batch in batches:
+            _, sums = jax.device_get(self._program.evaluate(params, batch))
+            loss.add(float(sums.loss), float(sums.images))
+            correct.add(float(sums.correct), float(sums.images))
+        return {"study_valid_loss": loss.mean, "study_valid_accuracy": correct.mean}
+
+    def results(self, params: Params) -> tuple[dict[str, Any], Outcome | None]:
+        """What `results.json` holds, and the outcome on the test photos (None if there are none).
+
+        The study's recipes are also evaluated on the training photos, as the study was.
+        """
+        results: dict[str, Any] = {}
+        if self._recipe.name.startswith("study"):
+            results |= _named("train", self.outcome(params, self._data.train))
+        if not len(self._data.test):
+            return results, None
+        outcome = self.outcome(params, self._data.test)
+        results |= _named("test", outcome)
+        results["test_confusion"] = confusion_matrix(outcome.labels, outcome.probabilities).tolist()
+        if self._recipe.augment_test:
+            results |= _named("study_test", self._study_test(params))
+        return results, outcome
+
+    def _study_test(self, params: Params) -> Outcome:
+        """The outcome on one fixed augmentation of the test photos."""
+        keys = jax.random.split(jax.random.key(self._recipe.seed), len(self._data.test))
+        batches = all_batches(self._data.pixels, self._data.test, BATCH_SIZE, self._program.devices)
+
+        def augmented() -> Iterable[Batch]:
+            for key, batch in zip(keys, batches, strict=False):
+                pixels = study_mlp_augmentation(key, jax.numpy.asarray(batch.pixels))
+                yield batch._replace(pixels=np.asarray(pixels))
+
+        return evaluate_batches(self._program, params, augmented())
+
+
+def evaluate_batches(program: Program, params: Params, batches: Iterable[Batch]) -> Outcome:
+    """The model's word on every image of the batches, padding left out."""
+    labels, probabilities, loss = [], [], Running()
+    for batch in batches:
+        rows, sums = jax.device_get(program.evaluate(params, batch))
+        real = batch.weights > 0
+        labels.append(batch.labels[real])
+        probabilities.append(rows[real])
+        loss.add(float(sums.loss), float(sums.images))
+    return Outcome(np.concatenate(labels), np.concatenate(probabilities), loss.mean)
+
+
+def sentences(results: Mapping[str, Any]) -> Iterable[str]:
+    """The results for people."""
+    names = {
+        "train": "training photos",
+        "test": "test photos",
+        "study_test": "test photos under the study's augmentation",
+    }
+    for name, text in names.items():
+        if f"{name}_accuracy" not in results:
+            continue
+        correct, images = results[f"{name}_correct"], results[f"{name}_images"]
+        low, high = wilson_interval(correct, images)
+        yield (
+            f"Accuracy on {text}: {correct / images:.2%} "
+            f"({correct} of {images}; 95 % interval {low:.1%} to {high:.1%})."
+        )
+
+
+def _named(name: str, outcome: Outcome) -> dict[str, Any]:
+    images = len(outcome.labels)
+    return {
+        f"{name}_accuracy": outcome.accuracy,
+        f"{name}_loss": outcome.loss,
+        f"{name}_correct": round(outcome.accuracy * images),
+        f"{name}_images": images,
+    }

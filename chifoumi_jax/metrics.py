@@ -1,0 +1,72 @@
+"""How well a model did, from labels and probabilities; and the training metrics of an epoch."""
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def accuracy(
+    labels: Int[np.ndarray, " images"], probabilities: Float[np.ndarray, "images classes"]
+) -> float:
+    """Share of images whose most probable class is their label."""
+    return float(np.mean(np.argmax(probabilities, axis=1) == labels))
+
+
+def confusion_matrix(
+    labels: Int[np.ndarray, " images"], probabilities: Float[np.ndarray, "images classes"]
+) -> Int[np.ndarray, "classes classes"]:
+    """Number of images by true class (rows) and predicted class (columns)."""
+    classes = probabilities.shape[1]
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (labels, np.argmax(probabilities, axis=1)), 1)
+    return matrix
+
+
+def wilson_interval(correct: int, images: int, z: float = 1.96) -> tuple[float, float]:
+    """Confidence interval of a share (95 % for the default `z`).
+
+    Source: E. B. Wilson, 1927; unlike the normal one it stays within [0, 1].
+    """
+    share, square = correct / images, z * z / images
+    centre = (share + square / 2) / (1 + square)
+    half = z * math.sqrt(share * (1 - share) / images + square / (4 * images)) / (1 + square)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclasses.dataclass
+class Running:
+    """A mean over the batches of an epoch, as it grows.
+
+    Attributes:
+        total: Sum over the images so far.
+        images: Number of images so far.
+        batch_means: Sum of the batches' means.
+        batches: Number of batches so far.
+    """
+
+    total: float = 0.0
+    images: float = 0.0
+    batch_means: float = 0.0
+    batches: int = 0
+
+    def add(self, total: float, images: float) -> None:
+        """Take in a batch's sum over its images, and their number."""
+        self.total += total
+        self.images += images
+        self.batch_means += total / images
+        self.batches += 1
+
+    @property
+    def mean(self) -> float:
+        """Mean over images: what Keras' `History` holds."""
+        return self.total / self.images if self.images else math.nan
+
+    @property
+    def printed(self) -> float:
+        """What Keras 2.2.4's progress bar ends with: its average counts the final mean once more.
+
+        (sum of the batches' means + mean over images) / (batches + 1)
+        """
+        return (self.batch_means + self.mean) / (self.batches + 1)

@@ -1,0 +1,70 @@
+"""The originals' optimisers as Optax transformations, named for what they reproduce."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int32
+
+
+class KerasAdamState(NamedTuple):
+    """Steps taken so far, and the running means of the gradients and of their squares."""
+
+    steps: Int32[Array, ""]
+    mu: optax.Updates
+    nu: optax.Updates
+
+
+def keras_adam(
+    learning_rate: optax.ScalarOrSchedule = 1e-3,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-7,
+) -> optax.GradientTransformation:
+    """Adam in the paper's "epsilon hat" form: `p -= lr_t * m / (sqrt(v) + eps)`.
+
+    Here `lr_t = lr * sqrt(1 - b2**t) / (1 - b1**t)`. `optax.adam(eps=1e-7)` adds its epsilon to
+    the *corrected* `sqrt(v)` and is therefore another optimiser: the equivalent epsilon would
+    change each step, `eps / sqrt(1 - b2**t)`.
+
+    A schedule is asked for the step that is about to be taken, counted from 0.
+
+    Source: Keras 2.2.4, `keras.optimizers.Adam`; Kingma and Ba, 2015, end of section 2.
+    """
+
+    def init(params: optax.Params) -> KerasAdamState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return KerasAdamState(jnp.zeros([], jnp.int32), zeros, jax.tree.map(jnp.copy, zeros))
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, KerasAdamState]:
+        del params
+        assert isinstance(state, KerasAdamState)
+        base = learning_rate(state.steps) if callable(learning_rate) else learning_rate
+        steps = state.steps + 1
+        mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
+        nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, updates)
+
+        def step(m: Array, v: Array) -> Array:
+            t = steps.astype(m.dtype)
+            beta1, beta2 = jnp.asarray(b1, m.dtype), jnp.asarray(b2, m.dtype)
+            rate = base * jnp.sqrt(1 - beta2**t) / (1 - beta1**t)
+            return -rate * m / (jnp.sqrt(v) + eps)
+
+        return jax.tree.map(step, mu, nu), KerasAdamState(steps, mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+def torch_sgd(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.0
+) -> optax.GradientTransformationExtraArgs:
+    """SGD as PyTorch's: `buf = momentum * buf + g` (first `buf = g`), then `p -= lr * buf`.
+
+    Keras' SGD instead folds the rate into the velocity, which differs once the rate changes.
+
+    Source: PyTorch 1.0.0, `torch.optim.SGD`, with neither dampening nor Nesterov.
+    """
+    return optax.sgd(learning_rate, momentum=momentum)

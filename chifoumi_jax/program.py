@@ -1,0 +1,172 @@
+"""From a recipe to compiled functions: the model, its initial state, its step, its evaluation."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Key
+
+from chifoumi_jax import losses
+from chifoumi_jax.data.augment import study_mlp_augmentation
+from chifoumi_jax.data.augment_photos import photo_augmentation
+from chifoumi_jax.data.pipeline import Batch
+from chifoumi_jax.models import CNN, MLP
+from chifoumi_jax.optim import keras_adam, torch_sgd
+from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.step import (
+    AXIS,
+    Noise,
+    Prepare,
+    Scale,
+    Sums,
+    TrainState,
+    make_evaluation,
+    make_step,
+    scale_keras,
+    scale_torch,
+    step_key,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What a recipe runs on the devices. Nothing is computed before a function is called.
+
+    Attributes:
+        mesh: The devices.
+        graph: The model without its parameters.
+        init: `init(key)` gives the initial state.
+        step: `step(state, batch, seed, dropout)` gives the next state and the sums.
+        evaluate: `evaluate(params, batch)` gives probabilities and sums.
+        learning_rate: The rate of a step, counted from 0.
+    """
+
+    mesh: Mesh
+    graph: nnx.GraphDef[Any]
+    init: Callable[[Key[Array, ""]], TrainState]
+    step: Any
+    evaluate: Any
+    learning_rate: Callable[[int], float]
+
+    @property
+    def devices(self) -> int:
+        """Number of devices that share a batch."""
+        return self.mesh.size
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """The sharding of the state: whole on each device."""
+        return NamedSharding(self.mesh, P())
+
+    def abstract_state(self) -> TrainState:
+        """Shapes, types and sharding of the state, as checkpoints are read into."""
+        shapes = jax.eval_shape(self.init, jax.random.key(0))
+        abstract: TrainState = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.replicated),
+            shapes,
+        )
+        return abstract
+
+
+def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> CNN | MLP:
+    """The recipe's architecture with its initial weights."""
+    if recipe.model == "cnn":
+        return CNN(recipe.image_size, num_classes, dropout_rate=recipe.dropout_rate, rngs=rngs)
+    return MLP(
+        num_classes,
+        dropout_rate=recipe.dropout_rate,
+        relu_logits=recipe.model == "mlp-v21",
+        rngs=rngs,
+    )
+
+
+def build_loss(recipe: Recipe) -> losses.Loss:
+    """The recipe's loss, from logits."""
+    if recipe.loss == "keras":
+        return losses.softmax_categorical_crossentropy
+    if recipe.loss == "softmax-twice":
+        return losses.cross_entropy_of_softmax
+    if recipe.label_smoothing:
+        return losses.smoothed_cross_entropy(recipe.label_smoothing)
+    return losses.cross_entropy
+
+
+def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
+    """The learning rate by step, counted from 0."""
+    if recipe.schedule == "constant":
+        return optax.constant_schedule(recipe.learning_rate)
+    warmup = min(recipe.warmup_steps, total_steps // 2)
+    return optax.warmup_cosine_decay_schedule(
+        recipe.learning_rate / (warmup + 1), recipe.learning_rate, warmup, max(total_steps, 2)
+    )
+
+
+def build_scale(recipe: Recipe) -> Scale:
+    """How the recipe's pixels become floats."""
+    return scale_keras if recipe.layout == "keras" else scale_torch
+
+
+def build_prepare(recipe: Recipe) -> Prepare:
+    """How a batch of pixels becomes the network's input in training, with one key an image."""
+    scale = build_scale(recipe)
+    if recipe.augmentation == "study-mlp":
+        augment = _per_image(study_mlp_augmentation)
+        return lambda keys, pixels: scale(augment(keys, pixels))
+    if recipe.augmentation == "photo":
+        augment = _per_image(photo_augmentation)
+        return lambda keys, pixels: augment(keys, scale(pixels))
+    return lambda keys, pixels: scale(pixels)
+
+
+def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Program:
+    """Assemble a recipe's program for these devices."""
+    abstract = nnx.eval_shape(lambda: build_model(recipe, num_classes, nnx.Rngs(0)))
+    graph, _ = nnx.split(abstract)
+    loss, schedule = build_loss(recipe), build_schedule(recipe, total_steps)
+    optimizer = (
+        keras_adam(schedule)
+        if recipe.optimizer == "keras_adam"
+        else torch_sgd(schedule, recipe.momentum)
+    )
+    replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
+    take_step = make_step(graph, build_prepare(recipe), loss, optimizer, mesh)
+
+    @partial(jax.jit, out_shardings=replicated)
+    def init(key: Key[Array, ""]) -> TrainState:
+        params = nnx.state(build_model(recipe, num_classes, nnx.Rngs(key)), nnx.Param)
+        return TrainState(params, optimizer.init(params), jnp.zeros([], jnp.int32))
+
+    @partial(
+        jax.jit,
+        donate_argnums=0,
+        static_argnums=3,
+        in_shardings=(replicated, sharded, replicated),
+        out_shardings=replicated,
+    )
+    def step(
+        state: TrainState, batch: Batch, seed: Key[Array, ""], dropout: bool
+    ) -> tuple[TrainState, Sums]:
+        masks_key, augmentation_key = jax.random.split(step_key(seed, state.step))
+        size = batch.labels.shape[0]
+        masks = abstract.draw_masks(masks_key, size) if dropout else None
+        noise = Noise(masks, jax.random.split(augmentation_key, size))
+        return take_step(state, batch, noise)
+
+    evaluate = jax.jit(
+        make_evaluation(graph, build_scale(recipe), loss, mesh),
+        in_shardings=(replicated, sharded),
+        out_shardings=replicated,
+    )
+    return Program(mesh, graph, init, step, evaluate, lambda step: float(schedule(step)))
+
+
+def _per_image(augment: Callable[[Key[Array, ""], Array], Array]) -> Callable[..., Array]:
+    # A key an image, not a batch: the draws do not depend on how devices share the batch.
+    return jax.vmap(lambda key, image: augment(key, image[None])[0])

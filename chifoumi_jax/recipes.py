@@ -1,0 +1,165 @@
+"""Named, frozen configurations: the study's three trainings and the default one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal, Self
+
+from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
+
+# What `--data` stands for when it is not given: hands that the project renders itself. As many to
+# train on as the study had; enough to test on for an error of the accuracy under 1.4 points.
+HANDS_TRAIN, HANDS_TEST = 294, 300
+
+
+class RecipeError(ValueError):
+    """A value that no training could use."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a training, apart from the versions of the software.
+
+    Attributes:
+        name: Names the run's folder.
+        model: Which architecture; `mlp-v21` is the perceptron with a ReLU behind its last layer.
+        image_size: Height and width of the network's input, in pixels.
+        layout: Whose pixels: `keras` (NEAREST, RGB, times 1/255), `torch` (BILINEAR, gray, / 255).
+        upright: Whether a photo is turned as its EXIF orientation says.
+        loss: `keras` clips probabilities, `logits` is stable, `softmax-twice` is v2.1's slip.
+        label_smoothing: Share of a label given to all classes alike; with the loss `logits` only.
+        optimizer: `keras_adam` or `torch_sgd`.
+        learning_rate: The rate, or its peak with a schedule.
+        momentum: Of `torch_sgd`.
+        schedule: `constant`, or `cosine` down to zero after `warmup_steps` of a linear rise.
+        warmup_steps: Number of steps of the rise.
+        epochs: Number of epochs.
+        batch_size: Images in a batch; 0 is the whole training set.
+        order: `keras` is the study's generator, whose smaller last batch wanders from epoch to
+            epoch; `all` shows every image once an epoch.
+        dropout_rate: Share of the units that dropout zeroes.
+        dropout_epochs: Dropout is active in that many epochs from the first; -1 is all of them.
+        augmentation: `none`, `study-mlp` (rotation, flips) or `photo` (flip, shift, light).
+        augment_test: Also test on one fixed augmentation of the test images, as the study did.
+        data: A folder of photos, or None for rendered hands.
+        groups: CSV file with the columns path and session; no session is split.
+        train_list: Text file of paths that selects the training photos.
+        test_list: Text file of paths that selects the test photos.
+        strict: Whether a bad file refuses the whole folder.
+        seed: Of the split, the initial weights, the order, dropout and augmentation.
+        runs: Folder that gets a new folder for each run.
+    """
+
+    name: str
+    model: Literal["cnn", "mlp", "mlp-v21"]
+    image_size: int
+    layout: Literal["keras", "torch"]
+    upright: bool = False
+    loss: Literal["keras", "logits", "softmax-twice"]
+    label_smoothing: float = 0.0
+    optimizer: Literal["keras_adam", "torch_sgd"]
+    learning_rate: float
+    momentum: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+    epochs: int
+    batch_size: int
+    order: Literal["keras", "all"] = "all"
+    dropout_rate: float
+    dropout_epochs: int = -1
+    augmentation: Literal["none", "study-mlp", "photo"] = "none"
+    augment_test: bool = False
+    data: Path | None = None
+    groups: Path | None = None
+    train_list: Path | None = None
+    test_list: Path | None = None
+    strict: bool = False
+    seed: int = 0
+    runs: Path = Path("runs")
+
+    def __post_init__(self) -> None:
+        """Raise `RecipeError` for a value that no training could use."""
+        checks = {
+            "epochs must be at least 1": self.epochs >= 1,
+            "batch_size must be at least 1, or 0 for the whole training set": self.batch_size >= 0,
+            "learning_rate must be above 0": self.learning_rate > 0,
+            "seed must be from 0 to 2**32 - 1": 0 <= self.seed < 2**32,
+            f"image_size must be from {MIN_IMAGE_SIZE} to 4096 for the CNN": self.model != "cnn"
+            or MIN_IMAGE_SIZE <= self.image_size <= 4096,
+            "image_size must be 32 for the MLP": self.model == "cnn" or self.image_size == 32,
+            "groups and lists select photos of a folder: give --data too": self.data is not None
+            or not (self.groups or self.train_list or self.test_list),
+        }
+        for message, holds in checks.items():
+            if not holds:
+                raise RecipeError(message)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image's pixels: (height, width, 3), or (height, width) if gray."""
+        channels = (3,) if self.layout == "keras" else ()
+        return (self.image_size, self.image_size, *channels)
+
+    def replace(self, **changes: object) -> Self:
+        """A copy with some fields changed; a `str` will do where a path is meant."""
+        for field in ("data", "groups", "train_list", "test_list", "runs"):
+            if isinstance(value := changes.get(field), str):
+                changes[field] = Path(value)
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+study_cnn = Recipe(
+    name="study-cnn",
+    model="cnn",
+    image_size=600,
+    layout="keras",
+    loss="keras",
+    optimizer="keras_adam",
+    learning_rate=1e-3,
+    epochs=10,
+    batch_size=25,
+    order="keras",
+    dropout_rate=0.5,
+)
+
+study_mlp = Recipe(
+    name="study-mlp",
+    model="mlp",
+    image_size=32,
+    layout="torch",
+    loss="logits",
+    optimizer="torch_sgd",
+    learning_rate=0.01,
+    momentum=0.5,
+    epochs=100,
+    batch_size=32,
+    dropout_rate=0.2,
+    dropout_epochs=1,
+    augmentation="study-mlp",
+    augment_test=True,
+)
+
+study_mlp_v21 = study_mlp.replace(
+    name="study-mlp-v21",
+    model="mlp-v21",
+    loss="softmax-twice",
+    learning_rate=0.001,
+    momentum=0.9,
+    epochs=5,
+    batch_size=0,
+    dropout_rate=0.0,
+    dropout_epochs=0,
+)
+
+cnn = study_cnn.replace(
+    name="cnn",
+    upright=True,
+    loss="logits",
+    schedule="cosine",
+    warmup_steps=12,
+    order="all",
+    augmentation="photo",
+)
+
+RECIPES = {recipe.name: recipe for recipe in (cnn, study_cnn, study_mlp, study_mlp_v21)}

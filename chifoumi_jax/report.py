@@ -1,0 +1,123 @@
+"""The pictures of a run's folder: curves, confusion matrix, worst mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chifoumi_jax.metrics import confusion_matrix
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from chifoumi_jax.data.dataset import Dataset
+    from chifoumi_jax.evaluation import Outcome
+
+_MISTAKES = 12
+_COLUMNS = 4
+
+
+def write_report(
+    directory: Path,
+    history: Sequence[Mapping[str, float]],
+    data: Dataset,
+    outcome: Outcome | None,
+) -> None:
+    """Write `curves.png` and, where there are test photos, `confusion.png` and `mistakes.png`."""
+    _save(curves(history), directory / "curves.png")
+    if outcome is not None:
+        matrix = confusion_matrix(outcome.labels, outcome.probabilities)
+        _save(confusion(matrix, data.classes), directory / "confusion.png")
+        _save(mistakes(data, outcome), directory / "mistakes.png")
+
+
+def curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Loss and accuracy by epoch."""
+    figure = _figure(8, 3.2)
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for prefix, label in (("", "training"), ("valid_", "validation"), ("study_valid_", "test")):
+            points = [
+                (row["epoch"], row[prefix + quantity])
+                for row in history
+                if prefix + quantity in row
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(quantity)
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_ylim(bottom=0, top=1.02 if quantity == "accuracy" else None)
+        axes.legend()
+    return figure
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Numbers of test photos by true and predicted class."""
+    side = 1.8 + 0.7 * len(classes)
+    figure = _figure(side + 0.4, side)
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    names = [_printable(name) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=30, ha="right")
+    axes.set_yticks(range(len(classes)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"{np.trace(matrix)} of {matrix.sum()} right")
+    return figure
+
+
+def mistakes(data: Dataset, outcome: Outcome) -> Figure:
+    """The wrong test photos in which the model gave its true class the least."""
+    predicted = np.argmax(outcome.probabilities, axis=1)
+    wrong = np.flatnonzero(predicted != outcome.labels)
+    given = outcome.probabilities[wrong, outcome.labels[wrong]]
+    worst = wrong[np.argsort(given, kind="stable")][:_MISTAKES]
+    if not len(worst):
+        figure = _figure(4, 1)
+        figure.text(0.5, 0.5, "no mistake", ha="center", va="center")
+        return figure
+    rows = -(-len(worst) // _COLUMNS)
+    figure = _figure(2.2 * _COLUMNS, 2.7 * rows)
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, place in zip(grid, worst, strict=False):
+        label = outcome.labels[place]
+        axes.imshow(data.pixels[data.test.rows[place]], cmap="gray", vmin=0, vmax=255)
+        axes.set_title(
+            f"{_printable(data.classes[label])}, taken for\n"
+            f"{_printable(data.classes[predicted[place]])} "
+            f"({outcome.probabilities[place, predicted[place]]:.0%})",
+            fontsize=8,
+        )
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    # Figure without pyplot: no global state, no display, safe in any thread.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=120)
+    temporary.replace(path)
+
+
+def _printable(name: str) -> str:
+    # `$` starts mathematics in matplotlib, and a name may hold what no font can draw.
+    return (
+        ascii(name)[1:-1].replace("$", r"\$")
+        if not name.isprintable()
+        else name.replace("$", r"\$")
+    )

@@ -1,0 +1,171 @@
+"""A run's folder: its configuration, its metrics, and the lock of whoever writes to it."""
+
+import contextlib
+import csv
+import dataclasses
+import fcntl
+import io
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.recipes import Recipe
+
+FORMAT_VERSION = 1
+_PACKAGES = (
+    "chifoumi-jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+    "pillow",
+)
+
+
+class RunError(RuntimeError):
+    """A run's folder is not one, is in use, or does not fit what is asked of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A training, finished or not.
+
+    Attributes:
+        directory: Its folder.
+        history: One mapping an epoch, as in `metrics.csv`.
+        results: What `results.json` holds; empty before the end of the training.
+    """
+
+    directory: Path
+    history: Sequence[Mapping[str, float]]
+    results: Mapping[str, Any]
+
+    @property
+    def test_accuracy(self) -> float:
+        """Share of the test images whose label was found.
+
+        Raises:
+            RunError: If the run is not finished, or had no test image.
+        """
+        if "test_accuracy" not in self.results:
+            raise RunError(f"{self.directory} has no test accuracy: unfinished, or no test image")
+        return float(self.results["test_accuracy"])
+
+
+def create(recipe: Recipe) -> Path:
+    """Make the folder `<runs>/<name>-<n>` with the first `n` that is free, and return it."""
+    recipe.runs.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        directory = recipe.runs / f"{recipe.name}-{number}"
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return directory
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the run's lock, which ends with the process however that ends.
+
+    Raises:
+        RunError: If another process holds it.
+    """
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{directory} is in use by another process; wait for it") from None
+        yield
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def write_config(directory: Path, recipe: Recipe, **facts: Any) -> None:
+    """Write `config.json`: the recipe, the versions, and the given facts of this run."""
+    fields = {
+        name: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in dataclasses.asdict(recipe).items()
+    }
+    write_json(
+        directory / "config.json",
+        {"format": FORMAT_VERSION, "recipe": fields, "versions": versions(), **facts},
+    )
+
+
+def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, Any]]:
+    """A run's recipe and all of its `config.json`.
+
+    Raises:
+        RunError: If the folder is not a run's, or was written by a later version.
+    """
+    path = Path(directory) / "config.json"
+    try:
+        config = json.loads(path.read_bytes())
+        version, fields = config["format"], config["recipe"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{directory} is not a run's folder: config.json: {error}") from error
+    if version != FORMAT_VERSION:
+        raise RunError(f"{path} has format {version}; this version reads {FORMAT_VERSION}")
+    hints = get_type_hints(Recipe)
+    try:
+        values: dict[str, Any] = {
+            name: Path(value) if value is not None and _is_path(hints[name]) else value
+            for name, value in fields.items()
+        }
+        return Recipe(**values), config
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} does not hold a recipe: {error}") from error
+
+
+def write_metrics(directory: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write `metrics.csv`, a row an epoch."""
+    if not history:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(directory / "metrics.csv", text.getvalue())
+
+
+def read(directory: str | os.PathLike[str]) -> Run:
+    """The run in `directory`, as far as it got.
+
+    Raises:
+        RunError: If the folder is not a run's.
+    """
+    directory = Path(directory)
+    read_config(directory)
+    history: list[dict[str, float]] = []
+    if (directory / "metrics.csv").exists():
+        with (directory / "metrics.csv").open(newline="") as file:
+            history = [
+                {name: float(value) for name, value in row.items() if value}
+                for row in csv.DictReader(file)
+            ]
+    results: dict[str, Any] = {}
+    if (directory / "results.json").exists():
+        results = json.loads((directory / "results.json").read_bytes())
+    return Run(directory, history, results)
+
+
+def _is_path(hint: Any) -> bool:
+    return Path in (hint, *getattr(hint, "__args__", ()))

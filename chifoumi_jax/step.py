@@ -1,0 +1,135 @@
+"""One step of training and one of evaluation, as pure functions, on one device or several."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Bool, Float, Int32, Key, UInt8
+
+from chifoumi_jax.data.pipeline import Batch
+from chifoumi_jax.losses import Loss
+
+Scale = Callable[[UInt8[Array, "batch ..."]], Float[Array, "batch ..."]]
+Prepare = Callable[[Any, UInt8[Array, "batch ..."]], Float[Array, "batch ..."]]
+Params = nnx.State[Any, Any]
+AXIS = "data"
+
+
+class TrainState(NamedTuple):
+    """All that a step changes."""
+
+    params: Params
+    opt_state: optax.OptState
+    step: Int32[Array, ""]
+
+
+class Noise(NamedTuple):
+    """All that is random in a step: an input, so that it can be repeated and prescribed."""
+
+    masks: tuple[Bool[Array, "batch units"], ...] | None
+    augmentation: Any
+
+
+class Sums(NamedTuple):
+    """Sums over a batch's images, padding left out."""
+
+    loss: Float[Array, ""]
+    correct: Float[Array, ""]
+    images: Float[Array, ""]
+
+
+def scale_keras(pixels: UInt8[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+    """Pixels times float32(1/255), as Keras' `rescale` does."""
+    return pixels.astype(jnp.float32) * jnp.float32(1 / 255)
+
+
+def scale_torch(pixels: UInt8[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+    """Pixels / 255, as torchvision's `ToTensor` does; the last bit differs from Keras' in half."""
+    return pixels.astype(jnp.float32) / jnp.float32(255)
+
+
+def device_mesh() -> Mesh:
+    """All local devices in a row; each takes its share of a batch."""
+    axes = (jax.sharding.AxisType.Auto,)
+    return jax.make_mesh((jax.local_device_count(),), (AXIS,), axis_types=axes)
+
+
+def make_step(
+    graph: nnx.GraphDef[Any],
+    prepare: Prepare,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+) -> Callable[[TrainState, Batch, Noise], tuple[TrainState, Sums]]:
+    """The step of training: `step(state, batch, noise)` gives the next state and the sums.
+
+    `prepare(noise.augmentation, pixels)` augments and scales. The gradient is that of the mean
+    loss over the images of non-zero weight. Each device works on its share of the batch; gradients
+    are summed over devices before the optimiser sees them.
+    """
+
+    @partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=(P(), P(AXIS), P(AXIS)),
+        out_specs=(P(), P()),
+        check_vma=False,
+    )
+    def gradients(params: Params, batch: Batch, noise: Noise) -> tuple[Params, Sums]:
+        images = prepare(noise.augmentation, jnp.asarray(batch.pixels))
+        count = jax.lax.psum(jnp.sum(batch.weights), AXIS)
+
+        def mean_loss(params: Params) -> tuple[Array, Sums]:
+            logits = nnx.merge(graph, params)(images, noise.masks)
+            sums = _sums(loss, logits, batch)
+            return sums.loss / count, sums
+
+        (_, sums), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+        return jax.lax.psum((grads, sums), AXIS)
+
+    def step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Sums]:
+        grads, sums = gradients(state.params, batch, noise)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, opt_state, state.step + 1), sums
+
+    return step
+
+
+def make_evaluation(
+    graph: nnx.GraphDef[Any], scale: Scale, loss: Loss, mesh: Mesh
+) -> Callable[[Params, Batch], tuple[Float[Array, "batch classes"], Sums]]:
+    """The step of evaluation: probabilities and sums, without dropout or augmentation."""
+
+    @partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=(P(), P(AXIS)),
+        out_specs=(P(AXIS), P()),
+        check_vma=False,
+    )
+    def evaluate(params: Params, batch: Batch) -> tuple[Array, Sums]:
+        logits = nnx.merge(graph, params)(scale(jnp.asarray(batch.pixels)))
+        return jax.nn.softmax(logits), jax.lax.psum(_sums(loss, logits, batch), AXIS)
+
+    return evaluate
+
+
+def step_key(seed: Key[Array, ""], step: Int32[Array, ""]) -> Key[Array, ""]:
+    """The key of a step's noise: the same whenever and on whatever device the step is taken."""
+    return jax.random.fold_in(seed, step)
+
+
+def _sums(loss: Loss, logits: Float[Array, "batch classes"], batch: Batch) -> Sums:
+    correct = jnp.argmax(logits, axis=-1) == batch.labels
+    return Sums(
+        loss=jnp.sum(loss(logits, jnp.asarray(batch.labels)) * batch.weights),
+        correct=jnp.sum(correct * batch.weights),
+        images=jnp.sum(jnp.asarray(batch.weights)),
+    )

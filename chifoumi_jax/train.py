@@ -1,0 +1,423 @@
+"""Training: `fit(recipe)`, `resume(run)`, and `python -m chifoumi_jax.train`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from chifoumi_jax import checkpoint, evaluation, needs, run
+from chifoumi_jax.data.order import Order
+from chifoumi_jax.data.pipeline import Batch, padded_size, training_batches
+from chifoumi_jax.display import Display, duration
+from chifoumi_jax.environment import cuda_clash
+from chifoumi_jax.files import write_json
+from chifoumi_jax.metrics import Running
+from chifoumi_jax.program import Program, build
+from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.run import Run, RunError
+from chifoumi_jax.step import Sums, TrainState, device_mesh
+
+if TYPE_CHECKING:
+    from chifoumi_jax.data.dataset import Dataset
+
+# A save may cost that share of the time since the last one; so short epochs share a save.
+_SAVE_SHARE = 0.1
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped a training, which was saved; `directory` is its run."""
+
+    def __init__(self, directory: Path):
+        super().__init__(f"stopped and saved in {directory}")
+        self.directory = directory
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training stands, besides its arrays: what `progress.json` holds.
+
+    Attributes:
+        step: Steps taken.
+        iterator: State of Grain's iterator over the batches.
+        loss: Of the epoch so far.
+        accuracy: Of the epoch so far.
+        seconds: That the epoch took so far.
+        history: A row for each finished epoch.
+        best_step: Step of the best checkpoint.
+        best_score: Its validation accuracy and negative loss; without validation, training's.
+    """
+
+    step: int = 0
+    iterator: Any = None
+    loss: Running = dataclasses.field(default_factory=Running)
+    accuracy: Running = dataclasses.field(default_factory=Running)
+    seconds: float = 0.0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    best_step: int | None = None
+    best_score: list[float] | None = None
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Progress:
+        """The inverse of `dataclasses.asdict`."""
+        running = {name: Running(**values[name]) for name in ("loss", "accuracy")}
+        return cls(**values | running)
+
+    def settle(self, pending: list[Sums]) -> None:
+        """Take in the sums of the steps since the last time; waits for the devices."""
+        for sums in jax.device_get(pending):
+            self.loss.add(float(sums.loss), float(sums.images))
+            self.accuracy.add(float(sums.correct), float(sums.images))
+        pending.clear()
+
+    def end_epoch(self, row: dict[str, float]) -> None:
+        """Keep a finished epoch's row and begin the next."""
+        self.history.append(row)
+        self.loss, self.accuracy, self.seconds = Running(), Running(), 0.0
+
+    def improves(self) -> bool:
+        """Whether the epoch just ended is better than the best checkpoint."""
+        return self.best_score is None or self._score() > self.best_score
+
+    def mark_best(self) -> None:
+        """Call the checkpoint that is about to be saved the best."""
+        self.best_step, self.best_score = self.step, self._score()
+
+    def _score(self) -> list[float]:
+        row = self.history[-1]
+        if "valid_loss" in row:
+            return [row["valid_accuracy"], -row["valid_loss"]]
+        return [row["accuracy"], -row["loss"]]
+
+
+def fit(recipe: Recipe, *, quiet: bool = False) -> Run:
+    """Train as the recipe says, in a new folder under `recipe.runs`.
+
+    Args:
+        recipe: For instance `recipes.cnn.replace(data="photos/")`.
+        quiet: Say nothing but warnings.
+
+    Raises:
+        DataError: If the folder of photos cannot be trained on.
+        DoesNotFitError: If memory or disk do not suffice.
+        CheckpointError: If a checkpoint could not be saved.
+        Stopped: If the user pressed Ctrl-C; the run is saved.
+    """
+    display = Display(quiet=quiet)
+    if clash := cuda_clash():
+        display.warn(f"Warning: {clash}.")
+    recipe.runs.mkdir(parents=True, exist_ok=True)
+    data = read_photos(recipe, recipe.runs, display)
+    trainer = Trainer(recipe, data, display)
+    trainer.compile(recipe.runs)
+    directory = run.create(recipe)
+    with run.locked(directory):
+        trainer.write_config(directory)
+        return trainer.train(directory, trainer.program.init(trainer.seeds[0]), Progress())
+
+
+def resume(
+    directory: str | os.PathLike[str], *, epochs: int | None = None, quiet: bool = False
+) -> Run:
+    """Go on with a run from its newest whole checkpoint, as if it had never stopped.
+
+    Args:
+        directory: The run's folder.
+        epochs: Train up to this epoch instead; with a constant learning rate only, since another
+            length would change the schedule of the epochs that are done.
+        quiet: Say nothing but warnings.
+
+    Raises:
+        RunError: If the folder is no run, is in use, or its photos have changed.
+        CheckpointError: If no checkpoint is whole.
+        Stopped: As `fit`.
+    """
+    display, directory = Display(quiet=quiet), Path(directory)
+    recipe, config = run.read_config(directory)
+    if epochs is not None and epochs != recipe.epochs:
+        if recipe.schedule != "constant":
+            raise RunError(
+                f"{directory} lowers its learning rate over {recipe.epochs} epochs, so that it "
+                f"cannot become a run of {epochs}; start a new one with --epochs {epochs}"
+            )
+        recipe = recipe.replace(epochs=epochs)
+    with run.locked(directory):
+        step, ailments = checkpoint.newest(directory / "checkpoints")
+        for ailment in ailments:
+            display.warn(f"Passed over a checkpoint: {ailment}.")
+        if step is None:
+            raise checkpoint.CheckpointError(
+                f"{directory} has no whole checkpoint to go on from; start a new run"
+            )
+        data = read_photos(recipe, directory, display)
+        if data.scan.fingerprint != config["data"]["fingerprint"]:
+            raise RunError(
+                f"the photos in {data.scan.root} are not those that {directory} started with; "
+                "put them back, or start a new run"
+            )
+        trainer = Trainer(recipe, data, display)
+        state, progress = restore(directory, trainer.program, step)
+        if progress.step < len(trainer.order):
+            trainer.compile(directory)
+            trainer.write_config(directory)
+            display.say(f"Going on with {directory} after step {step}.")
+        elif (directory / "results.json").exists():
+            display.say(f"{directory} is complete: all {recipe.epochs} epochs are done.")
+            return run.read(directory)
+        return trainer.train(directory, state, progress)
+
+
+def restore(directory: Path, program: Program, step: int) -> tuple[TrainState, Progress]:
+    """State and progress of a run's checkpoint.
+
+    Raises:
+        CheckpointError: If it is not whole.
+    """
+    path = directory / "checkpoints" / f"{step:08d}"
+    trees, progress = checkpoint.load(path, program.abstract_state()._asdict())
+    return TrainState(**trees), Progress.from_json(progress)
+
+
+def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
+    """The recipe's folder, or the rendered hands, scanned and decoded; says what was found."""
+    from chifoumi_jax.data.dataset import hands_folder, load_dataset
+    from chifoumi_jax.data.problems import describe
+
+    directory = recipe.data
+    if directory is None:
+        with display.counting("Drawing hands") as progress:
+            directory = hands_folder(progress)
+        display.say(f"No --data given: training on the rendered hands in {directory}.")
+    with display.counting("Reading photos") as progress:
+        data = load_dataset(recipe, directory, store_in, progress)
+    for line in describe(data.scan.problems):
+        display.warn(line)
+    counts = ", ".join(
+        f"{len(split)} to {purpose}"
+        for split, purpose in ((data.train, "train"), (data.valid, "validate"), (data.test, "test"))
+        if len(split)
+    )
+    display.say(f"{len(data.classes)} classes ({', '.join(data.classes)}): {counts}.")
+    return data
+
+
+class Trainer:
+    """A recipe's training on a data set.
+
+    Attributes:
+        recipe: What to do.
+        data: On what.
+        order: Which images make up each batch.
+        program: What runs on the devices.
+        seeds: Keys of the initial weights and of the steps' noise.
+    """
+
+    def __init__(self, recipe: Recipe, data: Dataset, display: Display):
+        self.recipe = recipe
+        self.data = data
+        self.display = display
+        self.order = Order(
+            images=len(data.train),
+            batch_size=recipe.batch_size or len(data.train),
+            epochs=recipe.epochs,
+            seed=recipe.seed,
+            kind=recipe.order,
+        )
+        self.program = build(recipe, len(data.classes), len(self.order), device_mesh())
+        self.seeds = jax.random.split(jax.random.key(recipe.seed))
+        self._evaluation = evaluation.Evaluation(recipe, self.program, data)
+        self._steps: dict[bool, Any] = {}
+
+    def compile(self, directory: Path) -> None:
+        """Compile the step, say what it needs, and refuse what `directory`'s machine lacks.
+
+        Raises:
+            DoesNotFitError: If memory or disk do not suffice.
+        """
+        start = time.monotonic()
+        state = self.program.abstract_state()
+        compiled = self._step(self._dropout(self.recipe.epochs - 1), state)
+        found = needs.estimate(compiled, checkpoint.size(state._asdict()), self.data.pixels.nbytes)
+        devices = f"{self.program.devices} {jax.devices()[0].device_kind.upper()}"
+        self.display.say(
+            f"{self.recipe.name}: {sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} "
+            f"parameters on {devices} (compiled in {duration(time.monotonic() - start)}); "
+            f"{found.sentence()}."
+        )
+        needs.check(found, directory)
+
+    def write_config(self, directory: Path) -> None:
+        """Write the run's `config.json`."""
+        scan = self.data.scan
+        run.write_config(
+            directory,
+            self.recipe,
+            classes=list(scan.classes),
+            data={
+                "folder": str(scan.root),
+                "fingerprint": scan.fingerprint,
+                "train": len(scan.train),
+                "valid": len(scan.valid),
+                "test": len(scan.test),
+            },
+            device=f"{self.program.devices} x {jax.devices()[0].device_kind}",
+        )
+
+    def train(self, directory: Path, state: TrainState, progress: Progress) -> Run:
+        """Take the remaining steps, then evaluate and write the report.
+
+        Raises:
+            Stopped: If the user asked for it; the state is saved.
+        """
+        batches = training_batches(
+            self.data.pixels, self.data.train, self.order, self.program.devices
+        )
+        if progress.iterator is not None:
+            batches.set_state(progress.iterator)
+        checkpoints = _Checkpoints(directory, batches)
+        epoch_began = time.monotonic() - progress.seconds
+        pending: list[Sums] = []
+        with self.display.training(self.order, progress.step) as bar, _stop_requests() as stop:
+            while progress.step < len(self.order):
+                epoch, place = divmod(progress.step, self.order.steps_per_epoch)
+                take_step = self._step(self._dropout(epoch), state)
+                state, sums = take_step(state, next(batches), self.seeds[1])
+                pending.append(sums)
+                progress.step += 1
+                epoch_ends = place + 1 == self.order.steps_per_epoch
+                stopping = stop.is_set()
+                if bar.due(progress.step) or epoch_ends or stopping:
+                    progress.settle(pending)
+                    progress.seconds = time.monotonic() - epoch_began
+                    bar.show(progress.step, progress.loss, progress.accuracy, progress.seconds)
+                if epoch_ends:
+                    progress.end_epoch(self._row(state, progress, epoch))
+                    bar.end_epoch(progress.history[-1])
+                    epoch_began = time.monotonic()
+                done = progress.step == len(self.order)
+                if done or stopping or (epoch_ends and checkpoints.due(progress)):
+                    checkpoints.save(state, progress, epoch_ends)
+                if stopping and not done:
+                    raise Stopped(directory)
+        self._finish(directory, state)
+        return run.read(directory)
+
+    def _row(self, state: TrainState, progress: Progress, epoch: int) -> dict[str, float]:
+        seconds = progress.seconds
+        return {
+            "epoch": epoch + 1,
+            "step": progress.step,
+            "loss": progress.loss.mean,
+            "accuracy": progress.accuracy.mean,
+            **({} if self.recipe.order != "keras" else self._study_row(state, progress, epoch)),
+            **self._evaluation.validation(state.params),
+            "learning_rate": self.program.learning_rate(progress.step - 1),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(progress.loss.images / seconds, 1),
+        }
+
+    def _study_row(self, state: TrainState, progress: Progress, epoch: int) -> dict[str, float]:
+        return {
+            "study_loss": progress.loss.printed,
+            "study_accuracy": progress.accuracy.printed,
+            **self._evaluation.study_validation(state.params, epoch),
+        }
+
+    def _finish(self, directory: Path, state: TrainState) -> None:
+        from chifoumi_jax.report import write_report
+
+        self.display.say("Evaluating.")
+        results, outcomes = self._evaluation.results(state.params)
+        write_report(directory, run.read(directory).history, self.data, outcomes)
+        write_json(directory / "results.json", results)
+        for text in evaluation.sentences(results):
+            self.display.say(text)
+        self.display.say(f"The run is in {directory}.")
+
+    def _dropout(self, epoch: int) -> bool:
+        return self.recipe.dropout_epochs < 0 or epoch < self.recipe.dropout_epochs
+
+    def _step(self, dropout: bool, state: TrainState) -> Any:
+        if dropout not in self._steps:
+            size = padded_size(self.order.batch_size, self.program.devices)
+            batch = jax.eval_shape(lambda: _empty_batch(size, self.recipe.input_shape))
+            lowered = self.program.step.lower(state, batch, self.seeds[1], dropout)
+            self._steps[dropout] = lowered.compile()
+        return self._steps[dropout]
+
+
+def _empty_batch(size: int, input_shape: tuple[int, ...]) -> Batch:
+    return Batch(
+        jnp.zeros((size, *input_shape), jnp.uint8),
+        jnp.zeros(size, jnp.int32),
+        jnp.zeros(size, jnp.float32),
+    )
+
+
+class _Checkpoints:
+    """Saves a run's state, as often as a save is worth its time."""
+
+    def __init__(self, directory: Path, batches: Any):
+        self._directory = directory
+        self._batches = batches
+        self._saved_at, self._cost = -float("inf"), 0.0
+
+    def due(self, progress: Progress) -> bool:
+        """Whether a finished epoch should be saved: long enough since the last, or the best yet."""
+        if "valid_loss" in progress.history[-1] and progress.improves():
+            return True
+        return time.monotonic() - self._saved_at >= self._cost / _SAVE_SHARE
+
+    def save(self, state: TrainState, progress: Progress, epoch_ends: bool) -> None:
+        """Save, and remove what is no longer needed."""
+        start = time.monotonic()
+        if epoch_ends and progress.improves():
+            progress.mark_best()
+        progress.iterator = self._batches.get_state()
+        checkpoints = self._directory / "checkpoints"
+        checkpoint.save(checkpoints, progress.step, state._asdict(), dataclasses.asdict(progress))
+        checkpoint.prune(checkpoints, progress.best_step)
+        run.write_metrics(self._directory, progress.history)
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - start
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second one ends the process at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def request(number: int, frame: object) -> None:
+        event.set()
+        for each in signals:
+            signal.signal(each, before[each])
+
+    for number in signals:
+        signal.signal(number, request)
+    try:
+        yield event
+    finally:
+        for number in signals:
+            signal.signal(number, before[number])
+
+
+if __name__ == "__main__":
+    import sys
+
+    from chifoumi_jax.cli import main
+
+    main(["train", *sys.argv[1:]])
