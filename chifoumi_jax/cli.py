@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -15,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chifoumi_jax.data.problems import printable
+from chifoumi_jax.data.problems import describe, printable
 from chifoumi_jax.recipes import RECIPES, RecipeError
 
 if TYPE_CHECKING:
@@ -118,7 +120,6 @@ def check(
         seed: Of the split.
     """
     from chifoumi_jax.data.folder import scan
-    from chifoumi_jax.data.problems import describe
     from chifoumi_jax.display import Display
 
     with Display().counting("Reading photos") as progress:
@@ -282,26 +283,31 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
     that says why), 130 after Ctrl-C; `check` and `predict` also use 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    # Pillow warns of odd metadata, which no user can act on.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    # Orbax logs the traceback of an error that it also raises.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         sys.exit(app.cli(args=arguments, prog=prog))
     except KeyboardInterrupt as stop:
         directory = getattr(stop, "directory", None)
         print("" if directory is None else _how_to_go_on(directory), file=sys.stderr)
         sys.exit(_INTERRUPTED)
-    except (ValueError, RuntimeError, OSError) as error:
-        if not isinstance(error, _expected_errors()):
-            raise
+    except _user_errors() as error:
+        for line in describe(getattr(error, "problems", ())):
+            print(line, file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(_USAGE_ERROR)
 
 
-def _expected_errors() -> tuple[type[Exception], ...]:
+def _user_errors() -> tuple[type[Exception], ...]:
+    """What a user can mend, and so is told in one sentence. Evaluated when an error has occurred."""
     from chifoumi_jax.checkpoint import CheckpointError
     from chifoumi_jax.data.problems import DataError
     from chifoumi_jax.needs import DoesNotFitError
     from chifoumi_jax.run import RunError
 
-    return (CheckpointError, DataError, DoesNotFitError, RecipeError, RunError)
+    return (CheckpointError, DataError, DoesNotFitError, RecipeError, RunError, OSError)
 
 
 def _how_to_go_on(directory: Path) -> str:

@@ -100,9 +100,9 @@ def load_dataset(
         train_list=recipe.train_list,
         test_list=recipe.test_list,
         seed=recipe.seed,
-        test_share=TEST_SHARE if classes is None else 0.0,
+        test_share=TEST_SHARE,
         strict=recipe.strict,
-#        classes=classes,
+        classes=classes,
         on_image=keep,
         progress=progress,
     )

@@ -261,8 +261,6 @@ def _flatten(image: Image.Image, *, on_white: bool) -> Image.Image:
         # Pillow warns that a palette's transparency is lost, which is meant here.
         image = image.copy()
         del image.info["transparency"]
-    if image.mode == "RGBa":
-        image = image.convert("RGBA")
     return image.convert("RGB")
 
 

@@ -24,6 +24,7 @@ from chifoumi_jax.data.selection import (
     keep,
     read_lists,
     select,
+    without_class,
     without_training,
 )
 from chifoumi_jax.data.split import bind, choose, wanted_counts
@@ -73,6 +74,7 @@ def scan(
     test_share: float = 0.15,
     valid_share: float = 0.0,
     strict: bool = False,
+    classes: Sequence[str] | None = None,
     max_pixels: int = MAX_PIXELS,
     workers: int | None = None,
     on_image: OnImage | None = None,
@@ -95,6 +97,9 @@ def scan(
         test_share: In [0, 1).
         valid_share: In [0, 1); both together below 1.
         strict: Refuse the folder for any problem that is more than a note.
+        classes: A model's classes, in the order of its labels, to look for in a folder that it is
+            to be judged by. One photo is enough then, and nothing is taken from the training
+            photos.
         max_pixels: Width times height of the largest photo.
         workers: Number of threads, each with one decoded photo at a time; by default one for each
             core, 8 at most.
@@ -111,7 +116,7 @@ def scan(
         raise ValueError(f"shares must be in [0, 1): test {test_share}, valid {valid_share}")
     root = Path(directory)
     tree = _walk(root)
-    layout = arrange(tree)
+    layout = arrange(tree, needs_train=classes is None)
     found = [*tree.problems, *layout.problems]
     lists = read_lists(train_list, test_list, layout, found)
     sessions = None if groups is None else read_groups(groups)
@@ -119,18 +124,18 @@ def scan(
 
     chosen = select(layout, lists)
     shares: dict[Split, float] = {
-        "test": 0.0 if has_test(layout, lists) else test_share,
-        "valid": 0.0 if "valid" in layout.splits else valid_share,
+        "test": 0.0 if classes is not None or has_test(layout, lists) else test_share,
+        "valid": 0.0 if classes is not None or "valid" in layout.splits else valid_share,
     }
     if sessions is not None:
         problems += _unused_rows(sessions, layout.candidates, found)
         unknown = _without_session(chosen, sessions, is_left_out=any(shares.values()))
         problems += unknown
         chosen = _without(chosen, unknown)
-    strays = without_training(chosen)
+    strays = _strays(chosen, classes)
     problems += strays
     chosen = _without(chosen, strays)
-    _require_classes(root, chosen, problems)
+    _require_classes(root, chosen, classes, problems)
 
     good, bad = decode_all(
         root,
@@ -141,13 +146,13 @@ def scan(
         progress=progress,
     )
     sound = keep(chosen, lambda candidate: candidate.path in good)
-    strays = without_training(sound)
+    strays = _strays(sound, classes)
     problems += [*bad, *_emptied(chosen, sound), *strays]
     sound = _without(sound, strays)
-    _require_classes(root, sound, problems)
+    _require_classes(root, sound, classes, problems)
 
     sound = _divide(sound, shares, _bonds(good, sessions), seed)
-    classes = tuple(sorted({candidate.class_name for candidate in sound["train"]}))
+    classes = tuple(sorted(_class_counts(sound["train"])) if classes is None else classes)
     photos = {split: _photos(sound[split], classes, good) for split in SPLITS}
     problems += _missing_classes(photos, classes)
     problems += find_duplicates(photos)
@@ -177,17 +182,25 @@ def _walk(root: Path) -> Tree:
         raise DataError(f"the folder {name} cannot be read: {error.strerror}") from error
 
 
-def _require_classes(root: Path, chosen: Chosen, problems: Sequence[Problem]) -> None:
-    names = sorted({candidate.class_name for candidate in chosen["train"]})
-    if len(names) >= 2:
+def _strays(chosen: Chosen, classes: Sequence[str] | None) -> list[Problem]:
+    return without_training(chosen) if classes is None else without_class(chosen, classes)
+
+
+def _require_classes(
+    root: Path, chosen: Chosen, classes: Sequence[str] | None, problems: Sequence[Problem]
+) -> None:
+    names = sorted(_class_counts(chosen["train"]))
+    if len(names) >= 2 or (classes is not None and any(chosen.values())):
         return
-    if names:
+    if classes is not None:
+        found = f"no photos of the model's classes ({', '.join(map(printable, classes))})"
+    elif names:
         found = f"photos of one class only ({printable(names[0])}) to train on"
     else:
         found = "no photos to train on"
     raise DataError(
         f"{printable(str(root))} holds {found}; expected <class>/<photos> or "
-        "{train,valid,test}/<class>/<photos> with two classes or more",
+        "{train,valid,test}/<class>/<photos>" + (" with two classes or more" * (classes is None)),
         problems,
     )
 

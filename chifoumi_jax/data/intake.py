@@ -47,20 +47,15 @@ def decode_all(
     good: dict[str, Decoded] = {}
     problems: list[Problem] = []
     with ThreadPoolExecutor(workers or _default_workers()) as pool:
-        try:
-            for done, (path, result) in enumerate(
-                zip(paths, pool.map(take, paths), strict=True), start=1
-            ):
-                if isinstance(result, Problem):
-                    problems.append(result)
-                else:
-                    good[path] = result
-                if progress is not None:
-                    progress(done, len(paths))
-        except BaseException:
-            # Else an interrupted scan would go on until every file is decoded.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for done, (path, result) in enumerate(
+            zip(paths, pool.map(take, paths), strict=True), start=1
+        ):
+            if isinstance(result, Problem):
+                problems.append(result)
+            else:
+                good[path] = result
+            if progress is not None:
+                progress(done, len(paths))
     return good, problems
 
 

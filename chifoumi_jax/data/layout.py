@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from chifoumi_jax.data.problems import DataError, Kind, Problem, printable
 from chifoumi_jax.data.walk import Tree
@@ -58,7 +59,7 @@ class Layout:
         return frozenset(self.split_of.values())
 
 
-def arrange(tree: Tree) -> Layout:
+def arrange(tree: Tree, *, needs_train: bool = True) -> Layout:
     """Read `<class>/**` or `{train,valid,test}/<class>/**` from a folder's files.
 
     The letters' case of a split folder's name plays no part; `val`, `validation`, `training` and
@@ -68,9 +69,9 @@ def arrange(tree: Tree) -> Layout:
 
     Raises:
         DataError: If split folders and class folders stand side by side, if two folders are the
-            same split, or if there are split folders but none to train on.
+            same split, or if there are split folders but none to train on and `needs_train`.
     """
-    split_of = _split_folders(tree)
+    split_of = _split_folders(tree, needs_train)
     depth = 2 if split_of else 1
     candidates: list[Candidate] = []
     problems: list[Problem] = []
@@ -100,11 +101,10 @@ def arrange(tree: Tree) -> Layout:
 
 
 def _has_extension(path: str) -> bool:
-    name = path.rpartition("/")[2]
-    return "." + name.rpartition(".")[2].lower() in EXTENSIONS and "." in name
+    return PurePosixPath(path).suffix.lower() in EXTENSIONS
 
 
-def _split_folders(tree: Tree) -> dict[str, str]:
+def _split_folders(tree: Tree, needs_train: bool) -> dict[str, str]:
     """Folder name → split, of the split folders at the top."""
     tops = [folder for folder in tree.folders if "/" not in folder]
     split_of = {top: SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}
@@ -122,7 +122,7 @@ def _split_folders(tree: Tree) -> dict[str, str]:
             f"({', '.join(map(printable, others))}) stand side by side; "
             "put each class into a split folder, or remove the split folders"
         )
-    if "train" not in split_of.values():
+    if needs_train and "train" not in split_of.values():
         names = ", ".join(map(printable, sorted(split_of)))
         raise DataError(f"there is no folder train beside {names}; add it, or remove the split")
     return split_of

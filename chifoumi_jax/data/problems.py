@@ -25,6 +25,7 @@ class Kind(StrEnum):
     OUTSIDE_CLASS = "outside-class"
     EMPTY_CLASS = "empty-class"
     CLASS_NOT_IN_TRAIN = "class-not-in-train"
+    UNKNOWN_CLASS = "unknown-class"
     NO_SESSION = "no-session"
     CLASS_MISSING = "class-missing"
     LEAKAGE = "leakage"
@@ -91,6 +92,11 @@ MEANINGS: dict[Kind, Meaning] = {
         "class that has no training picture",
         "left out",
         "add pictures of it to train, or mend the folder's name",
+    ),
+    Kind.UNKNOWN_CLASS: Meaning(
+        "class that the model was not trained on",
+        "left out",
+        "give the folder the name of one of the model's classes",
     ),
     Kind.NO_SESSION: Meaning(
         "picture that the groups file does not name", "left out", "add a row for it"

@@ -1,6 +1,6 @@
 """Which files of a folder are used, and for what, as far as that is known before decoding."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -113,15 +113,21 @@ def keep(chosen: Chosen, is_wanted: Callable[[Candidate], bool]) -> Chosen:
 def without_training(chosen: Chosen) -> list[Problem]:
     """A problem for each class that is there to test or validate on, but not to train on."""
     trained = {candidate.class_name for candidate in chosen["train"]}
+    return _strays(chosen, trained, Kind.CLASS_NOT_IN_TRAIN)
+
+
+def without_class(chosen: Chosen, classes: Collection[str]) -> list[Problem]:
+    """A problem for each class that is none of `classes`."""
+    return _strays(chosen, classes, Kind.UNKNOWN_CLASS)
+
+
+def _strays(chosen: Chosen, classes: Collection[str], kind: Kind) -> list[Problem]:
     strays: dict[str, list[str]] = {}
     for split in SPLITS:
         for candidate in chosen[split]:
-            if candidate.class_name not in trained:
+            if candidate.class_name not in classes:
                 strays.setdefault(candidate.class_name, []).append(candidate.path)
-    return [
-        Problem(Kind.CLASS_NOT_IN_TRAIN, tuple(paths), f"class {name}")
-        for name, paths in strays.items()
-    ]
+    return [Problem(kind, tuple(paths), f"class {name}") for name, paths in strays.items()]
 
 
 def _rest(lists: Lists) -> Split | None:

@@ -1,8 +1,10 @@
 """Decoded pixels on disk, so that a photo is decoded once a run and memory need not hold all."""
 
+import mmap
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +25,10 @@ class PixelStore:
 
     def __init__(self, directory: Path, shape: tuple[int, ...]):
         self.shape = shape
-        self._file = tempfile.TemporaryFile(dir=directory, prefix="pixels-")  # noqa: SIM115
+        self._directory = directory
+        self._file, path = tempfile.mkstemp(prefix=".pixels-", dir=directory)
+        Path(path).unlink()
+        weakref.finalize(self, os.close, self._file)
         self._bytes = int(np.prod(shape))
         self._rows: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -43,9 +48,13 @@ class PixelStore:
             row = self._rows[key] = len(self._rows)
         view = memoryview(np.ascontiguousarray(pixels).data).cast("B")
         offset = row * self._bytes
-        while view:
-            written = os.pwrite(self._file.fileno(), view, offset)
-            view, offset = view[written:], offset + written
+        try:
+            while view:
+                written = os.pwrite(self._file, view, offset)
+                view, offset = view[written:], offset + written
+        except OSError as error:
+            message = f"decoded photos could not be kept ({error.strerror}): make room"
+            raise OSError(error.errno, message, str(self._directory)) from error
 
     def __len__(self) -> int:
         """Number of images."""
@@ -60,4 +69,6 @@ class PixelStore:
         """All images, mapped and read-only; what is added later is not among them."""
         if not self._rows:
             return np.zeros((0, *self.shape), np.uint8)
-        return np.memmap(self._file, np.uint8, mode="r", shape=(len(self._rows), *self.shape))
+        length = len(self._rows) * self._bytes
+        mapped = mmap.mmap(self._file, length, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.uint8).reshape(-1, *self.shape)

@@ -1,0 +1,57 @@
+"""Fixtures: small folders of photos, and the folder of real ones where there is one."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+COLOURS = {"paper": (200, 60, 60), "rock": (60, 200, 60), "scissors": (60, 60, 200)}
+
+
+def write_photos(root: Path, per_class: int, seed: int = 0, size: int = 40) -> Path:
+    """Noise around a colour of the class: easy, so that any training that works learns it."""
+    random = np.random.default_rng(seed)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = np.clip(random.normal(colour, 40, (size, size + number % 3, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{number:03}.png")
+    return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Share what is compiled between all tests and the processes that they start."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    os.environ |= cache
+    jax.config.update("jax_compilation_cache_dir", cache["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    yield
+    for name in cache:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 14 training and 4 test photos of each class."""
+    root = tmp_path_factory.mktemp("photos")
+    write_photos(root / "train", 14, seed=1)
+    write_photos(root / "test", 4, seed=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_photos() -> Path:
+    """The folder of real photos that CHIFOUMI_PHOTOS names."""
+    if "CHIFOUMI_PHOTOS" not in os.environ:
+        pytest.skip("no real photos: set CHIFOUMI_PHOTOS to a folder of them")
+    return Path(os.environ["CHIFOUMI_PHOTOS"])

@@ -1,0 +1,37 @@
+"""Comparing two runs."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from chifoumi_jax import checkpoint
+from chifoumi_jax.program import build
+from chifoumi_jax.run import Run, read_config
+from chifoumi_jax.step import TrainState, device_mesh
+from chifoumi_jax.train import restore
+
+_TIMES = {"seconds", "images_per_second"}
+
+
+def assert_same_training(first: Run, second: Run) -> None:
+    """Weights, optimiser state, metrics and results are the same, bit for bit."""
+    assert _untimed(first) == _untimed(second)
+    assert first.results == second.results
+    states = [final_state(run) for run in (first, second)]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def final_state(run: Run) -> TrainState:
+    """All arrays of a run's newest checkpoint."""
+    recipe, config = read_config(run.directory)
+    step, ailments = checkpoint.newest(run.directory / "checkpoints")
+    assert step is not None
+    assert not ailments
+    program = build(recipe, len(config["classes"]), step, device_mesh())
+    return restore(run.directory, program, step)[0]
+
+
+def _untimed(run: Run) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in _TIMES} for row in run.history]

@@ -1,0 +1,170 @@
+"""The commands as a user types them, also wrongly."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.commands import QUICK, chifoumi
+from tests.conftest import write_photos
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    done = chifoumi(
+        *("train", "--data", photos, *QUICK, "--epochs", "6"),
+        cwd=tmp_path_factory.mktemp("work"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Accuracy on test photos" in done.stderr
+    directory = Path(done.args[0]).parent if not done.stdout else Path(done.stdout.strip())
+    return tmp_path_factory.getbasetemp() / "work0" / directory
+
+
+def test_train_prints_the_run(run: Path) -> None:
+    assert run.name == "cnn-1"
+    assert (run / "results.json").exists()
+
+
+def test_predict(run: Path, photos: Path) -> None:
+    files = sorted((photos / "test").glob("*/000.png"))
+    done = chifoumi("predict", run, *files)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if "000.png" in line]
+    assert [line[1] for line in lines] == ["paper", "rock", "scissors"]
+    assert [line[0] for line in lines] == list(map(str, files))
+
+
+def test_predict_goes_on_after_a_bad_file(run: Path, photos: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"\xff\xd8\xff")
+    good = photos / "test" / "rock" / "001.png"
+    done = chifoumi("predict", run, bad, tmp_path / "absent.png", good, "--json")
+    assert done.returncode == 1
+    answers = json.loads(done.stdout)
+    assert [answer.get("label") for answer in answers] == [None, None, "rock"]
+    assert sum(answers[2]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert str(bad) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("batch_size", ["1", "5", "64"])
+def test_evaluate_does_not_depend_on_the_batch_size(run: Path, batch_size: str) -> None:
+    done = chifoumi("evaluate", run, "--json", "--batch-size", batch_size)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    expected = json.loads((run / "results.json").read_text())
+    assert report["confusion"] == expected["test_confusion"]
+    # Sums of float32 in another order.
+    assert report["loss"] == pytest.approx(expected["test_loss"], rel=1e-4)
+
+
+def test_evaluate_on_another_folder(run: Path, tmp_path: Path) -> None:
+    done = chifoumi("evaluate", run, "--data", write_photos(tmp_path / "new", 3, seed=9))
+    assert done.returncode == 0, done.stderr
+    assert "Accuracy 100.00% (9 of 9" in done.stdout
+
+
+def test_evaluate_takes_labels_by_name(run: Path, tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "new", 3, seed=9)
+    for name in ("paper", "rock"):
+        for path in (root / name).iterdir():
+            path.unlink()
+        (root / name).rmdir()
+    done = chifoumi("evaluate", run, "--data", root, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["confusion"] == [[0, 0, 0], [0, 0, 0], [0, 0, 3]]
+
+
+def test_check_of_a_good_folder(photos: Path) -> None:
+    done = chifoumi("check", photos)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"paper +14 +0 +4", done.stdout)
+
+
+def test_check_of_a_bad_folder(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "photos", 3)
+    (root / "rock" / "empty.png").write_bytes(b"")
+    done = chifoumi("check", root)
+    assert done.returncode == 1
+    assert "rock/empty.png" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train", "--data", "absent"), "absent"),
+        (("check", "absent"), "absent"),
+        (("train", "--data", "empty"), "empty"),
+        (("train", "--data", "single"), "single"),
+        (("train", "--data", "photos", "--epochs", "0"), "epochs"),
+        (("train", "--data", "photos", "--image-size", "5"), "image_size"),
+        (("train", "--recipe", "study-mlp", "--image-size", "64"), "image_size"),
+        (("train", "--groups", "groups.csv"), "--data"),
+        (("train", "--data", "photos", "--train-list", "absent.txt"), "absent.txt"),
+        (("train", "--resume", "absent"), "absent"),
+        (("train", "--resume", "empty", "--seed", "3"), "--seed"),
+        (("predict", "empty", "a.png"), "config.json"),
+        (("evaluate", "empty"), "config.json"),
+        (("train", "--recipe", "resnet"), "resnet"),
+        (("frobnicate",), "frobnicate"),
+        (("summary", "--recipe", "study-mlp", "--image-size", "5"), "image_size"),
+        (("summary", "--classes", "1"), "classes"),
+        (("hands", "--out", "photos"), "photos"),
+        (("hands", "--out", "new", "--images", "0"), "images"),
+        (("evaluate", "empty", "--batch-size", "0"), "config.json"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    write_photos(tmp_path / "photos", 2)
+    (tmp_path / "single" / "rock").mkdir(parents=True)
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / "single" / "rock" / "a.png")
+    before = sorted(tmp_path.rglob("*"))
+    done = chifoumi(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path for path in tmp_path.rglob("*") if path.name != "runs") == before
+
+
+def test_summary_of_the_study() -> None:
+    done = chifoumi("summary", "--recipe", "study-cnn")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if "(None" in line]
+    assert [line[0] for line in lines] == [
+        *("conv2d_1", "activation_1", "max_pooling2d_1"),
+        *("conv2d_2", "activation_2", "max_pooling2d_2"),
+        *("conv2d_3", "activation_3", "max_pooling2d_3"),
+        *("flatten_1", "dense_1", "activation_4", "dropout_1", "dense_2", "activation_5"),
+    ]
+    assert "(None, 73, 73, 64)" in done.stdout
+    assert "Total parameters: 21,856,483" in done.stdout
+
+
+def test_hands_can_be_checked(tmp_path: Path) -> None:
+    done = chifoumi("hands", "--out", tmp_path / "hands", "--images", "12", "--test-images", "3")
+    assert done.returncode == 0, done.stderr
+    done = chifoumi("check", tmp_path / "hands")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"scissors +3 +0 +1", done.stdout)
+
+
+def test_module_and_command_are_the_same(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    for command in (["-m", "chifoumi_jax.train"], ["-m", "chifoumi_jax.cli", "train"]):
+        done = subprocess.run(
+            [sys.executable, *command, "--data", "absent"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 2
+        assert "absent" in done.stderr

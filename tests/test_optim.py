@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from chifoumi_jax.optim import keras_adam, torch_sgd
+
+# Prescribed gradients over eleven orders of magnitude, where an epsilon in the wrong place shows.
+GRADIENTS = np.outer(np.random.default_rng(0).normal(size=20), np.logspace(-10, 1, 12))
+
+
+def run(optimizer: optax.GradientTransformation, gradients: np.ndarray) -> np.ndarray:
+    params = jnp.ones(gradients.shape[1], gradients.dtype)
+    state = optimizer.init(params)
+    for gradient in gradients:
+        updates, state = optimizer.update(jnp.asarray(gradient), state, params)
+        params = optax.apply_updates(params, updates)
+    return np.asarray(params)
+
+
+def adam_by_hand(gradients: np.ndarray, rate: float = 1e-3) -> np.ndarray:
+    """Keras 2.2.4's formula, line by line."""
+    p, m, v = np.ones(gradients.shape[1]), 0.0, 0.0
+    for t, g in enumerate(gradients, start=1):
+        rate_t = rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g**2
+        p = p - rate_t * m / (np.sqrt(v) + 1e-7)
+    return p
+
+
+def test_keras_adam_in_float64() -> None:
+    with jax.enable_x64(True):
+        got = run(keras_adam(1e-3), GRADIENTS)
+    # Rounding of float64 over 20 steps of parameters near 1.
+    np.testing.assert_allclose(got, adam_by_hand(GRADIENTS), rtol=1e-14)
+
+
+def test_keras_adam_in_float32() -> None:
+    got = run(keras_adam(1e-3), GRADIENTS.astype(np.float32))
+    # Each of 20 steps rounds a parameter near 1 by up to 6e-8 and moves it by up to 1e-3, itself
+    # rounded in its sixth digit.
+    np.testing.assert_allclose(got, adam_by_hand(GRADIENTS), atol=20 * 6e-8 + 20e-3 * 1e-5)
+
+
+def test_optax_adam_is_another_optimiser() -> None:
+    with jax.enable_x64(True):
+        other = run(optax.adam(1e-3, eps=1e-7), GRADIENTS)
+    # Half the length of a step.
+    assert np.abs(other - adam_by_hand(GRADIENTS)).max() > 5e-4
+
+
+def test_keras_adam_asks_the_schedule_for_the_step_it_takes() -> None:
+    rates = [1e-3, 5e-3]
+    optimizer = keras_adam(lambda step: jnp.asarray(rates)[step])
+    params = jnp.zeros(1)
+    state = optimizer.init(params)
+    first, state = optimizer.update(jnp.ones(1), state)
+    second, _ = optimizer.update(jnp.ones(1), state)
+    # With a constant gradient each step has the length of its rate, but for epsilon.
+    np.testing.assert_allclose([first[0], second[0]], [-1e-3, -5e-3], rtol=1e-4)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_torch_sgd(momentum: float) -> None:
+    with jax.enable_x64(True):
+        got = run(torch_sgd(0.01, momentum), GRADIENTS)
+    p, buffer = np.ones(GRADIENTS.shape[1]), np.zeros(GRADIENTS.shape[1])
+    for g in GRADIENTS:
+        buffer = momentum * buffer + g
+        p = p - 0.01 * buffer
+    np.testing.assert_allclose(got, p, rtol=1e-14)

@@ -1,0 +1,249 @@
+"""Training from the first batch to the report, in this process."""
+
+import csv
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from chifoumi_jax import checkpoint, fit, load, recipes, resume
+from chifoumi_jax.data.dataset import load_dataset
+from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.needs import DoesNotFitError
+from chifoumi_jax.recipes import RecipeError
+from chifoumi_jax.run import Run, RunError, read, read_config
+from tests.conftest import write_photos
+from tests.runs import assert_same_training
+
+QUICK = {"image_size": 24, "batch_size": 8, "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    runs = tmp_path_factory.mktemp("runs")
+    return fit(recipes.cnn.replace(data=photos, runs=runs, **QUICK | {"epochs": 6}), quiet=True)
+
+
+def test_learns_easy_photos(finished: Run) -> None:
+    assert finished.test_accuracy == 1.0
+    assert finished.history[-1]["loss"] < finished.history[0]["loss"]
+
+
+def test_writes_its_folder(finished: Run) -> None:
+    names = {path.name for path in finished.directory.iterdir()}
+    pictures = {"curves.png", "confusion.png", "mistakes.png"}
+    files = {"config.json", "metrics.csv", "results.json", "checkpoints", ".lock"}
+    assert names == pictures | files
+    for name in pictures:
+        with Image.open(finished.directory / name) as picture:
+            assert picture.size > (200, 100)
+    config = json.loads((finished.directory / "config.json").read_text())
+    assert config["classes"] == ["paper", "rock", "scissors"]
+    assert config["recipe"]["seed"] == 0
+    assert config["versions"]["jax"] == jax.__version__
+    assert len(config["data"]["fingerprint"]) == 64
+    with (finished.directory / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert float(rows[-1]["loss"]) == finished.history[-1]["loss"]
+
+
+def test_comes_back_from_disk(finished: Run) -> None:
+    assert read(finished.directory) == finished
+    recipe, _ = read_config(finished.directory)
+    assert recipe.epochs == 6
+    assert recipe.name == "cnn"
+
+
+def test_two_runs_do_not_share_a_folder(photos: Path, tmp_path: Path) -> None:
+    recipe = recipes.study_mlp.replace(data=photos, runs=tmp_path, epochs=1)
+    assert [fit(recipe, quiet=True).directory.name for _ in range(2)] == [
+        "study-mlp-1",
+        "study-mlp-2",
+    ]
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=list(recipes.RECIPES))
+def test_a_seed_gives_the_same_weights_and_another_others(
+    recipe: recipes.Recipe, photos: Path, tmp_path: Path
+) -> None:
+    size = {"image_size": 24} if recipe.model == "cnn" else {}
+    recipe = recipe.replace(data=photos, runs=tmp_path, epochs=2, **size)
+    runs = [fit(recipe.replace(seed=seed), quiet=True) for seed in (0, 0, 1)]
+    weights = [jax.tree.leaves(load(run.directory).params) for run in runs]
+    for first, second, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+        assert not np.array_equal(first, other)
+
+
+def test_the_studys_recipe_records_what_the_study_printed(photos: Path, tmp_path: Path) -> None:
+    recipe = recipes.study_cnn.replace(data=photos, runs=tmp_path, image_size=24, epochs=2)
+    run = fit(recipe, quiet=True)
+    row = run.history[0]
+    # 42 images in batches of 25: one step an epoch, so that the mean is that batch's.
+    assert row["study_loss"] == row["loss"]
+    assert {"study_accuracy", "study_valid_accuracy", "study_valid_loss"} <= set(row)
+    assert run.results["train_images"] == 42
+    assert run.results["test_images"] == 12
+
+
+def test_the_studys_mlp_drops_out_in_its_first_epoch_only(photos: Path, tmp_path: Path) -> None:
+    recipe = recipes.study_mlp.replace(
+        data=photos, runs=tmp_path, epochs=3, augmentation="none", learning_rate=1e-12
+    )
+    # Without learning or augmentation only dropout makes epochs differ.
+    losses = [row["loss"] for row in fit(recipe, quiet=True).history]
+    assert losses[0] != pytest.approx(losses[1], rel=1e-4)
+    assert losses[1] == pytest.approx(losses[2], rel=1e-6)
+
+
+def test_the_studys_mlp_is_tested_under_augmentation_too(photos: Path, tmp_path: Path) -> None:
+    run = fit(recipes.study_mlp.replace(data=photos, runs=tmp_path, epochs=2), quiet=True)
+    assert run.results["study_test_images"] == 12
+    assert run.results["study_test_loss"] != run.results["test_loss"]
+
+
+def test_validation_photos_choose_the_best(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "valid", "test")):
+        write_photos(tmp_path / "photos" / split, 5, seed=number)
+    recipe = recipes.cnn.replace(data=tmp_path / "photos", runs=tmp_path, **QUICK)
+    run = fit(recipe.replace(epochs=5), quiet=True)
+    scores = [(row["valid_accuracy"], -row["valid_loss"]) for row in run.history]
+    steps = [int(row["step"]) for row in run.history]
+    checkpoints = run.directory / "checkpoints"
+    expected = steps[scores.index(max(scores))]
+    assert checkpoint.best(checkpoints, steps[-1]) == expected
+    assert expected in checkpoint.steps(checkpoints)
+    load(run.directory, best=True)
+
+
+def test_without_test_photos_there_is_no_test_accuracy(tmp_path: Path) -> None:
+    # Of a single photo of each class none can be spared to test on.
+    write_photos(tmp_path / "photos" / "train", 1)
+    run = fit(recipes.cnn.replace(data=tmp_path / "photos", runs=tmp_path, **QUICK), quiet=True)
+    assert not (run.directory / "confusion.png").exists()
+    with pytest.raises(RunError, match="no test accuracy"):
+        run.test_accuracy  # noqa: B018
+
+
+def test_a_folder_without_splits_is_split(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "photos", 20)
+    recipe = recipes.cnn.replace(data=root, runs=tmp_path, **QUICK)
+    data = load_dataset(recipe, root, tmp_path)
+    assert (len(data.train), len(data.test)) == (51, 9)
+    assert not {photo.path for photo in data.train.photos} & {p.path for p in data.test.photos}
+
+
+def test_each_photo_is_decoded_once(photos: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from chifoumi_jax.data import intake
+
+    decoded: list[str] = []
+    decode = intake.decode
+
+    def counting(content: bytes, name: str, **options: int) -> Image.Image:
+        decoded.append(name)
+        return decode(content, name, **options)
+
+    monkeypatch.setattr(intake, "decode", counting)
+    fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
+    assert len(decoded) == len(set(decoded)) == 54
+
+
+def test_bad_photos_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_photos(tmp_path / "photos", 8)
+    (root / "rock" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    recipe = recipes.cnn.replace(data=root, runs=tmp_path, **QUICK)
+    fit(recipe, quiet=True)
+    assert "rock/broken.jpg" in capsys.readouterr().err
+    with pytest.raises(DataError):
+        fit(recipe.replace(strict=True), quiet=True)
+
+
+def test_refuses_what_cannot_fit(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK)
+    monkeypatch.setattr("chifoumi_jax.needs._memory", lambda: 1000)
+    with pytest.raises(DoesNotFitError, match="--batch-size"):
+        fit(recipe, quiet=True)
+    monkeypatch.undo()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: (10, 0, 10))
+    with pytest.raises(DoesNotFitError, match="--runs"):
+        fit(recipe, quiet=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"seed": -1}, "seed"),
+        ({"image_size": 21}, "image_size"),
+        ({"image_size": 5000}, "image_size"),
+        ({"train_list": "x.txt"}, "--data"),
+    ],
+)
+def test_refuses_a_recipe_that_cannot_be(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipes.cnn.replace(**changes)
+
+
+def test_resume_of_a_complete_run_changes_nothing(finished: Run) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.directory.rglob("*") if p.name != ".lock"}
+    assert resume(finished.directory, quiet=True) == finished
+    after = {p: p.stat().st_mtime_ns for p in finished.directory.rglob("*") if p.name != ".lock"}
+    assert before == after
+
+
+def test_resume_finishes_a_run_that_ended_before_its_report(photos: Path, tmp_path: Path) -> None:
+    run = fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
+    (run.directory / "results.json").unlink()
+    (run.directory / "confusion.png").unlink()
+    assert resume(run.directory, quiet=True).results == run.results
+    assert (run.directory / "confusion.png").exists()
+
+
+def test_resume_refuses_other_photos(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "photos", 8)
+    run = fit(recipes.cnn.replace(data=root, runs=tmp_path, **QUICK), quiet=True)
+    (root / "rock" / "000.png").unlink()
+    with pytest.raises(RunError, match="not those"):
+        resume(run.directory, quiet=True)
+
+
+def test_resume_refuses_another_length_where_the_rate_depends_on_it(finished: Run) -> None:
+    with pytest.raises(RunError, match="--epochs 9"):
+        resume(finished.directory, epochs=9, quiet=True)
+
+
+def test_a_longer_run_equals_a_lengthened_one(photos: Path, tmp_path: Path) -> None:
+    recipe = recipes.study_cnn.replace(data=photos, runs=tmp_path, image_size=24)
+    straight = fit(recipe.replace(epochs=5), quiet=True)
+    short = fit(recipe.replace(epochs=3), quiet=True)
+    lengthened = resume(short.directory, epochs=5, quiet=True)
+    assert_same_training(straight, lengthened)
+
+
+def test_a_run_in_use_is_refused(finished: Run) -> None:
+    import fcntl
+
+    with (finished.directory / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="in use"):
+            resume(finished.directory, quiet=True)
+
+
+@pytest.mark.parametrize(
+    "config", ["", "[]", "{}", '{"format": 99, "recipe": {}}', '{"format": 1, "recipe": {"x": 1}}']
+)
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, config: str) -> None:
+    with pytest.raises(RunError, match=r"config\.json"):
+        resume(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(RunError, match=r"config\.json"):
+        load(tmp_path)
