@@ -163,6 +163,7 @@ def evaluate(
     """
     from chifoumi_jax.judge import judge
 
+    _require_at_least(1, batch_size, "--batch-size")
     report = judge(run, data=data, test_list=test_list, best=best, batch_size=batch_size)
     if json_output:
         print(json.dumps(report, indent=2))
@@ -207,6 +208,7 @@ def predict(
     from chifoumi_jax.classifier import load
     from chifoumi_jax.judge import predict_files
 
+    _require_at_least(1, batch_size, "--batch-size")
     classifier = load(run, best=best)
     answers = predict_files(classifier, files, batch_size)
     if json_output:
@@ -241,6 +243,7 @@ def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None
     """
     from chifoumi_jax.summary import layers, total
 
+    _require_at_least(2, classes, "--classes")
     chosen = RECIPES[recipe]
     if image_size is not None:
         chosen = chosen.replace(image_size=image_size)
@@ -271,7 +274,10 @@ def hands(out: Path, images: int = 346, test_images: int | None = None, seed: in
     from chifoumi_jax.display import Display
 
     with Display().counting("Drawing hands") as progress:
-        write_hands(out, images=images, test_images=test_images, seed=seed, progress=progress)
+        try:
+            write_hands(out, images=images, test_images=test_images, seed=seed, progress=progress)
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
     print(out)
     return 0
 
@@ -301,13 +307,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
-    """What a user can mend, and so is told in one sentence. Evaluated when an error has occurred."""
+    """What a user can mend. A function, as it is needed only once an error has occurred."""
     from chifoumi_jax.checkpoint import CheckpointError
     from chifoumi_jax.data.problems import DataError
     from chifoumi_jax.needs import DoesNotFitError
     from chifoumi_jax.run import RunError
 
     return (CheckpointError, DataError, DoesNotFitError, RecipeError, RunError, OSError)
+
+
+def _require_at_least(least: int, value: int, option: str) -> None:
+    if value < least:
+        raise RecipeError(f"{option} must be at least {least}, not {value}")
 
 
 def _how_to_go_on(directory: Path) -> str:

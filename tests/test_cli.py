@@ -115,7 +115,8 @@ def test_check_of_a_bad_folder(tmp_path: Path) -> None:
         (("summary", "--classes", "1"), "classes"),
         (("hands", "--out", "photos"), "photos"),
         (("hands", "--out", "new", "--images", "0"), "images"),
-        (("evaluate", "empty", "--batch-size", "0"), "config.json"),
+        (("evaluate", "empty", "--batch-size", "0"), "--batch-size"),
+        (("predict", "empty", "a.png", "--batch-size", "0"), "--batch-size"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(

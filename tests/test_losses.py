@@ -51,7 +51,9 @@ def test_between_the_clips_all_losses_agree() -> None:
     np.testing.assert_allclose(
         losses.softmax_categorical_crossentropy(logits, labels), expected, rtol=1e-5
     )
-    np.testing.assert_allclose(losses.smoothed_cross_entropy(0.0)(logits, labels), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        losses.smoothed_cross_entropy(0.0)(logits, labels), expected, rtol=1e-5
+    )
     # The study's version 3: cross_entropy of log_softmax is cross_entropy.
     np.testing.assert_allclose(
         losses.cross_entropy(jax.nn.log_softmax(logits), labels), expected, rtol=1e-5
@@ -59,7 +61,9 @@ def test_between_the_clips_all_losses_agree() -> None:
 
 
 def test_softmax_twice_is_bounded() -> None:
-    values = losses.cross_entropy_of_softmax(jnp.array([[9e3, 0.0, 0.0], [0.0, 9e3, 0.0]]), jnp.array([0, 0]))
+    values = losses.cross_entropy_of_softmax(
+        jnp.array([[9e3, 0.0, 0.0], [0.0, 9e3, 0.0]]), jnp.array([0, 0])
+    )
     # Probabilities 1 and 0 taken for logits: between log(1 + 2/e) and log(2 + e).
     np.testing.assert_allclose(values, [math.log(1 + 2 / math.e), math.log(2 + math.e)], rtol=1e-6)
 
@@ -70,4 +74,6 @@ def test_smoothing_gives_labels_away() -> None:
     logits = jnp.array([[1.0, 0.0, 0.0]])
     log_p = np.asarray(jax.nn.log_softmax(logits))[0]
     got = losses.smoothed_cross_entropy(0.3)(logits, jnp.array([0]))
-    np.testing.assert_allclose(got, [-(0.8 * log_p[0] + 0.1 * log_p[1] + 0.1 * log_p[2])], rtol=1e-6)
+    np.testing.assert_allclose(
+        got, [-(0.8 * log_p[0] + 0.1 * log_p[1] + 0.1 * log_p[2])], rtol=1e-6
+    )

@@ -42,7 +42,7 @@ def test_fused_forward_equals_the_plain_layers(size: int) -> None:
 def test_cnn_layers_have_the_studys_shapes() -> None:
     model = nnx.eval_shape(lambda: CNN(image_size=600, rngs=nnx.Rngs(0)))
     assert features_size(600) == 73
-    assert model.layers["dense_1"].kernel.shape == (341_056, 64)
+    assert model.dense1.kernel.shape == (341_056, 64)
 
 
 def test_cnn_refuses_an_image_without_a_pixel_left() -> None:
@@ -68,6 +68,7 @@ def test_keras_initial_weights() -> None:
         (model.dense1, 6 * 6 * 64 + 64),
     ):
         _assert_uniform(layer.kernel[...], (6 / fans) ** 0.5)
+        assert layer.bias is not None
         assert not np.any(layer.bias[...])
 
 
@@ -75,17 +76,18 @@ def test_torch_initial_weights() -> None:
     model = MLP(rngs=nnx.Rngs(3))
     for layer, fan_in in ((model.fc1, 1024), (model.fc2, 64)):
         _assert_uniform(layer.kernel[...], fan_in**-0.5)
+        assert layer.bias is not None
         _assert_uniform(layer.bias[...], fan_in**-0.5)
 
 
 def _assert_uniform(values: jax.Array, limit: float) -> None:
-    values = np.asarray(values).ravel() / limit
-    assert np.abs(values).max() <= 1
+    scaled = np.asarray(values).ravel() / limit
+    assert np.abs(scaled).max() <= 1
     # Five standard errors of the mean and of the mean square of n uniform values: a wrong
     # limit or shape is caught, a right one fails once in a million seeds (and this seed is fixed).
-    error = len(values) ** -0.5
-    assert abs(values.mean()) < 5 * 0.577 * error
-    assert abs((values**2).mean() - 1 / 3) < 5 * 0.298 * error
+    error = len(scaled) ** -0.5
+    assert abs(scaled.mean()) < 5 * 0.577 * error
+    assert abs((scaled**2).mean() - 1 / 3) < 5 * 0.298 * error
 
 
 def test_dropout_takes_its_mask_and_scales_what_it_keeps() -> None:
@@ -104,7 +106,7 @@ def test_masks_keep_the_right_share_and_change_the_output() -> None:
     assert abs(float(masks[1].mean()) - 0.8) < 0.012
     images = jax.random.uniform(jax.random.key(1), (1000, 32, 32))
     assert not np.allclose(model(images), model(images, masks))
-    everything = tuple(jnp.ones_like(mask) for mask in masks)
+    everything = (jnp.ones_like(masks[0]), jnp.ones_like(masks[1]))
     np.testing.assert_allclose(
         model(images, everything),
         _all_kept(model, images),

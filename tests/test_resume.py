@@ -103,9 +103,7 @@ def test_a_damaged_newest_checkpoint_costs_itself_alone(
     assert_same_training(straight, run)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(
-    straight: Run, photos: Path, tmp_path: Path
-) -> None:
+def test_ctrl_c_saves_and_says_how_to_go_on(straight: Run, photos: Path, tmp_path: Path) -> None:
     process = start(photos, tmp_path, "-1:never")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*/checkpoints/*/manifest.json")):

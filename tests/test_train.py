@@ -141,7 +141,7 @@ def test_each_photo_is_decoded_once(photos: Path, tmp_path: Path, monkeypatch) -
     from chifoumi_jax.data import intake
 
     decoded: list[str] = []
-    decode = intake.decode
+    from chifoumi_jax.data.decode import decode
 
     def counting(content: bytes, name: str, **options: int) -> Image.Image:
         decoded.append(name)
