@@ -84,13 +84,8 @@ class Evaluation:
         return {"study_valid_loss": loss.mean, "study_valid_accuracy": correct.mean}
 
     def results(self, params: Params) -> tuple[dict[str, Any], Outcome | None]:
-        """What `results.json` holds, and the outcome on the test photos (None if there are none).
-
-        The study's recipes are also evaluated on the training photos, as the study was.
-        """
-        results: dict[str, Any] = {}
-        if self._recipe.name.startswith("study"):
-            results |= _named("train", self.outcome(params, self._data.train))
+        """What `results.json` holds, and the outcome on the test photos, if there are any."""
+        results = _named("train", self.outcome(params, self._data.train))
         if not len(self._data.test):
             return results, None
         outcome = self.outcome(params, self._data.test)

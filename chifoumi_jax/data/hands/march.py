@@ -1,0 +1,127 @@
+"""Rays marched through space to the surface (sphere tracing, Hart 1996)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float32, Int32
+
+from chifoumi_jax.data.hands.surface import Distance, Points, Solid, surface_distance
+
+Vectors = Float32[Array, "3 points"]
+Scalar = Float32[Array, ""]
+Index = Int32[Array, ""]
+
+STEPS = 10
+_HEIGHTS = (0.25, 0.7, 1.6)
+_SHADOW_STEPS = 10
+
+
+class March(NamedTuple):
+    """Rays under way.
+
+    Attributes:
+        t: How far each ray has come, in cm.
+        gap: Distance to the surface at its last step, in cm.
+        nearest: Smallest angle by which it has missed the surface so far, in radians.
+        best: Where that was, in cm along the ray.
+    """
+
+    t: Distance
+    gap: Distance
+    nearest: Distance
+    best: Distance
+
+
+def moved(p: Points, by: Points, t: Distance | float) -> Points:
+    """Returns points moved by `t` times a direction."""
+    return p[0] + by[0] * t, p[1] + by[1] * t, p[2] + by[2] * t
+
+
+@jax.jit
+def march(solid: Solid, directions: Vectors, cone: Scalar, rays: March) -> March:
+    """Takes `STEPS` steps along rays from the camera, or along cones around them.
+
+    Args:
+        solid: The bones, in camera space.
+        directions: Unit directions.
+        cone: Radius of the cones at 1 cm; they stop where they may touch the surface.
+        rays: Where they are.
+    """
+
+    def step(_: Index, rays: March) -> March:
+        t = rays.t
+        p = directions[0] * t, directions[1] * t, directions[2] * t
+        gap = surface_distance(solid, p) - cone * t
+        miss = gap / t
+        best = jnp.where(miss < rays.nearest, t, rays.best)
+        return March(t + 0.95 * jnp.maximum(gap, 0.0), gap, jnp.minimum(miss, rays.nearest), best)
+
+    return jax.lax.fori_loop(0, STEPS, step, rays)
+
+
+@jax.jit
+def normals(solid: Solid, points: Vectors) -> Vectors:
+    """Returns the surface's unit normals, from four distances around each point."""
+    e = 0.02
+    corners = jnp.array([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
+
+    def add(k: Index, total: Vectors) -> Vectors:
+        x, y, z = corners[k]
+        d = surface_distance(solid, (points[0] + e * x, points[1] + e * y, points[2] + e * z))
+        return total + d * jnp.stack([x, y, z])[:, None]
+
+    gradient = jax.lax.fori_loop(0, 4, add, jnp.zeros_like(points))
+    return gradient * jax.lax.rsqrt(jnp.sum(gradient**2, axis=0) + 1e-12)
+
+
+@jax.jit
+def light_reaching(
+    solid: Solid,
+    points: Vectors,
+    normal: Vectors,
+    light: Float32[Array, "3"],
+    sharpness: Scalar,
+    reach: Scalar,
+) -> tuple[Distance, Distance]:
+    """Returns how much of the main light and of the surroundings' light reaches points, in [0, 1].
+
+    Args:
+        solid: The bones, in camera space.
+        points: On the surface, or outside of it.
+        normal: Unit normals there.
+        light: Unit vector to the light.
+        sharpness: How sharp shadows are (Quilez' soft shadows: the light's distance over its size).
+        reach: Scale of what counts as near, 1 for a hand's folds.
+    """
+    heights = jnp.array(_HEIGHTS) * reach
+    weights = jnp.array((0.4, 0.4, 0.35))
+    p = (points[0], points[1], points[2])
+    outwards = (normal[0], normal[1], normal[2])
+    base = moved(p, outwards, 0.08)
+
+    def step(
+        k: Index, carry: tuple[Distance, Distance, Distance]
+    ) -> tuple[Distance, Distance, Distance]:
+        # The first steps probe along the normal, the others go to the light: one loop, because
+        # every mention of the surface costs a second to compile.
+        t, lit, hidden = carry
+        probing = k < len(_HEIGHTS)
+        height = heights[jnp.minimum(k, len(_HEIGHTS) - 1)]
+        weight = weights[jnp.minimum(k, len(_HEIGHTS) - 1)]
+        way = tuple(
+            jnp.where(probing, n, direction) for n, direction in zip(normal, light, strict=True)
+        )
+        begin = tuple(jnp.where(probing, a, b) for a, b in zip(p, base, strict=True))
+        x, y, z = (b + w * jnp.where(probing, height, t) for b, w in zip(begin, way, strict=True))
+        d = surface_distance(solid, (x, y, z))
+        hidden = hidden + jnp.where(probing, weight * jnp.clip(1.0 - d / height, 0.0, 1.0), 0.0)
+        lit = jnp.where(probing, lit, jnp.minimum(lit, sharpness * d / t))
+        return jnp.where(probing, t, t + jnp.clip(d, 0.15 * reach, 1.5 * reach)), lit, hidden
+
+    one = jnp.ones_like(p[0])
+    begin = (0.15 * reach * one, one, 0.0 * one)
+    steps = len(_HEIGHTS) + _SHADOW_STEPS
+    _, lit, hidden = jax.lax.fori_loop(0, steps, step, begin)
+    lit = jnp.clip(lit, 0.0, 1.0)
+    return lit * lit * (3.0 - 2.0 * lit), jnp.clip(1.0 - hidden, 0.05, 1.0)

@@ -1,0 +1,88 @@
+"""A picture of a hand: `render` draws one from a seed."""
+
+import io
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from chifoumi_jax.data.hands.background import draw_background
+from chifoumi_jax.data.hands.blur import blurred
+from chifoumi_jax.data.hands.foreground import draw_foreground
+from chifoumi_jax.data.hands.people import SPLITS
+from chifoumi_jax.data.hands.pose import GESTURES
+from chifoumi_jax.data.hands.scene import sample_scene
+from chifoumi_jax.data.hands.surface import Solid
+from chifoumi_jax.data.hands.variety import VARIETY
+
+# Shortest and longest side of a picture, in pixels.
+SIDES = (32, 4096)
+
+
+def render(
+    gesture: str, *, seed: int, size: tuple[int, int] = (256, 256), split: str = "train"
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns a picture of a hand, sRGB, as a JPEG of it decodes.
+
+    Args:
+        gesture: One of `GESTURES`.
+        seed: Not negative; the same seed gives the same picture. Gestures of one seed share
+            person, light, place and view.
+        size: Width and height in pixels, each within `SIDES`.
+        split: "train" or "test": whose hands, which lights and backdrops.
+
+    Raises:
+        ValueError: An argument is none of these.
+    """
+    with Image.open(io.BytesIO(render_jpeg(gesture, seed=seed, size=size, split=split))) as image:
+        return np.array(image.convert("RGB"))
+
+
+def render_jpeg(gesture: str, *, seed: int, size: tuple[int, int], split: str) -> bytes:
+    """Returns the same picture as `render`, as the bytes of a JPEG file."""
+    _check(gesture, seed, size, split)
+    width, height = size
+    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    scene = sample_scene(gesture, split, width / height, rng)
+    with jax.default_device(_device()):
+        solid = Solid(*(jnp.asarray(part) for part in (*scene.bones, scene.folds)))
+        picture = draw_background(scene, solid, split, size, rng)
+        hand, cover = draw_foreground(scene, solid, size)
+    picture += (hand - picture) * cover[..., None]
+    return _photograph(picture, rng)
+
+
+@cache
+def _device() -> jax.Device:
+    """Returns the CPU: a GPU rounds otherwise, and a seed must give one picture everywhere."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS leaves it out
+        return jax.local_devices()[0]
+
+
+def _check(gesture: str, seed: int, size: tuple[int, int], split: str) -> None:
+    if gesture not in GESTURES:
+        raise ValueError(f"gesture must be one of {', '.join(GESTURES)}, not {gesture!r}")
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, but is {seed}")
+    low, high = SIDES
+    if len(size) != 2 or not all(low <= side <= high for side in size):
+        raise ValueError(f"size must be (width, height), each {low} to {high}, not {size!r}")
+
+
+def _photograph(picture: Float32[np.ndarray, "height width 3"], rng: np.random.Generator) -> bytes:
+    """Blurs, adds the sensor's noise and compresses."""
+    sigma = rng.uniform(*VARIETY.blur) * max(picture.shape) / 1000
+    grain = rng.standard_normal(picture.shape, dtype=np.float32)
+    grain *= np.float32(rng.uniform(*VARIETY.noise))
+    grain += np.asarray(blurred(picture, sigma))
+    levels = np.clip(grain + 0.5, 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "JPEG", quality=int(rng.integers(*VARIETY.quality)))
+    return file.getvalue()

@@ -1,0 +1,189 @@
+"""Everything in one picture, drawn from a seed: who, which hand, from where, in which light."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from chifoumi_jax.data.hands import skeleton
+from chifoumi_jax.data.hands.backdrop import Backdrop, sample_backdrop
+from chifoumi_jax.data.hands.grip import closed
+from chifoumi_jax.data.hands.light import Rig, rigs
+from chifoumi_jax.data.hands.people import SPLITS, Person, people
+from chifoumi_jax.data.hands.pose import Pose, sample_pose
+from chifoumi_jax.data.hands.skeleton import Bones
+from chifoumi_jax.data.hands.variety import VARIETY
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture before it is drawn. Camera space: right, up, towards the viewer, in cm.
+
+    Attributes:
+        person: Whose hand it is.
+        side: "left" or "right".
+        face: What faces the camera, "palm" or "back".
+        pose: Joint angles.
+        bones: The hand in camera space.
+        focal: Focal length as a share of the picture's height.
+        rig: The lights.
+        backdrop: What lies behind.
+        plane: A point of the backdrop, and its normal.
+        cloth: CIE L*a*b* of the sleeve, None for a bare arm.
+        folds: Of the sleeve, see `surface.Solid`.
+        exposure: Factor on the light.
+    """
+
+    person: Person
+    side: str
+    face: str
+    pose: Pose
+    bones: Bones
+    focal: float
+    rig: Rig
+    backdrop: Backdrop
+    plane: Float32[np.ndarray, "2 3"]
+    cloth: tuple[float, float, float] | None
+    folds: Float32[np.ndarray, "4"]
+    exposure: float
+
+
+def sample_scene(gesture: str, split: str, aspect: float, rng: np.random.Generator) -> Scene:
+    """Draws a scene of `gesture` with a split's people, lights and backdrops.
+
+    Gestures drawn from equal sources of randomness differ in the pose alone, as when somebody
+    photographs all three: nothing else gives a gesture away.
+
+    Args:
+        gesture: One of `GESTURES`.
+        split: "train" or "test".
+        aspect: Width of the picture divided by its height.
+        rng: Source of all the scene's randomness.
+    """
+    person = people(split)[rng.integers(VARIETY.people)]
+    rig = rigs(split)[rng.integers(len(rigs(split)))]
+    side, face = str(rng.choice(["left", "right"])), str(rng.choice(["palm", "back"]))
+    pose = closed(sample_pose(gesture, rng.spawn(1)[0]), person)
+    bare = rng.uniform() < VARIETY.bare_share
+    sleeve = None if bare else float(rng.uniform(2.5, 9.0))
+    hand = _turned(skeleton.hand_bones(pose, person, sleeve), _attitude(side, face, rng), side)
+    focal = 0.5 / float(np.tan(np.radians(rng.uniform(*VARIETY.field_of_view)) / 2))
+    hand = _framed(hand, gesture, focal, aspect, rng)
+    skin = person.palm_lab if face == "palm" else person.lab
+    backdrop = sample_backdrop(split, skin[0], rng)
+    return Scene(
+        person=person,
+        side=side,
+        face=face,
+        pose=pose,
+        bones=hand,
+        focal=focal,
+        rig=rig,
+        backdrop=backdrop,
+        plane=_plane(hand, rng),
+        cloth=None if bare else _cloth(split, backdrop, rng),
+        folds=rng.uniform((0.05, 1.2, 0.0, 0.0), (0.3, 3.0, 2.0, 6.0)).astype(np.float32),
+        exposure=_exposure(skin[0], backdrop.lab[0], rng),
+    )
+
+
+def _rotation(axis: int, degrees: float) -> Float64[np.ndarray, "3 3"]:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    matrix = np.eye(3)
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    matrix[[i, j], [i, j]] = c
+    matrix[i, j], matrix[j, i] = -s, s
+    return matrix
+
+
+def _attitude(side: str, face: str, rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
+    """Returns the rotation from the hand's frame to the camera's."""
+    pitch, yaw = rng.uniform(-VARIETY.tilt, VARIETY.tilt, 2)
+    roll = rng.uniform(-VARIETY.arm_angle, VARIETY.arm_angle)
+    if rng.uniform() < VARIETY.corner_share:
+        roll = rng.choice([-1.0, 1.0]) * rng.uniform(*VARIETY.corner_angle)
+    turn = 180.0 if face == "back" else 0.0
+    return _rotation(2, roll) @ _rotation(0, pitch) @ _rotation(1, yaw + turn)
+
+
+def _turned(bones: Bones, rotation: Float64[np.ndarray, "3 3"], side: str) -> Bones:
+    mirror = np.diag([-1.0 if side == "left" else 1.0, 1.0, 1.0])
+    matrix = (rotation @ mirror).astype(np.float32)
+    return bones._replace(
+        start=bones.start @ matrix.T,
+        along=bones.along @ matrix.T,
+        dorsal=bones.dorsal @ matrix.T,
+        cuff=bones.cuff @ matrix.T,
+        frame=bones.frame @ matrix.T,
+    )
+
+
+def _outline(bones: Bones, focal: float) -> tuple[Float32[np.ndarray, "2"], ...]:
+    """Returns the lowest and highest picture coordinates of the hand, in picture heights."""
+    hand = list(skeleton.HAND)
+    start, radius = bones.start[hand], bones.radius[hand]
+    ends = np.concatenate([start, start + bones.along[hand]])
+    radii = np.concatenate([radius[:, 0], radius.sum(axis=1)])
+    scale = focal / -ends[:, 2:]
+    middle, reach = ends[:, :2] * scale, radii[:, None] * scale
+    return (middle - reach).min(axis=0), (middle + reach).max(axis=0)
+
+
+def _framed(
+    bones: Bones, gesture: str, focal: float, aspect: float, rng: np.random.Generator
+) -> Bones:
+    """Moves the hand away from the camera until it has its size and place in the picture."""
+    height, width = rng.uniform(*dict(VARIETY.height)[gesture]), dict(VARIETY.width)[gesture]
+    place = rng.uniform(-VARIETY.centre, VARIETY.centre, 2) * np.array([aspect, 1.0])
+    # A palm's length at that size is a good first guess; a few rounds settle perspective.
+    shift = np.array([0.0, -7.0, -18.0 * focal / height])
+    for _ in range(6):
+        low, high = _outline(_moved(bones, shift), focal)
+        size = high - low
+        grow = max(size[1] / height, size[0] / (width * aspect))
+        middle = 0.5 * (low + high)
+        # Across, people aim at the palm as much as at the whole with its thumb.
+        knuckle = bones.start[skeleton.FINGERS[1][0]] + shift
+        middle[0] = 0.5 * middle[0] + 0.5 * knuckle[0] * focal / -knuckle[2]
+        shift[:2] -= (middle - place) * -shift[2] / focal
+        shift[2] *= grow
+    return _moved(bones, shift)
+
+
+def _moved(bones: Bones, shift: Float64[np.ndarray, "3"]) -> Bones:
+    shift = shift.astype(np.float32)
+    cuff, frame = bones.cuff.copy(), bones.frame.copy()
+    cuff[0] += shift
+    frame[0] += shift
+    return bones._replace(start=bones.start + shift, cuff=cuff, frame=frame)
+
+
+def _plane(bones: Bones, rng: np.random.Generator) -> Float32[np.ndarray, "2 3"]:
+    """Returns a point and the normal of a plane behind the hand, free of the hand and near arm."""
+    tilt = np.radians(rng.uniform(-16, 16, 2))
+    normal = np.array([np.sin(tilt[0]), np.sin(tilt[1]), 1.0])
+    normal /= np.linalg.norm(normal)
+    hand = [*skeleton.HAND, *skeleton.FOREARM]
+    ends = np.concatenate(
+        [bones.start[hand], bones.start[hand] + bones.along[hand] * np.float32(0.6)]
+    )
+    lowest = float((ends @ normal).min()) - 3.5
+    level = lowest - rng.uniform(*VARIETY.distance)
+    middle = np.array([0.0, 0.0, level / normal[2]])
+    return np.stack([middle, normal]).astype(np.float32)
+
+
+def _cloth(split: str, backdrop: Backdrop, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draws a sleeve's colour, nearer to the backdrop than to the skin; hues go in turn."""
+    apart = rng.choice([-1.0, 1.0]) * rng.uniform(5, 16)
+    lightness = float(np.clip(backdrop.lab[0] + apart, 6, 94))
+    hue = np.radians(30.0 * rng.integers(12) + 15.0 * SPLITS.index(split))
+    chroma = rng.uniform(0, 26) * min(1.0, lightness / 30)
+    return lightness, chroma * float(np.cos(hue)), chroma * float(np.sin(hue))
+
+
+def _exposure(skin: float, backdrop: float, rng: np.random.Generator) -> float:
+    """Returns the exposure that a camera would choose for these lightnesses, with its error."""
+    skin, backdrop = (((lightness + 16) / 116) ** 3 for lightness in (skin, backdrop))
+    automatic = (0.3 / (0.6 * skin + 0.4 * backdrop)) ** 0.5
+    return automatic * 2.0 ** float(rng.uniform(-VARIETY.exposure, VARIETY.exposure))

@@ -1,0 +1,61 @@
+"""How much the rendered pictures vary: every range that makes the set easier or harder."""
+
+from dataclasses import dataclass
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Variety:
+    """Ranges that pictures are drawn from; angles in degrees, lengths in cm, shares in [0, 1].
+
+    Attributes:
+        people: How many people each split has.
+        arm_angle: Direction of the forearm in the picture, from upright, either way.
+        corner_share: Share of pictures whose arm enters from a lower corner instead.
+        corner_angle: Direction of the forearm in those pictures.
+        tilt: How far the hand turns away from the camera, about each axis, either way.
+        centre: How far the hand's middle lies from the frame's, as a share of the frame.
+        height: Height of the hand as a share of the frame's height, for each gesture.
+        width: Largest width of the hand as a share of the frame's width, for each gesture.
+        field_of_view: Vertical field of view.
+        bare_share: Share of bare arms, without a sleeve in the picture.
+        contrast: Stops between the light that backdrop and skin reflect.
+        darker_share: Share of backdrops darker than the skin, where it is light enough for both.
+        clutter: Stops by which things in the background differ from it.
+        distance: From the hand to the surface behind it.
+        blur: Blur of the whole picture, standard deviation in per mille of its longer side.
+        noise: Standard deviation of the sensor's noise, in levels of 255.
+        quality: JPEG quality.
+        exposure: Error of the exposure, in stops, either way.
+        long_side: Longer side of the written pictures, in pixels.
+        aspects: Width divided by height of the written pictures.
+    """
+
+    people: int = 36
+    arm_angle: float = 16.0
+    corner_share: float = 0.08
+    corner_angle: Range = (22.0, 32.0)
+    tilt: float = 16.0
+    centre: float = 0.04
+    height: tuple[tuple[str, Range], ...] = (
+        ("paper", (0.62, 0.75)),
+        ("rock", (0.42, 0.52)),
+        ("scissors", (0.58, 0.72)),
+    )
+    width: tuple[tuple[str, float], ...] = (("paper", 0.64), ("rock", 0.48), ("scissors", 0.56))
+    field_of_view: Range = (32.0, 58.0)
+    bare_share: float = 0.4
+    contrast: Range = (1.5, 2.8)
+    darker_share: float = 0.92
+    clutter: Range = (0.06, 0.35)
+    distance: Range = (4.0, 30.0)
+    blur: Range = (0.7, 1.8)
+    noise: Range = (0.5, 4.0)
+    quality: tuple[int, int] = (70, 95)
+    exposure: float = 0.25
+    long_side: tuple[int, int] = (320, 720)
+    aspects: tuple[float, ...] = (1.0, 1.0, 4 / 3, 4 / 3, 3 / 4, 3 / 2, 5 / 4, 4 / 5)
+
+
+VARIETY = Variety()

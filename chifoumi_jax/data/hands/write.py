@@ -1,0 +1,120 @@
+"""A folder of rendered hands, as `--data` reads it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from chifoumi_jax.data.hands.people import SPLITS
+from chifoumi_jax.data.hands.pose import GESTURES
+from chifoumi_jax.data.hands.render import render_jpeg
+from chifoumi_jax.data.hands.variety import VARIETY
+
+# The study's photos: 294 to train, 52 to test.
+_TEST_SHARE = 52 / 346
+
+
+class _Picture(NamedTuple):
+    split: str
+    gesture: str
+    number: int
+    seed: int
+    size: tuple[int, int]
+
+
+def write_hands(
+    directory: Path,
+    *,
+    images: int = 346,
+    test_images: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Writes `directory/{train,test}/{paper,rock,scissors}/*.jpg`, classes as equal as can be.
+
+    The pictures are rendered beside `directory`, which appears complete or not at all.
+
+    Args:
+        directory: Must not exist, or be empty.
+        images: How many pictures in all.
+        test_images: How many of them are for testing; the study's share by default.
+        seed: Not negative; the same seed gives the same files.
+        progress: Called with how many pictures are done and how many there will be.
+
+    Returns:
+        The directory.
+
+    Raises:
+        ValueError: The numbers are too small for three classes in two splits, or negative.
+        FileExistsError: The directory has something in it, or is a file.
+    """
+    if test_images is None:
+        test_images = round(images * _TEST_SHARE)
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, but is {seed}")
+    least = len(GESTURES)
+    if test_images < least or images - test_images < least:
+        raise ValueError(
+            f"each split needs at least {least} images, one a class, but images={images} and "
+            f"test_images={test_images} leave {images - test_images} for training"
+        )
+    _refuse_occupied(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        temporary.chmod(0o755)
+        _render_all(temporary, list(_pictures(images - test_images, test_images, seed)), progress)
+        _refuse_occupied(directory)
+        temporary.replace(directory)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return directory
+
+
+def _refuse_occupied(directory: Path) -> None:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError(
+            f"{directory} exists and is not an empty folder: choose another, or remove it first"
+        )
+
+
+def _pictures(train: int, test: int, seed: int) -> Iterator[_Picture]:
+    for split, count in (("train", train), ("test", test)):
+        for k in range(count):
+            gesture = GESTURES[k % len(GESTURES)]
+            # One stream a scene, photographed once a gesture: whatever else varies says nothing
+            # about the gesture, and adding pictures leaves those before as they are.
+            rng = np.random.default_rng([seed, SPLITS.index(split), k // len(GESTURES)])
+            long_side = rng.integers(*VARIETY.long_side, endpoint=True)
+            aspect = rng.choice(VARIETY.aspects)
+            size = (int(long_side * min(1.0, aspect)), int(long_side * min(1.0, 1 / aspect)))
+            yield _Picture(split, gesture, k // len(GESTURES), int(rng.integers(2**31)), size)
+
+
+def _render_all(
+    folder: Path, pictures: list[_Picture], progress: Callable[[int, int], None] | None
+) -> None:
+    for picture in pictures:
+        (folder / picture.split / picture.gesture).mkdir(parents=True, exist_ok=True)
+
+    def draw(picture: _Picture) -> None:
+        data = render_jpeg(
+            picture.gesture, seed=picture.seed, size=picture.size, split=picture.split
+        )
+        name = f"{picture.gesture}-{picture.number:04d}.jpg"
+        (folder / picture.split / picture.gesture / name).write_bytes(data)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for done, _ in enumerate(pool.map(draw, pictures), start=1):
+                if progress is not None:
+                    progress(done, len(pictures))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

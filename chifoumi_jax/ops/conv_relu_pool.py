@@ -1,0 +1,94 @@
+"""Convolution, ReLU and max pooling as one operation with a gradient of its own."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from chifoumi_jax.ops import bands, whole
+from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
+from chifoumi_jax.ops.pooling import CLOSED
+
+T = TypeVar("T")
+
+
+def conv_relu_pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
+    """Keras' `Conv2D(out, 3)`, `Activation("relu")`, `MaxPooling2D(2)`, without padding.
+
+    Equal to `lax`'s own operations to rounding; gradients follow the tie rules of
+    `pooling.relu_pool`. Computed by `bands` on a CPU and by `whole` elsewhere.
+
+    Args:
+        images: Float, any size from 4 x 4.
+        kernel: Of the same dtype as `images`.
+        bias: Of the same dtype as `images`.
+
+    Returns:
+        Of the same dtype, `(height - 2) // 2` rows of `(width - 2) // 2`.
+
+    Raises:
+        ValueError: The kernel is not 3 x 3, or the images are smaller than 4 x 4.
+    """
+    _check(images, kernel)
+    return _by_platform(images, kernel, bias)
+
+
+def conv_relu_pool_lax(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
+    """`conv_relu_pool`, computed by `whole` on every platform; same arguments, results, errors."""
+    _check(images, kernel)
+    return _whole(images, kernel, bias)
+
+
+def _check(images: Images, kernel: Kernel) -> None:
+    if kernel.shape[:2] != (3, 3):
+        raise ValueError(f"kernel has shape {kernel.shape}; expected (3, 3, in, out)")
+    if min(images.shape[1:3]) < 4:
+        raise ValueError(f"images have shape {images.shape}; give them at least 4 x 4 pixels")
+
+
+def _differentiable(passes: Passes) -> Callable[[Images, Kernel, Bias], Pooled]:
+    @jax.custom_vjp
+    def operation(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
+        return passes.forward(images, kernel, bias)[0]
+
+    def run(
+        images: Images, kernel: Kernel, bias: Bias
+    ) -> tuple[Pooled, tuple[Images, Kernel, Winner]]:
+        pooled, winner = passes.forward(images, kernel, bias)
+        return pooled, (images, kernel, winner)
+
+    def pull_back(
+        saved: tuple[Images, Kernel, Winner], gradient: Pooled
+    ) -> tuple[Images, Kernel, Bias]:
+        images, kernel, winner = saved
+        return (
+            passes.image_gradient(images, kernel, gradient, winner),
+            passes.kernel_gradient(images, kernel, gradient, winner),
+            jnp.where(winner == CLOSED, 0, gradient).sum((0, 1, 2)),
+        )
+
+    operation.defvjp(run, pull_back)
+    return operation
+
+
+def _choose(on_cpu: Callable[..., T], elsewhere: Callable[..., T]) -> Callable[..., T]:
+    def chosen(*arguments: Array) -> T:
+        return lax.platform_dependent(*arguments, cpu=on_cpu, default=elsewhere)
+
+    return chosen
+
+
+# The choice is made when XLA compiles, for the device that it compiles for; asking for the default
+# backend here could name another one. It sits inside the gradient's rule: no switch is ever
+# differentiated, and a gradient that nobody uses is still removed.
+_by_platform = _differentiable(
+    Passes(
+        _choose(bands.passes.forward, whole.passes.forward),
+        _choose(bands.passes.kernel_gradient, whole.passes.kernel_gradient),
+        _choose(bands.passes.image_gradient, whole.passes.image_gradient),
+    )
+)
+_whole = _differentiable(whole.passes)

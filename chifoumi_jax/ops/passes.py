@@ -1,0 +1,29 @@
+"""What a way of computing convolution, ReLU and pooling consists of."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jaxtyping import Array, Float, UInt8
+
+Images = Float[Array, "batch height width in"]
+Kernel = Float[Array, "3 3 in out"]
+Bias = Float[Array, " out"]
+Pooled = Float[Array, "batch rows columns out"]
+Winner = UInt8[Array, "batch rows columns out"]
+
+
+class Passes(NamedTuple):
+    """One forward pass and two backward passes.
+
+    The gradients are two functions, not one with two results, so that a first layer, which needs no
+    gradient with respect to its images, does not pay for it: under `jit` an unused call is removed.
+    """
+
+    forward: Callable[[Images, Kernel, Bias], tuple[Pooled, Winner]]
+    """Pooled values, and the winners of their windows (see `pooling.relu_pool`)."""
+
+    kernel_gradient: Callable[[Images, Kernel, Pooled, Winner], Kernel]
+    """From images, kernel, the pooled values' gradient and the winners."""
+
+    image_gradient: Callable[[Images, Kernel, Pooled, Winner], Images]
+    """From images, kernel, the pooled values' gradient and the winners."""

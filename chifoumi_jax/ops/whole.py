@@ -1,0 +1,43 @@
+"""The plain way: whole arrays through XLA's own convolutions and their own gradients.
+
+For accelerators, whose library convolutions are fast, and the reference for `bands`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
+from chifoumi_jax.ops.pooling import relu_pool, unpool
+
+
+def _convolve(images: Images, kernel: Kernel) -> Float[Array, "batch height-2 width-2 out"]:
+    return lax.conv_general_dilated(
+        images, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner]:
+    return relu_pool(_convolve(images, kernel) + bias)
+
+
+def _kernel_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Winner) -> Kernel:
+    return _pull_back(images, kernel, gradient, winner)[1]
+
+
+def _image_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Winner) -> Images:
+    return _pull_back(images, kernel, gradient, winner)[0]
+
+
+def _pull_back(
+    images: Images, kernel: Kernel, gradient: Pooled, winner: Winner
+) -> tuple[Images, Kernel]:
+    values, pull_back = jax.vjp(_convolve, images, kernel)
+    dense = unpool(gradient, winner)
+    left_out = [(0, full - got) for full, got in zip(values.shape, dense.shape, strict=True)]
+    images_gradient, kernel_gradient = pull_back(jnp.pad(dense, left_out))
+    return images_gradient, kernel_gradient
+
+
+passes = Passes(_forward, _kernel_gradient, _image_gradient)

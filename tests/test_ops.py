@@ -1,0 +1,199 @@
+"""`chifoumi_jax.ops` against loops in NumPy float64, and its two ways against each other."""
+
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import Array, Float
+
+from chifoumi_jax.ops import bands, conv_relu_pool, conv_relu_pool_lax
+
+Arrays = tuple[np.ndarray, ...]
+Operation = Callable[..., Float[Array, "batch rows columns out"]]
+
+both = pytest.mark.parametrize("operation", [conv_relu_pool, conv_relu_pool_lax])
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+def reference(images: np.ndarray, kernel: np.ndarray, bias: np.ndarray, weight: np.ndarray):
+    """Returns the result and the three gradients of `(result * weight).sum()`, window by window."""
+    batch, height, width, _ = images.shape
+    rows, columns = (height - 2) // 2, (width - 2) // 2
+    result = np.zeros((batch, rows, columns, kernel.shape[3]))
+    gradients = np.zeros_like(images), np.zeros_like(kernel), np.zeros_like(bias)
+    for image, row, column, out in np.ndindex(result.shape):
+        corners = [(2 * row + y, 2 * column + x) for y in range(2) for x in range(2)]
+        patches = [(image, slice(y, y + 3), slice(x, x + 3)) for y, x in corners]
+        values = [np.sum(images[patch] * kernel[..., out]) + bias[out] for patch in patches]
+        first = int(np.argmax(values))
+        if values[first] <= 0:
+            continue
+        result[image, row, column, out] = values[first]
+        share = weight[image, row, column, out]
+        gradients[0][patches[first]] += share * kernel[..., out]
+        gradients[1][..., out] += share * images[patches[first]]
+        gradients[2][out] += share
+    return result, gradients
+
+
+def gradients(operation: Operation, arguments: Arrays, weight: np.ndarray) -> Arrays:
+    def weighted(*arguments: Array) -> Array:
+        return (operation(*arguments) * weight).sum()
+
+    return jax.jit(jax.grad(weighted, argnums=(0, 1, 2)))(*arguments)
+
+
+def random_case(
+    shape: tuple[int, ...], out: int, seed: int = 0, whole_numbers: bool = False
+) -> tuple[Arrays, np.ndarray]:
+    """Returns images, kernel and bias, and the weights of the result."""
+    random = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> np.ndarray:
+        if whole_numbers:
+            return random.integers(-1, 2, shape).astype(float)
+        return random.normal(size=shape)
+
+    batch, height, width, channels = shape
+    arguments = draw(*shape), draw(3, 3, channels, out), draw(out)
+    weight = random.normal(size=(batch, (height - 2) // 2, (width - 2) // 2, out))
+    return arguments, weight
+
+
+def assert_equals_reference(operation: Operation, arguments: Arrays, weight: np.ndarray) -> None:
+    result, expected = reference(*arguments, weight)
+    # Sums of some thousand terms of order 1 at most: float64 rounding is below 1e-12.
+    np.testing.assert_allclose(operation(*arguments), result, rtol=1e-12, atol=1e-12)
+    for got, want in zip(gradients(operation, arguments, weight), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+@both
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(4, 11), st.integers(4, 11), st.integers(1, 4)),
+    out=st.integers(1, 4),
+    seed=st.integers(0, 2**31),
+    whole_numbers=st.booleans(),
+)
+def test_equals_the_reference_on_any_shape(
+    operation: Operation, shape: tuple[int, ...], out: int, seed: int, whole_numbers: bool
+) -> None:
+    # Whole numbers in -1..1 make ties of every kind, and sums without rounding.
+    assert_equals_reference(operation, *random_case(shape, out, seed, whole_numbers))
+
+
+@both
+@pytest.mark.parametrize("windows", [1, 20, 45, 10_000])
+def test_equals_the_reference_however_the_bands_fall(
+    operation: Operation, windows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 7 rows of 2 x 5 windows: bands of 1, 2 (the last overlaps), 4 (likewise) and 7 rows.
+    monkeypatch.setattr(bands, "WINDOWS_PER_BAND", windows)
+    assert_equals_reference(operation, *random_case((2, 17, 12, 3), out=4))
+
+
+@both
+def test_first_of_equal_maxima_takes_the_gradient(operation: Operation) -> None:
+    arguments = np.ones((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), np.zeros(1)
+    of_images, _, _ = gradients(operation, arguments, np.ones((1, 1, 1, 1)))
+    expected = np.zeros((4, 4))
+    expected[:3, :3] = 1
+    np.testing.assert_array_equal(of_images[0, :, :, 0], expected)
+
+
+@both
+def test_ties_of_equal_patches_survive_rounding(operation: Operation) -> None:
+    # A surface of one colour: every patch is the same, whatever the kernel. In float32 the four
+    # values tie only if each is summed in the same order.
+    random = np.random.default_rng(0)
+    images = np.broadcast_to(random.random(32), (2, 12, 12, 32))
+    arguments = images, random.normal(size=(3, 3, 32, 8)) / 17, np.ones(8)
+    arguments = tuple(np.asarray(array, np.float32) for array in arguments)
+    of_images, _, _ = gradients(operation, arguments, np.ones((2, 5, 5, 8), np.float32))
+    is_open = np.asarray(operation(*arguments))[0, 0, 0] > 0
+    expected = np.zeros(images.shape)
+    for row, column in np.ndindex(5, 5):
+        first = (slice(None), slice(2 * row, 2 * row + 3), slice(2 * column, 2 * column + 3))
+        expected[first] += arguments[1][..., is_open].sum(-1)
+    np.testing.assert_allclose(of_images, expected, rtol=1e-4, atol=1e-5)
+
+
+@both
+def test_relu_passes_nothing_at_zero(operation: Operation) -> None:
+    arguments = np.zeros((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), np.zeros(1)
+    for gradient in gradients(operation, arguments, np.ones((1, 1, 1, 1))):
+        np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
+
+
+@both
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtypes_are_kept(operation: Operation, dtype: type) -> None:
+    arguments, weight = random_case((2, 6, 7, 3), out=2)
+    arguments = tuple(array.astype(dtype) for array in arguments)
+    assert operation(*arguments).dtype == dtype
+    got = gradients(operation, arguments, weight.astype(dtype))
+    assert [gradient.dtype for gradient in got] == [dtype] * 3
+
+
+def test_float32_equals_lax_to_rounding() -> None:
+    arguments, weight = random_case((3, 21, 30, 32), out=16)
+    arguments = tuple(array.astype(np.float32) for array in arguments)
+    weight = weight.astype(np.float32)
+    np.testing.assert_allclose(
+        conv_relu_pool(*arguments), conv_relu_pool_lax(*arguments), rtol=1e-5, atol=1e-4
+    )
+    ours = gradients(conv_relu_pool, arguments, weight)
+    theirs = gradients(conv_relu_pool_lax, arguments, weight)
+    for got, want in zip(ours, theirs, strict=True):
+        scale = float(jnp.abs(want).max())
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6 * scale)
+
+
+def test_works_in_a_scan_under_jit() -> None:
+    (images, kernel, bias), weight = random_case((2, 9, 8, 2), out=3)
+
+    def descend(kernel: Array, _: None) -> tuple[Array, Array]:
+        def loss(kernel: Array) -> Array:
+            return (conv_relu_pool(images, kernel, bias) * weight).sum()
+
+        value, gradient = jax.value_and_grad(loss)(kernel)
+        return kernel - 0.1 * gradient, value
+
+    got, values = jax.jit(lambda kernel: jax.lax.scan(descend, kernel, length=3))(kernel)
+    for value in values:
+        result, (_, gradient, _) = reference(images, kernel, bias, weight)
+        np.testing.assert_allclose(value, (result * weight).sum(), rtol=1e-12)
+        kernel = kernel - 0.1 * gradient
+    np.testing.assert_allclose(got, kernel, rtol=1e-12)
+
+
+@both
+def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Operation) -> None:
+    arguments, weight = random_case((2, 16, 16, 3), out=4)
+
+    def passes(*argnums: int) -> int:
+        def weighted(*arguments: Array) -> Array:
+            return (operation(*arguments) * weight).sum()
+
+        compiled = jax.jit(jax.grad(weighted, argnums)).lower(*arguments).compile().as_text()
+        return compiled.count(" convolution(") + compiled.count(" while(")
+
+    assert passes(1, 2) < passes(0, 1, 2)
+
+
+@both
+def test_says_what_is_wrong_with_a_shape(operation: Operation) -> None:
+    with pytest.raises(ValueError, match=r"\(5, 5, 1, 1\); expected \(3, 3, in, out\)"):
+        operation(np.ones((1, 8, 8, 1)), np.ones((5, 5, 1, 1)), np.ones(1))
+    with pytest.raises(ValueError, match="at least 4 x 4 pixels"):
+        operation(np.ones((1, 8, 3, 1)), np.ones((3, 3, 1, 1)), np.ones(1))
