@@ -31,6 +31,7 @@ from chifoumi_jax.step import (
     make_step,
     scale_keras,
     scale_torch,
+    standardize,
     step_key,
 )
 
@@ -109,8 +110,14 @@ def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
 
 
 def build_scale(recipe: Recipe) -> Scale:
-    """How the recipe's pixels become floats."""
+    """How the recipe's pixels become floats in [0, 1]."""
     return scale_keras if recipe.layout == "keras" else scale_torch
+
+
+def build_input(recipe: Recipe) -> Scale:
+    """How the recipe's pixels become the network's input where nothing is augmented."""
+    scale = build_scale(recipe)
+    return (lambda pixels: standardize(scale(pixels))) if recipe.standardize else scale
 
 
 def build_prepare(recipe: Recipe) -> Prepare:
@@ -121,8 +128,10 @@ def build_prepare(recipe: Recipe) -> Prepare:
         return lambda keys, pixels: scale(augment(keys, pixels))
     if recipe.augmentation == "photo":
         augment = _per_image(photo_augmentation)
-        return lambda keys, pixels: augment(keys, scale(pixels))
-    return lambda keys, pixels: scale(pixels)
+        finish = standardize if recipe.standardize else lambda images: images
+        return lambda keys, pixels: finish(augment(keys, scale(pixels)))
+    finished = build_input(recipe)
+    return lambda keys, pixels: finished(pixels)
 
 
 def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Program:
@@ -160,7 +169,7 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
         return take_step(state, batch, noise)
 
     evaluate = jax.jit(
-        make_evaluation(graph, build_scale(recipe), loss, mesh),
+        make_evaluation(graph, build_input(recipe), loss, mesh),
         in_shardings=(replicated, sharded),
         out_shardings=replicated,
     )

@@ -27,6 +27,7 @@ class Recipe:
         image_size: Height and width of the network's input, in pixels.
         layout: Whose pixels: `keras` (NEAREST, RGB, times 1/255), `torch` (BILINEAR, gray, / 255).
         upright: Whether a photo is turned as its EXIF orientation says.
+        standardize: Whether each image is centred and scaled to unit deviation on the device.
         loss: `keras` clips probabilities, `logits` is stable, `softmax-twice` is v2.1's slip.
         label_smoothing: Share of a label given to all classes alike; with the loss `logits` only.
         optimizer: `keras_adam` or `torch_sgd`.
@@ -56,6 +57,7 @@ class Recipe:
     image_size: int
     layout: Literal["keras", "torch"]
     upright: bool = False
+    standardize: bool = False
     loss: Literal["keras", "logits", "softmax-twice"]
     label_smoothing: float = 0.0
     optimizer: Literal["keras_adam", "torch_sgd"]
@@ -155,6 +157,7 @@ study_mlp_v21 = study_mlp.replace(
 cnn = study_cnn.replace(
     name="cnn",
     upright=True,
+    standardize=True,
     loss="logits",
     schedule="cosine",
     warmup_steps=12,

@@ -7,6 +7,7 @@ from flax import nnx
 from chifoumi_jax import CNN, MLP, count_params
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE, features_size
 from chifoumi_jax.models.dropout import dropout
+from chifoumi_jax.step import standardize
 
 
 def test_cnn_has_the_studys_number_of_parameters() -> None:
@@ -118,3 +119,14 @@ def test_masks_keep_the_right_share_and_change_the_output() -> None:
 def _all_kept(model: MLP, images: jax.Array) -> jax.Array:
     x = jax.nn.relu(model.fc1(images.reshape(len(images), -1))) / 0.8
     return model.fc3(jax.nn.relu(model.fc2(x)) / 0.8)
+
+
+def test_standardized_images_do_not_depend_on_light_or_tint() -> None:
+    images = jax.random.uniform(jax.random.key(0), (4, 9, 7, 3))
+    got = standardize(images)
+    np.testing.assert_allclose(got.mean(axis=(1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose((got**2).mean(axis=(1, 2, 3)), 1, atol=0.01)
+    brighter = 0.5 * images + jnp.array([0.1, 0.2, 0.3])
+    # The thousandth that keeps noise small weighs twice as much at half the contrast.
+    np.testing.assert_allclose(standardize(brighter), got, atol=0.02)
+    assert not np.any(standardize(jnp.full((1, 5, 5, 3), 0.25)))

@@ -47,8 +47,8 @@ def families(split: str) -> tuple[str, ...]:
 def sample_backdrop(split: str, skin_lightness: float, rng: np.random.Generator) -> Backdrop:
     """Draws a backdrop, by `VARIETY.contrast` darker or lighter than the skin at least."""
     family = str(rng.choice(families(split)))
-    darker = rng.uniform() < VARIETY.darker_share
-    lightness = _apart(skin_lightness, rng.uniform(*VARIETY.contrast), darker)
+    darker = rng.uniform() < np.interp(skin_lightness, _SKIN, VARIETY.darker_share)
+    lightness = _apart(skin_lightness, rng.uniform(*VARIETY.contrast), bool(darker))
     # Hues go to the splits in turn, every 15 degrees.
     hue = np.radians(30.0 * rng.integers(12) + 15.0 * SPLITS.index(split))
     # Skin's own hues, about 30 to 80 degrees, stay pale, and so do very dark colours.
@@ -257,6 +257,8 @@ def _curtain(x: Map, y: Map, clutter: float, rng: np.random.Generator) -> tuple[
     return clutter * (0.75 * folds * (0.7 + 0.3 * bend)) + weave, _plain(x.shape)
 
 
+# CIE L* of the darkest and the lightest skin.
+_SKIN = (27.0, 75.0)
 # Black cloth and white paper, as shares of the light.
 _DARKEST, _LIGHTEST = 0.012, 0.9
 

@@ -11,9 +11,12 @@ from chifoumi_jax.data.hands.surface import Distance, Points, Solid, surface_dis
 Vectors = Float32[Array, "3 points"]
 Scalar = Float32[Array, ""]
 Index = Int32[Array, ""]
+Axis = tuple[Scalar, Scalar, Scalar]
 
 STEPS = 10
+# Where along the normal the surroundings are probed, in cm, and how much each counts.
 _HEIGHTS = (0.25, 0.7, 1.6)
+_WEIGHTS = (0.4, 0.4, 0.35)
 _SHADOW_STEPS = 10
 
 
@@ -33,7 +36,7 @@ class March(NamedTuple):
     best: Distance
 
 
-def moved(p: Points, by: Points, t: Distance | float) -> Points:
+def moved(p: Points, by: Points | Axis, t: Distance | Scalar | float) -> Points:
     """Returns points moved by `t` times a direction."""
     return p[0] + by[0] * t, p[1] + by[1] * t, p[2] + by[2] * t
 
@@ -66,12 +69,11 @@ def normals(solid: Solid, points: Vectors) -> Vectors:
     e = 0.02
     corners = jnp.array([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
 
-    def add(k: Index, total: Vectors) -> Vectors:
-        x, y, z = corners[k]
-        d = surface_distance(solid, (points[0] + e * x, points[1] + e * y, points[2] + e * z))
-        return total + d * jnp.stack([x, y, z])[:, None]
+    def around(corner: Float32[Array, "3"]) -> Distance:
+        x, y, z = e * corner
+        return surface_distance(solid, (points[0] + x, points[1] + y, points[2] + z))
 
-    gradient = jax.lax.fori_loop(0, 4, add, jnp.zeros_like(points))
+    gradient = corners.T @ jax.lax.map(around, corners)
     return gradient * jax.lax.rsqrt(jnp.sum(gradient**2, axis=0) + 1e-12)
 
 
@@ -94,34 +96,26 @@ def light_reaching(
         sharpness: How sharp shadows are (Quilez' soft shadows: the light's distance over its size).
         reach: Scale of what counts as near, 1 for a hand's folds.
     """
-    heights = jnp.array(_HEIGHTS) * reach
-    weights = jnp.array((0.4, 0.4, 0.35))
     p = (points[0], points[1], points[2])
     outwards = (normal[0], normal[1], normal[2])
-    base = moved(p, outwards, 0.08)
 
-    def step(
-        k: Index, carry: tuple[Distance, Distance, Distance]
-    ) -> tuple[Distance, Distance, Distance]:
-        # The first steps probe along the normal, the others go to the light: one loop, because
-        # every mention of the surface costs a second to compile.
-        t, lit, hidden = carry
-        probing = k < len(_HEIGHTS)
-        height = heights[jnp.minimum(k, len(_HEIGHTS) - 1)]
-        weight = weights[jnp.minimum(k, len(_HEIGHTS) - 1)]
-        way = tuple(
-            jnp.where(probing, n, direction) for n, direction in zip(normal, light, strict=True)
-        )
-        begin = tuple(jnp.where(probing, a, b) for a, b in zip(p, base, strict=True))
-        x, y, z = (b + w * jnp.where(probing, height, t) for b, w in zip(begin, way, strict=True))
-        d = surface_distance(solid, (x, y, z))
-        hidden = hidden + jnp.where(probing, weight * jnp.clip(1.0 - d / height, 0.0, 1.0), 0.0)
-        lit = jnp.where(probing, lit, jnp.minimum(lit, sharpness * d / t))
-        return jnp.where(probing, t, t + jnp.clip(d, 0.15 * reach, 1.5 * reach)), lit, hidden
+    def hides(height: Scalar) -> Distance:
+        near = surface_distance(solid, moved(p, outwards, height))
+        return jnp.maximum(1.0 - near / height, 0.0)
+
+    hidden = jnp.array(_WEIGHTS) @ jax.lax.map(hides, jnp.array(_HEIGHTS) * reach)
+    base = moved(p, outwards, 0.08)
+    to_light = (light[0], light[1], light[2])
+
+    def step(_: Index, carry: tuple[Distance, ...]) -> tuple[Distance, ...]:
+        t, lit, _ = carry
+        d = surface_distance(solid, moved(base, to_light, t))
+        t, lit = t + jnp.clip(d, 0.15 * reach, 1.5 * reach), jnp.minimum(lit, sharpness * d / t)
+        return t, lit, d
 
     one = jnp.ones_like(p[0])
-    begin = (0.15 * reach * one, one, 0.0 * one)
-    steps = len(_HEIGHTS) + _SHADOW_STEPS
-    _, lit, hidden = jax.lax.fori_loop(0, steps, step, begin)
-    lit = jnp.clip(lit, 0.0, 1.0)
+    _, lit, last = jax.lax.fori_loop(0, _SHADOW_STEPS, step, (0.15 * reach * one, one, one))
+    # The last distance is used (a way that ends inside is dark) for it to be kept: XLA works a
+    # value that a loop does not keep out anew for each of its uses, which doubles the time.
+    lit = jnp.where(last > 0.0, jnp.clip(lit, 0.0, 1.0), 0.0)
     return lit * lit * (3.0 - 2.0 * lit), jnp.clip(1.0 - hidden, 0.05, 1.0)

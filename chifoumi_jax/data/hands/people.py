@@ -9,10 +9,10 @@ from chifoumi_jax.data.hands.variety import VARIETY
 
 SPLITS = ("train", "test")
 
-_DARKEST, _LIGHTEST = -66.0, 64.0
+_DARKEST, _LIGHTEST = -69.0, 64.0
 # Typical b* and a* over the individual typology angle, after Chardon et al. (1991) and
 # Del Bino & Bernerd (2013): very dark to very light.
-_ANGLE = (-66.0, -45.0, -15.0, 15.0, 35.0, 50.0, 64.0)
+_ANGLE = (-69.0, -45.0, -15.0, 15.0, 35.0, 50.0, 64.0)
 _YELLOW = (8.5, 13.0, 18.5, 19.5, 17.5, 15.5, 12.5)
 _RED = (7.5, 9.5, 12.0, 11.5, 10.0, 9.0, 8.0)
 
@@ -22,7 +22,7 @@ class Person:
     """One person's skin and hand.
 
     Attributes:
-        tone: Individual typology angle in degrees, about -66 (very dark) to 64 (very light).
+        tone: Individual typology angle in degrees, about -69 (very dark) to 64 (very light).
         lab: CIE L*a*b* of the back of the hand.
         palm_lab: CIE L*a*b* of the palm.
         finger_length: Factor on the length of the fingers.

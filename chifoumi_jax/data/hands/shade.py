@@ -4,11 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float32
 
 from chifoumi_jax.data.hands import skeleton
-from chifoumi_jax.data.hands.march import Index, Scalar, Vectors
+from chifoumi_jax.data.hands.march import Axis, Index, Scalar, Vectors
 from chifoumi_jax.data.hands.surface import (
     Distance,
     Points,
@@ -17,10 +16,15 @@ from chifoumi_jax.data.hands.surface import (
     sleeve_distance,
 )
 
-Axis = tuple[Scalar, Scalar, Scalar]
-
 _LAST = tuple(bones[-1] for bones in (*skeleton.FINGERS, skeleton.THUMB))
 _SEGMENTS = tuple(bone for bones in (*skeleton.FINGERS, skeleton.THUMB) for bone in bones)
+_BONES = (
+    *_SEGMENTS,
+    *skeleton.METACARPALS,
+    skeleton.THENAR,
+    skeleton.HYPOTHENAR,
+    *skeleton.FOREARM,
+)
 
 
 class Look(NamedTuple):
@@ -75,46 +79,48 @@ def _dot(a: Points, b: Points | Axis) -> Distance:
 
 
 class _Marks(NamedTuple):
-    """Weighted sums over the bones near a point."""
+    """What the bones near a point say of it, averaged.
 
-    total: Distance
+    Attributes:
+        inward: How far it faces the way that palms do, in [-1, 1].
+        crease: How deep a crease of the skin it lies in, in [0, 1].
+        joint: How near a finger's joint it is, in [0, 1].
+        finger: How much it belongs to a finger, in [0, 1].
+        nail: How much it belongs to a nail, in [0, 1].
+    """
+
     inward: Distance
     crease: Distance
     joint: Distance
-    nail: Distance
     finger: Distance
+    nail: Distance
 
 
 def _marks(solid: Solid, look: Look, p: Points, normal: Points) -> _Marks:
-    """Returns how palmar, creased, near a joint and near a nail points are."""
-    segment = jnp.zeros(skeleton.COUNT).at[np.array(_SEGMENTS)].set(1.0)
-    last = jnp.zeros(skeleton.COUNT).at[np.array(_LAST)].set(1.0)
-    bones = jnp.array((*skeleton.HAND, *skeleton.FOREARM))
-
-    def add(k: Index, marks: _Marks) -> _Marks:
-        bone = bones[k]
+    def measured(bone: Index) -> tuple[Distance, Distance, Distance]:
         h, distance = share_along(solid, bone, p)
         r0, r1, r2 = solid.radius[bone]
         near = jnp.exp(-8.0 * jnp.maximum(distance - (r0 + h * (r1 + h * r2)), 0.0))
-        dorsal = solid.dorsal[bone]
-        back = _dot(normal, (dorsal[0], dorsal[1], dorsal[2]))
-        along = h * jnp.sqrt(jnp.sum(solid.along[bone] ** 2))
-        fold = jnp.exp(-(((along - 0.06) / 0.07) ** 2))
-        wrinkle = 0.55 * fold + 0.33 * jnp.exp(-(((along - 0.3) / 0.06) ** 2))
-        crease = segment[bone] * near * jnp.where(back < 0.0, fold, wrinkle) * jnp.abs(back)
-        joint = segment[bone] * near * jnp.exp(-((along / 0.7) ** 2))
-        nail = last[bone] * near * _nail(solid, look, bone, p, back)
-        return _Marks(
-            marks.total + near,
-            marks.inward - near * back,
-            marks.crease + crease,
-            marks.joint + joint,
-            jnp.maximum(marks.nail, nail),
-            marks.finger + segment[bone] * near,
-        )
+        x, y, z = solid.dorsal[bone]
+        return near, h * jnp.sqrt(jnp.sum(solid.along[bone] ** 2)), _dot(normal, (x, y, z))
 
-    zero = jnp.zeros_like(p[0])
-    return jax.lax.fori_loop(0, len(bones), add, _Marks(zero + 1e-6, *[zero] * 5))
+    near, along, back = jax.lax.map(measured, jnp.array(_BONES))
+    near = near / (near.sum(axis=0) + 1e-6)
+    nails = [
+        near[_BONES.index(bone)] * _nail(solid, look, bone, p, back[_BONES.index(bone)])
+        for bone in _LAST
+    ]
+    inward = -(near * back).sum(axis=0)
+    near, along, back = (rows[: len(_SEGMENTS)] for rows in (near, along, back))
+    fold = jnp.exp(-(((along - 0.06) / 0.07) ** 2))
+    wrinkle = 0.55 * fold + 0.33 * jnp.exp(-(((along - 0.3) / 0.06) ** 2))
+    return _Marks(
+        inward=inward,
+        crease=(near * jnp.where(back < 0.0, fold, wrinkle) * jnp.abs(back)).sum(axis=0),
+        joint=(near * jnp.exp(-((along / 0.7) ** 2))).sum(axis=0),
+        finger=near.sum(axis=0),
+        nail=sum(nails[1:], nails[0]),
+    )
 
 
 def _material(
@@ -123,13 +129,13 @@ def _material(
     """Returns albedo, gloss and whether it is skin, of points on the surface."""
     is_skin = _smooth(0.04, 0.09, sleeve_distance(solid, p))
     marks = _marks(solid, look, p, normal)
-    inward, crease = marks.inward / marks.total, marks.crease / marks.total
-    joint = marks.joint / marks.total
-    palmar = _smooth(-0.25, 0.55, inward)
+    palmar = _smooth(-0.25, 0.55, marks.inward)
     local = _in_hand(solid, p)
     mottle = _mottle(local, look.seed)
-    crease = crease + palmar * _palm_lines(local) * (1.0 - marks.finger / marks.total)
-    ruddy = look.ruddy * (joint * (0.35 + 0.3 * (1.0 - palmar)) + 0.12 * mottle)
+    crease = marks.crease + palmar * _palm_lines(local) * (1.0 - marks.finger)
+    # The palm's own colour ends at the wrist.
+    palmar = palmar * _smooth(-0.9, 0.7, local[1])
+    ruddy = look.ruddy * (marks.joint * (0.35 + 0.3 * (1.0 - palmar)) + 0.12 * mottle)
     shade = (1.0 - 0.3 * crease) * (1.0 + 0.06 * mottle)
     nail = marks.nail * is_skin
     # The skin around a nail stands up and shades it.
@@ -144,11 +150,11 @@ def _material(
         tone = tone * (1.0 - 0.3 * nail_fold)
         cloth = look.cloth[k] * (1.0 + 0.1 * mottle)
         albedo.append(cloth + is_skin * (tone - cloth))
-    gloss = is_skin * (0.35 + 0.9 * nail)
+    gloss = is_skin * (0.25 + 0.6 * nail)
     return (albedo[0], albedo[1], albedo[2]), gloss, is_skin
 
 
-def _nail(solid: Solid, look: Look, bone: Index, p: Points, back: Distance) -> Distance:
+def _nail(solid: Solid, look: Look, bone: int, p: Points, back: Distance) -> Distance:
     """Returns where the nail of a last finger bone lies, in [0, 1]."""
     start, along, dorsal = solid.start[bone], solid.along[bone], solid.dorsal[bone]
     side = jnp.cross(along, dorsal)

@@ -21,7 +21,7 @@ class Variety:
         field_of_view: Vertical field of view.
         bare_share: Share of bare arms, without a sleeve in the picture.
         contrast: Stops between the light that backdrop and skin reflect.
-        darker_share: Share of backdrops darker than the skin, where it is light enough for both.
+        darker_share: Share of backdrops darker than the skin, for the darkest and the lightest.
         clutter: Stops by which things in the background differ from it.
         distance: From the hand to the surface behind it.
         blur: Blur of the whole picture, standard deviation in per mille of its longer side.
@@ -46,8 +46,8 @@ class Variety:
     width: tuple[tuple[str, float], ...] = (("paper", 0.64), ("rock", 0.48), ("scissors", 0.56))
     field_of_view: Range = (32.0, 58.0)
     bare_share: float = 0.4
-    contrast: Range = (1.5, 2.8)
-    darker_share: float = 0.92
+    contrast: Range = (1.7, 2.8)
+    darker_share: Range = (0.6, 0.92)
     clutter: Range = (0.06, 0.35)
     distance: Range = (4.0, 30.0)
     blur: Range = (0.7, 1.8)
