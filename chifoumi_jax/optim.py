@@ -1,5 +1,6 @@
 """The originals' optimisers as Optax transformations, named for what they reproduce."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -56,6 +57,22 @@ def keras_adam(
         return jax.tree.map(step, mu, nu), KerasAdamState(steps, mu, nu)
 
     return optax.GradientTransformation(init, update)
+
+
+def scale_by_width(limit: int) -> optax.GradientTransformation:
+    """Divide the updates of a kernel with more than `limit` inputs by the excess.
+
+    A kernel is an array of two dimensions or more, its inputs all dimensions but the last. Adam's
+    step is as long for every weight, so that a unit's sum moves in proportion to its inputs.
+
+    Source: G. Yang et al., 2022 ("Tensor Programs V"): Adam's rate falls with 1 / fan-in.
+    """
+
+    def scale(update: Array) -> Array:
+        inputs = math.prod(update.shape[:-1]) if update.ndim > 1 else 1
+        return update * min(1.0, limit / inputs)
+
+    return optax.stateless(lambda updates, params: jax.tree.map(scale, updates))
 
 
 def torch_sgd(

@@ -18,7 +18,7 @@ from chifoumi_jax.data.augment import study_mlp_augmentation
 from chifoumi_jax.data.augment_photos import photo_augmentation
 from chifoumi_jax.data.pipeline import Batch
 from chifoumi_jax.models import CNN, MLP
-from chifoumi_jax.optim import keras_adam, torch_sgd
+from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import (
     AXIS,
@@ -109,6 +109,15 @@ def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
     )
 
 
+def build_optimizer(recipe: Recipe, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """The recipe's optimiser."""
+    if recipe.optimizer == "torch_sgd":
+        return torch_sgd(schedule, recipe.momentum)
+    if recipe.wide_layer:
+        return optax.chain(keras_adam(schedule), scale_by_width(recipe.wide_layer))
+    return keras_adam(schedule)
+
+
 def build_scale(recipe: Recipe) -> Scale:
     """How the recipe's pixels become floats in [0, 1]."""
     return scale_keras if recipe.layout == "keras" else scale_torch
@@ -139,11 +148,7 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
     abstract = nnx.eval_shape(lambda: build_model(recipe, num_classes, nnx.Rngs(0)))
     graph, _ = nnx.split(abstract)
     loss, schedule = build_loss(recipe), build_schedule(recipe, total_steps)
-    optimizer = (
-        keras_adam(schedule)
-        if recipe.optimizer == "keras_adam"
-        else torch_sgd(schedule, recipe.momentum)
-    )
+    optimizer = build_optimizer(recipe, schedule)
     replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
     take_step = make_step(graph, build_prepare(recipe), loss, optimizer, mesh)
 

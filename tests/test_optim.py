@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from chifoumi_jax.optim import keras_adam, torch_sgd
+from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
 
 # Prescribed gradients over eleven orders of magnitude, where an epsilon in the wrong place shows.
 GRADIENTS = np.outer(np.random.default_rng(0).normal(size=20), np.logspace(-10, 1, 12))
@@ -71,3 +71,12 @@ def test_torch_sgd(momentum: float) -> None:
         buffer = momentum * buffer + g
         p = p - 0.01 * buffer
     np.testing.assert_allclose(got, p, rtol=1e-14)
+
+
+def test_wide_kernels_learn_more_slowly() -> None:
+    updates = {"wide": jnp.ones((4, 5, 2)), "narrow": jnp.ones((10, 2)), "bias": jnp.ones(30)}
+    scale = scale_by_width(10)
+    got, _ = scale.update(updates, scale.init(updates))
+    np.testing.assert_array_equal(got["wide"], 0.5)
+    np.testing.assert_array_equal(got["narrow"], 1)
+    np.testing.assert_array_equal(got["bias"], 1)
