@@ -1,6 +1,7 @@
 """`chifoumi_jax.ops` against loops in NumPy float64, and its two ways against each other."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ from jaxtyping import Array, Float
 
 from chifoumi_jax.ops import bands, conv_relu_pool, conv_relu_pool_lax
 
-Arrays = tuple[np.ndarray, ...]
+# NumPy arrays, which JAX takes for its own.
+Arrays = tuple[Any, ...]
 Operation = Callable[..., Float[Array, "batch rows columns out"]]
 
 both = pytest.mark.parametrize("operation", [conv_relu_pool, conv_relu_pool_lax])
@@ -24,7 +26,7 @@ def float64() -> Iterator[None]:
         yield
 
 
-def reference(images: np.ndarray, kernel: np.ndarray, bias: np.ndarray, weight: np.ndarray):
+def reference(images: Any, kernel: Any, bias: Any, weight: Any) -> tuple[np.ndarray, Arrays]:
     """Returns the result and the three gradients of `(result * weight).sum()`, window by window."""
     batch, height, width, _ = images.shape
     rows, columns = (height - 2) // 2, (width - 2) // 2
@@ -70,7 +72,8 @@ def random_case(
 
 
 def assert_equals_reference(operation: Operation, arguments: Arrays, weight: np.ndarray) -> None:
-    result, expected = reference(*arguments, weight)
+    images, kernel, bias = arguments
+    result, expected = reference(images, kernel, bias, weight)
     # Sums of some thousand terms of order 1 at most: float64 rounding is below 1e-12.
     np.testing.assert_allclose(operation(*arguments), result, rtol=1e-12, atol=1e-12)
     for got, want in zip(gradients(operation, arguments, weight), expected, strict=True):
@@ -117,7 +120,7 @@ def test_ties_of_equal_patches_survive_rounding(operation: Operation) -> None:
     # values tie only if each is summed in the same order.
     random = np.random.default_rng(0)
     images = np.broadcast_to(random.random(32), (2, 12, 12, 32))
-    arguments = images, random.normal(size=(3, 3, 32, 8)) / 17, np.ones(8)
+    arguments: Arrays = images, random.normal(size=(3, 3, 32, 8)) / 17, np.ones(8)
     arguments = tuple(np.asarray(array, np.float32) for array in arguments)
     of_images, _, _ = gradients(operation, arguments, np.ones((2, 5, 5, 8), np.float32))
     is_open = np.asarray(operation(*arguments))[0, 0, 0] > 0
@@ -186,6 +189,7 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Ope
             return (operation(*arguments) * weight).sum()
 
         compiled = jax.jit(jax.grad(weighted, argnums)).lower(*arguments).compile().as_text()
+        assert compiled is not None
         return compiled.count(" convolution(") + compiled.count(" while(")
 
     assert passes(1, 2) < passes(0, 1, 2)
