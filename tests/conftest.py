@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-COLOURS = {"paper": (200, 60, 60), "rock": (60, 200, 60), "scissors": (60, 60, 200)}
+# For each class how fast its stripes turn along the rows and along the columns.
+STRIPES = {"paper": (0.6, 0.0), "rock": (0.0, 0.6), "scissors": (0.45, 0.45)}
 
 
 def write_photos(root: Path, per_class: int, seed: int = 0, size: int = 40) -> Path:
-    """Noise around a colour of the class: easy, so that any training that works learns it."""
+    """Noisy stripes whose direction says the class: any training that works learns them."""
     random = np.random.default_rng(seed)
-    for name, colour in COLOURS.items():
+    for name, (down, across) in STRIPES.items():
         (root / name).mkdir(parents=True)
         for number in range(per_class):
-            pixels = np.clip(random.normal(colour, 40, (size, size + number % 3, 3)), 0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{number:03}.png")
+            y, x = np.ogrid[:size, : size + number % 3]
+            stripes = 128 + 80 * np.sin(down * y + across * x)
+            pixels = stripes[..., None] + random.normal(0, 20, (*stripes.shape, 3))
+            image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+            image.save(root / name / f"{number:03}.png")
     return root
 
 

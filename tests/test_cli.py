@@ -15,7 +15,7 @@ from tests.conftest import write_photos
 @pytest.fixture(scope="module")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = chifoumi(
-        *("train", "--data", photos, *QUICK, "--epochs", "6"),
+        *("train", "--data", photos, *QUICK, "--epochs", "10"),
         cwd=tmp_path_factory.mktemp("work"),
     )
     assert done.returncode == 0, done.stderr

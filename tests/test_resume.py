@@ -126,7 +126,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(straight: Run, photos: Path, tmp_pat
     [
         (300_000, "60", "decoded photos could not be kept"),
         # Pixels of 54 images of 100 x 100 take 1.6 MB, the optimiser's state 3.3 MB.
-        (2_000_000, "100", "step 2 could not be saved"),
+        (2_000_000, "100", "step 6 could not be saved"),
     ],
 )
 def test_a_full_disk_is_an_error(
