@@ -189,14 +189,16 @@ def restore(directory: Path, program: Program, step: int) -> tuple[TrainState, P
 
 def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
     """The recipe's folder, or the rendered hands, scanned and decoded; says what was found."""
-    from chifoumi_jax.data.dataset import hands_folder, load_dataset
+    from chifoumi_jax.data.dataset import hands_folder, hands_path, load_dataset
     from chifoumi_jax.data.problems import describe
 
     directory = recipe.data
     if directory is None:
+        display.say(f"No --data given: training on the rendered hands in {hands_path()}.")
+        if not hands_path().is_dir():
+            display.say("Drawing them first, this once; it takes about a minute.")
         with display.counting("Drawing hands") as progress:
             directory = hands_folder(progress)
-        display.say(f"No --data given: training on the rendered hands in {directory}.")
     with display.counting("Reading photos") as progress:
         data = load_dataset(recipe, directory, store_in, progress)
     for line in describe(data.scan.problems):

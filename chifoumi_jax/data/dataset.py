@@ -57,12 +57,17 @@ class Dataset:
         return self.scan.classes
 
 
-def hands_folder(progress: Progress | None = None) -> Path:
-    """The rendered hands that stand in for a folder; drawn once, then kept in the user's cache."""
+def hands_path() -> Path:
+    """Where the rendered hands that stand in for a folder are kept: in the user's cache."""
     from platformdirs import user_cache_path
 
     name = f"hands-v{RENDERER_VERSION}-{HANDS_TRAIN}-{HANDS_TEST}"
-    directory = user_cache_path("chifoumi", appauthor=False) / name
+    return user_cache_path("chifoumi", appauthor=False) / name
+
+
+def hands_folder(progress: Progress | None = None) -> Path:
+    """The folder of rendered hands, drawn if it is not there."""
+    directory = hands_path()
     if not directory.is_dir():
         directory.parent.mkdir(parents=True, exist_ok=True)
         images = HANDS_TRAIN + HANDS_TEST
