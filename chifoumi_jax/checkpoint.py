@@ -48,7 +48,8 @@ def save(directory: Path, step: int, trees: dict[str, Any], progress: dict[str, 
         ocp.save_checkpointables((temporary / "trees").absolute(), trees)
         write_json(temporary / "progress.json", progress)
         hashes = {name: sha256(temporary / name) for name in _files(temporary)}
-        write_json(temporary / "manifest.json", {"version": FORMAT_VERSION, "sha256": hashes})
+        manifest = {"version": FORMAT_VERSION, "sha256": hashes, "arrays": _arrays(trees)}
+        write_json(temporary / "manifest.json", manifest)
         _sync(temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
@@ -131,10 +132,14 @@ def load(checkpoint: Path, trees: dict[str, Any]) -> tuple[dict[str, Any], dict[
 
     if ailment := verify(checkpoint):
         raise CheckpointError(ailment)
+    saved = json.loads((checkpoint / "manifest.json").read_bytes())["arrays"]
+    for name, wanted in _arrays(trees).items():
+        if saved.get(name) != wanted:
+            raise CheckpointError(f"{checkpoint} does not hold the {name} of this model")
     try:
         loaded = ocp.load_checkpointables((checkpoint / "trees").absolute(), trees)
     except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{checkpoint} does not hold what was asked for: {error}") from error
+        raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
     progress: dict[str, Any] = json.loads((checkpoint / "progress.json").read_bytes())
     return dict(loaded), progress
 
@@ -142,6 +147,17 @@ def load(checkpoint: Path, trees: dict[str, Any]) -> tuple[dict[str, Any], dict[
 def size(trees: dict[str, Any]) -> int:
     """Bytes that a checkpoint of these trees takes, nearly."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trees))
+
+
+def _arrays(trees: dict[str, Any]) -> dict[str, dict[str, list[Any]]]:
+    """Type and shape of every array, by tree and by place in it."""
+    return {
+        name: {
+            jax.tree_util.keystr(place): [str(leaf.dtype), *leaf.shape]
+            for place, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+        for name, tree in trees.items()
+    }
 
 
 def _files(directory: Path) -> Iterator[str]:
