@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -110,9 +111,11 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
         raise RunError(f"{directory}/config.json names no classes")
     checkpoints = Path(directory) / "checkpoints"
     step, ailments = checkpoint.newest(checkpoints)
+    for ailment in ailments:
+        warnings.warn(f"passed over a damaged checkpoint: {ailment}", stacklevel=2)
     if step is None:
         raise checkpoint.CheckpointError(
-            "; ".join([f"{directory} has no whole checkpoint", *ailments])
+            "; ".join([f"{directory} has no whole checkpoint; train it again", *ailments])
         )
     if best:
         step = checkpoint.best(checkpoints, step)

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import tyro
 from rich import box
@@ -27,6 +27,9 @@ else:
 
 JsonOutput = Annotated[bool, tyro.conf.arg(name="json")]
 
+_T = TypeVar("_T")
+FromRecipe = Annotated[_T | None, tyro.conf.arg(help_behavior_hint="(default: the recipe's)")]
+
 # What a command could not do for its user's reasons: a sentence, no traceback.
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
@@ -37,17 +40,17 @@ app = tyro.extras.SubcommandApp()
 @app.command
 def train(
     recipe: RecipeName = "cnn",
-    data: Path | None = None,
-    groups: Path | None = None,
-    train_list: Path | None = None,
-    test_list: Path | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    image_size: int | None = None,
-    learning_rate: float | None = None,
-    seed: int | None = None,
-    strict: bool | None = None,
-    runs: Path | None = None,
+    data: FromRecipe[Path] = None,
+    groups: FromRecipe[Path] = None,
+    train_list: FromRecipe[Path] = None,
+    test_list: FromRecipe[Path] = None,
+    epochs: FromRecipe[int] = None,
+    batch_size: FromRecipe[int] = None,
+    image_size: FromRecipe[int] = None,
+    learning_rate: FromRecipe[float] = None,
+    seed: FromRecipe[int] = None,
+    strict: bool = False,
+    runs: FromRecipe[Path] = None,
     resume: Path | None = None,
     quiet: bool = False,
 ) -> int:
@@ -57,7 +60,8 @@ def train(
 
     Args:
         recipe: What to train and how.
-        data: Folder <class>/<photos> or {train,valid,test}/<class>/<photos>.
+        data: Folder <class>/<photos> or {train,valid,test}/<class>/<photos>; the recipes take
+            rendered hands.
         groups: CSV file with the columns path,session; a session is not split.
         train_list: Text file of paths, one a line, that selects the training photos.
         test_list: Likewise the test photos.
@@ -67,7 +71,7 @@ def train(
         learning_rate: The rate, or its peak.
         seed: Of the split, the weights, the order, dropout and augmentation.
         strict: Refuse a folder with a bad file instead of leaving the file out.
-        runs: Folder for the run's folder.
+        runs: Folder for the run's folder; the recipes take runs.
         resume: Go on with this run instead of starting one; of the others, --epochs alone fits.
         quiet: Print nothing but warnings and the run's folder.
     """
@@ -82,7 +86,7 @@ def train(
         "image_size": image_size,
         "learning_rate": learning_rate,
         "seed": seed,
-        "strict": strict,
+        "strict": strict or None,
         "runs": runs,
     }
     given = {name: value for name, value in fields.items() if value is not None}
@@ -138,7 +142,8 @@ def check(
     for line in describe(found.problems):
         print(line)
     wrong = sum(problem.effect != "note" for problem in found.problems)
-    print(f"{wrong or 'No'} problem{'' if wrong == 1 else 's'}.")
+    notes = len(found.problems) - wrong
+    print(_count(wrong, "problem") + (f", {_count(notes, 'note')}" if notes else "") + ".")
     return int(wrong > 0)
 
 
@@ -158,7 +163,7 @@ def evaluate(
         data: Folder {test,…}/<class>/<photos>, of which test is taken, or <class>/<photos>.
         test_list: Text file of paths, one a line, that selects photos of --data.
         best: Take the best checkpoint instead of the last.
-        batch_size: Photos at a time; the answers do not depend on it.
+        batch_size: Photos at a time; the labels do not depend on it.
         json_output: Print JSON.
     """
     from chifoumi_jax.judge import judge
@@ -168,6 +173,8 @@ def evaluate(
     if json_output:
         print(json.dumps(report, indent=2))
         return 0
+    for line in report["problems"]:
+        print(line, file=sys.stderr)
     _print_table(
         ["true \\ predicted", *report["classes"], "recall"],
         [
@@ -202,13 +209,15 @@ def predict(
         run: The run's folder.
         files: The photos.
         best: Take the best checkpoint instead of the last.
-        batch_size: Photos at a time; the answers do not depend on it.
+        batch_size: Photos at a time; the labels do not depend on it.
         json_output: Print JSON.
     """
     from chifoumi_jax.classifier import load
     from chifoumi_jax.judge import predict_files
 
     _require_at_least(1, batch_size, "--batch-size")
+    if not files:
+        raise RecipeError("no photos given: name some after the run's folder")
     classifier = load(run, best=best)
     answers = predict_files(classifier, files, batch_size)
     if json_output:
@@ -293,7 +302,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
     warnings.filterwarnings("ignore", module=r"PIL\.")
     # Orbax logs the traceback of an error that it also raises.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    warnings.showwarning = _show_warning
     try:
+        if "" in arguments:
+            raise RecipeError("an argument is empty: is it a shell variable that is not set?")
         sys.exit(app.cli(args=arguments, prog=prog))
     except KeyboardInterrupt as stop:
         directory = getattr(stop, "directory", None)
@@ -306,6 +318,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
         sys.exit(_USAGE_ERROR)
 
 
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def _user_errors() -> tuple[type[Exception], ...]:
     """What a user can mend. A function, as it is needed only once an error has occurred."""
     from chifoumi_jax.checkpoint import CheckpointError
@@ -314,6 +330,10 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from chifoumi_jax.run import RunError
 
     return (CheckpointError, DataError, DoesNotFitError, RecipeError, RunError, OSError)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number or 'No'} {thing}{'' if number == 1 else 's'}"
 
 
 def _require_at_least(least: int, value: int, option: str) -> None:

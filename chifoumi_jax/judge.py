@@ -14,7 +14,7 @@ from chifoumi_jax import run
 from chifoumi_jax.classifier import Classifier, chunks, load
 from chifoumi_jax.data.dataset import Dataset, Split, hands_folder, load_dataset
 from chifoumi_jax.data.pipeline import all_batches
-from chifoumi_jax.data.problems import DataError, ImageProblem
+from chifoumi_jax.data.problems import DataError, ImageProblem, describe
 from chifoumi_jax.evaluation import evaluate_batches
 from chifoumi_jax.metrics import confusion_matrix, wilson_interval
 from chifoumi_jax.run import RunError
@@ -61,7 +61,7 @@ def judge(
         "interval": wilson_interval(correct, len(split)),
         "loss": outcome.loss,
         "confusion": matrix.tolist(),
-        "problems": len(found.scan.problems),
+        "problems": describe(found.scan.problems),
     }
 
 

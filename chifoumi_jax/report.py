@@ -50,7 +50,7 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.set_ylabel(quantity)
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_ylim(bottom=0, top=1.02 if quantity == "accuracy" else None)
+        axes.set_ylim(0, 1.05 * max(1.0 if quantity == "accuracy" else 0.0, axes.dataLim.y1))
         axes.legend()
     return figure
 

@@ -120,8 +120,12 @@ def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, An
     try:
         config = json.loads(path.read_bytes())
         version, fields = config["format"], config["recipe"]
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{directory} is not a run's folder: it holds no config.json; check the path"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{directory} is not a run's folder: config.json: {error}") from error
+        raise RunError(f"{path} cannot be read: {error}") from error
     if version != FORMAT_VERSION:
         raise RunError(f"{path} has format {version}; this version reads {FORMAT_VERSION}")
     hints = get_type_hints(Recipe)

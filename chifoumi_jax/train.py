@@ -303,11 +303,13 @@ class Trainer:
                     bar.show(progress.step, progress.loss, progress.accuracy, progress.seconds)
                 if epoch_ends:
                     progress.end_epoch(self._row(state, progress, epoch))
-                    bar.end_epoch(progress.history[-1])
                     epoch_began = time.monotonic()
                 done = progress.step == len(self.order)
                 if done or stopping or (epoch_ends and checkpoints.due(progress)):
                     checkpoints.save(state, progress, epoch_ends)
+                if epoch_ends:
+                    # After the save: who reads that an epoch is done may count on it.
+                    bar.end_epoch(progress.history[-1])
                 if stopping and not done:
                     raise Stopped(directory)
         self._finish(directory, state)

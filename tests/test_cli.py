@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_evaluate_does_not_depend_on_the_batch_size(run: Path, batch_size: str) 
     assert report["loss"] == pytest.approx(expected["test_loss"], rel=1e-4)
 
 
+def test_a_damaged_checkpoint_is_named(run: Path, photos: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    newest = max(path for path in (copy / "checkpoints").iterdir())
+    (newest / "progress.json").write_text("{}")
+    done = chifoumi("predict", copy, photos / "test" / "rock" / "001.png")
+    assert done.returncode == 0, done.stderr
+    assert f"warning: passed over a damaged checkpoint: {newest}" in done.stderr
+
+
 def test_evaluate_on_another_folder(run: Path, tmp_path: Path) -> None:
     done = chifoumi("evaluate", run, "--data", write_photos(tmp_path / "new", 3, seed=9))
     assert done.returncode == 0, done.stderr
@@ -91,6 +102,10 @@ def test_check_of_a_bad_folder(tmp_path: Path) -> None:
     done = chifoumi("check", root)
     assert done.returncode == 1
     assert "rock/empty.png" in done.stdout
+    assert "1 problem." in done.stdout
+    done = chifoumi("train", "--data", root, "--strict", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "rock/empty.png" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -110,6 +125,9 @@ def test_check_of_a_bad_folder(tmp_path: Path) -> None:
         (("predict", "empty", "a.png"), "config.json"),
         (("evaluate", "empty"), "config.json"),
         (("train", "--recipe", "resnet"), "resnet"),
+        (("train", "--data", "photos", "--runs", "photos/runs"), "--runs"),
+        (("train", "--data", ""), "empty"),
+        (("predict", "empty"), "no photos"),
         (("frobnicate",), "frobnicate"),
         (("summary", "--recipe", "study-mlp", "--image-size", "5"), "image_size"),
         (("summary", "--classes", "1"), "classes"),

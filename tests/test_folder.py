@@ -687,7 +687,7 @@ def test_a_description_has_count_examples_and_remedy() -> None:
     assert describe([twice, *bad]) == [
         "5 × truncated or corrupt picture, left out: a/0.jpg (cut), a/1.jpg (cut), "
         "a/2.jpg (cut), … → copy it again from its source",
-        "1 × same picture twice in one class: b/0.jpg = b/1.jpg = b/2.jpg = … (9 in all) "
+        "1 × same picture twice in one class, kept: b/0.jpg = b/1.jpg = b/2.jpg = … (9 in all) "
         "→ remove the copies if they are not meant",
     ]
     assert describe([]) == []
@@ -729,3 +729,11 @@ def test_damaged_files_never_stop_a_scan(suffix: str, data: st.DataObject) -> No
     reported = {path for problem in found.problems for path in problem.paths}
     assert (f"a/x.{suffix}" in reported) != (f"a/x.{suffix}" in paths(found))
     assert {"a/0.png", "b/0.png"} <= paths(found)
+
+
+def test_class_names_that_differ_in_case_are_reported(tmp_path: Path) -> None:
+    good_folder(tmp_path)
+    write(tmp_path, {"A/1.png": photo(91), "A/2.png": photo(92), "A/3.png": photo(93)})
+    found = scan(tmp_path)
+    assert found.classes == ("A", "a", "b", "c")
+    assert [p.paths for p in found.problems if p.kind is Kind.SIMILAR_CLASSES] == [("A", "a")]

@@ -155,6 +155,7 @@ def scan(
     classes = tuple(sorted(_class_counts(sound["train"])) if classes is None else classes)
     photos = {split: _photos(sound[split], classes, good) for split in SPLITS}
     problems += _missing_classes(photos, classes)
+    problems += _similar_classes(classes)
     problems += find_duplicates(photos)
     problems += find_split_sessions(photos, sessions or {})
     if strict:
@@ -168,6 +169,15 @@ def scan(
         problems=tuple(problems),
         fingerprint=_fingerprint(classes, photos),
     )
+
+
+def _similar_classes(classes: Sequence[str]) -> list[Problem]:
+    by_name: dict[str, list[str]] = {}
+    for name in classes:
+        by_name.setdefault(name.casefold(), []).append(name)
+    return [
+        Problem(Kind.SIMILAR_CLASSES, tuple(names)) for names in by_name.values() if len(names) > 1
+    ]
 
 
 def _walk(root: Path) -> Tree:
@@ -198,6 +208,12 @@ def _require_classes(
         found = f"photos of one class only ({printable(names[0])}) to train on"
     else:
         found = "no photos to train on"
+    if any(problem.kind is Kind.NO_SESSION for problem in problems):
+        raise DataError(
+            f"{printable(str(root))} holds {found} that the groups file names; its paths are "
+            "relative to that folder",
+            problems,
+        )
     raise DataError(
         f"{printable(str(root))} holds {found}; expected <class>/<photos> or "
         "{train,valid,test}/<class>/<photos>" + (" with two classes or more" * (classes is None)),

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     UNKNOWN_CLASS = "unknown-class"
     NO_SESSION = "no-session"
     CLASS_MISSING = "class-missing"
+    SIMILAR_CLASSES = "similar-classes"
     LEAKAGE = "leakage"
     LABEL_CONFLICT = "label-conflict"
     SESSION_LEAKAGE = "session-leakage"
@@ -50,7 +51,7 @@ class Meaning(NamedTuple):
 
 MEANINGS: dict[Kind, Meaning] = {
     Kind.UNREADABLE: Meaning(
-        "unreadable file or folder", "left out", "check its permissions and the disk"
+        "unreadable file or folder", "left out", "check the path, its permissions and the disk"
     ),
     Kind.SPECIAL_FILE: Meaning(
         "pipe, socket or device", "left out", "move it out of the photos' folder"
@@ -106,6 +107,11 @@ MEANINGS: dict[Kind, Meaning] = {
         "kept",
         "add pictures of it, or its accuracy stays unknown",
     ),
+    Kind.SIMILAR_CLASSES: Meaning(
+        "class names that differ in upper and lower case only",
+        "kept",
+        "merge the folders, or give them other names",
+    ),
     Kind.LEAKAGE: Meaning(
         "same picture in two splits (leakage: its accuracy is not a test)",
         "kept",
@@ -126,7 +132,7 @@ MEANINGS: dict[Kind, Meaning] = {
         "row of the groups file that names no picture", "kept", "mend the row's path"
     ),
     Kind.DUPLICATE: Meaning(
-        "same picture twice in one class", "note", "remove the copies if they are not meant"
+        "same picture twice in one class, kept", "note", "remove the copies if they are not meant"
     ),
     Kind.HIDDEN: Meaning("hidden file or folder, ignored", "note", "nothing to do"),
 }
