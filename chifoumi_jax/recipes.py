@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
 
@@ -113,7 +113,7 @@ class Recipe:
         channels = (3,) if self.layout == "keras" else ()
         return (self.image_size, self.image_size, *channels)
 
-    def replace(self, **changes: object) -> Self:
+    def replace(self, **changes: object) -> Recipe:
         """A copy with some fields changed; a `str` will do where a path is meant."""
         for field in ("data", "groups", "train_list", "test_list", "runs"):
             if isinstance(value := changes.get(field), str):

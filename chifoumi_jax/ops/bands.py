@@ -110,8 +110,8 @@ def _write_rows(
 
 
 def _windows(
-    pixels: Float[Array, "batch height width in"], columns: int
-) -> Float[Array, "batch height//2-1 {columns} 16*in"]:
+    pixels: Float[Array, "batch height width inputs"], columns: int
+) -> Float[Array, "batch height//2-1 {columns} 16*inputs"]:
     """Returns the 4 x 4 pixels that each 2 x 2 pooling window depends on."""
     last_row, last_column = pixels.shape[1] - 2, 2 * columns
     shifts = [
