@@ -282,6 +282,7 @@ def hands(out: Path, images: int = 346, test_images: int | None = None, seed: in
     from chifoumi_jax.data.hands import write_hands
     from chifoumi_jax.display import Display
 
+    _require_at_least(6, images, "--images")
     with Display().counting("Drawing hands") as progress:
         try:
             write_hands(out, images=images, test_images=test_images, seed=seed, progress=progress)
@@ -314,8 +315,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
     except _user_errors() as error:
         for line in describe(getattr(error, "problems", ())):
             print(line, file=sys.stderr)
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         sys.exit(_USAGE_ERROR)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return str(error)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

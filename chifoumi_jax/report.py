@@ -84,9 +84,10 @@ def mistakes(data: Dataset, outcome: Outcome) -> Figure:
         figure = _figure(4, 1)
         figure.text(0.5, 0.5, "no mistake", ha="center", va="center")
         return figure
-    rows = -(-len(worst) // _COLUMNS)
-    figure = _figure(2.2 * _COLUMNS, 2.7 * rows)
-    grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    columns = min(len(worst), _COLUMNS)
+    rows = -(-len(worst) // columns)
+    figure = _figure(2.2 * columns, 2.7 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
     for axes, place in zip(grid, worst, strict=False):
