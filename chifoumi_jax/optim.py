@@ -45,8 +45,8 @@ def keras_adam(
         assert isinstance(state, KerasAdamState)
         base = learning_rate(state.steps) if callable(learning_rate) else learning_rate
         steps = state.steps + 1
-        mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
-        nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, updates)
+        mu = jax.tree.map(lambda m, g: _mean(m, g, b1), state.mu, updates)
+        nu = jax.tree.map(lambda v, g: _mean(v, g * g, b2), state.nu, updates)
 
         def step(m: Array, v: Array) -> Array:
             t = steps.astype(m.dtype)
@@ -57,6 +57,12 @@ def keras_adam(
         return jax.tree.map(step, mu, nu), KerasAdamState(steps, mu, nu)
 
     return optax.GradientTransformation(init, update)
+
+
+def _mean(mean: Array, value: Array, beta: float) -> Array:
+    # Keras 2.2.4 holds beta in the weights' precision: 1 - 0.999 is 0.00100004673 in float32.
+    decay = jnp.asarray(beta, mean.dtype)
+    return decay * mean + (1 - decay) * value
 
 
 def scale_by_width(limit: int) -> optax.GradientTransformation:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
@@ -19,6 +20,8 @@ Scale = Callable[[UInt8[Array, "batch ..."]], Float[Array, "batch ..."]]
 Prepare = Callable[[Any, UInt8[Array, "batch ..."]], Float[Array, "batch ..."]]
 Params = nnx.State[Any, Any]
 AXIS = "data"
+
+_BY_255 = np.arange(256, dtype=np.float32) / np.float32(255)
 
 
 class TrainState(NamedTuple):
@@ -51,7 +54,8 @@ def scale_keras(pixels: UInt8[Array, "batch ..."]) -> Float[Array, "batch ..."]:
 
 def scale_torch(pixels: UInt8[Array, "batch ..."]) -> Float[Array, "batch ..."]:
     """Pixels / 255, as torchvision's `ToTensor` does; the last bit differs from Keras' in half."""
-    return pixels.astype(jnp.float32) / jnp.float32(255)
+    # A table: XLA turns a division by a constant into a product with its inverse, which is Keras'.
+    return jnp.asarray(_BY_255)[pixels]
 
 
 def standardize(

@@ -1,0 +1,1 @@
+"""Proving that a JAX model equals its Keras or PyTorch original, rung by rung."""

@@ -1,0 +1,59 @@
+"""Rung 10: the same predictions after the same training, and the same accuracy after any."""
+
+import functools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from parity.check import Check
+from parity.comparison import Comparison, Difference
+from parity.precision import pinned
+from parity.study import candidate as port
+from parity.study.candidate import Candidate
+from parity.study.original import LiveOriginal, Original
+from parity.study.trajectory import final_weights, recipe, trained_by_original, trained_by_port
+from reference.legacy import seeded
+
+
+def checks(original: Original) -> Iterator[Check]:
+    """After rung 9 every prediction agrees."""
+    # Of the recorded weights only samples are kept, with which nothing can be predicted.
+    if not isinstance(original, LiveOriginal):
+        return
+    yield Check(
+        rung=10,
+        candidate=original.candidate,
+        original=original.name,
+        case="every prediction after the whole recipe",
+        bound=0.0,
+        because="labels are equal or not",
+        run=functools.partial(_predictions, original),
+    )
+
+
+def _predictions(original: LiveOriginal, candidate: Candidate) -> Comparison:
+    training = recipe(original)
+    size = training.image_size
+    pictures = np.concatenate([seeded.training_set(n, size)[0] for n in (294, 192)])
+    if size == 32:
+        pictures = pictures[..., 0]
+    theirs = original.predict(
+        final_weights(trained_by_original(original), training), pictures, "float64"
+    )
+    with pinned("float64"):
+        weights = final_weights(trained_by_port(candidate, original), training)
+        ours = port.predict(candidate, weights, pictures, size, "float64")
+    apart = np.flatnonzero(ours.argmax(1) != theirs.argmax(1))
+    first = f"picture {apart[0]} first" if apart.size else ""
+    if len(np.unique(theirs.argmax(1))) < 2:
+        return Comparison(
+            (Difference("labels", math.inf, reason="the original gives every picture one label"),)
+        )
+    difference = Difference(
+        "predicted labels",
+        float(apart.size),
+        max_abs=float(np.abs(ours - theirs).max()),
+        reason=f"{apart.size} of {len(pictures)} differ, {first}" if apart.size else "",
+    )
+    return Comparison((difference,), f"{len(pictures)} predictions")

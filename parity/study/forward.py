@@ -1,0 +1,53 @@
+"""Rung 5: every layer's output."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from parity.check import Check
+from parity.comparison import Comparison, compare
+from parity.precision import pinned
+from parity.study import candidate as port
+from parity.study.candidate import Candidate
+from parity.study.cases import Batch, first_batch, weights_of
+from parity.study.golden_original import GoldenOriginal
+from parity.study.original import Original
+
+_BOUNDS = {"float32": 5e-6, "float64": 1e-14}
+_BECAUSE = {
+    "float32": "rounding of sums of up to 341,056 products; measured 8e-7",
+    "float64": "rounding of sums of up to 341,056 products; measured 2e-15",
+}
+
+
+def sizes(original: Original) -> tuple[int, ...]:
+    """Sides of the images that are compared; the study's own size on what was recorded."""
+    if original.candidate != "study-cnn":
+        return (32,)
+    return (64, 600) if isinstance(original, GoldenOriginal) else (64,)
+
+
+def checks(original: Original) -> Iterator[Check]:
+    """Each size and precision."""
+    for size in sizes(original):
+        for dtype in ("float32", "float64"):
+            theirs = functools.cache(functools.partial(original.forward, size, dtype))
+
+            def run(
+                candidate: Candidate, size: int = size, dtype: str = dtype, theirs: Any = theirs
+            ) -> Comparison:
+                with pinned(dtype):
+                    weights = weights_of(candidate.name, size, dtype)
+                    batch: Batch = first_batch(candidate.name, size)
+                    return compare(port.forward(candidate, weights, batch, size, dtype), theirs())
+
+            yield Check(
+                rung=5,
+                candidate=original.candidate,
+                original=original.name,
+                case=f"{dtype}, {size} px",
+                bound=_BOUNDS[dtype],
+                because=_BECAUSE[dtype],
+                run=run,
+                quick=dtype == "float64" and size < 600,
+            )

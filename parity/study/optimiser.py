@@ -1,0 +1,53 @@
+"""Rung 8: the optimiser alone, on prescribed gradients from 1e-10 to 10."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from parity.check import Check
+from parity.comparison import Comparison, compare
+from parity.precision import pinned
+from parity.study import candidate as port
+from parity.study.candidate import Candidate
+from parity.study.cases import weights_of
+from parity.study.original import Original
+from reference.legacy import seeded
+
+KEPT_STEPS = (1, 5, 100)
+_BOUNDS = {"float32": 1e-5, "float64": 5e-14}
+_BECAUSE = {
+    "float32": "100 steps of a few roundings each, and powers of beta; measured 2e-6",
+    "float64": "100 steps of a few roundings each; measured 2e-15",
+}
+
+
+def checks(original: Original) -> Iterator[Check]:
+    """Each precision."""
+    for dtype in ("float32", "float64"):
+        theirs = functools.cache(functools.partial(original.optimise, dtype, KEPT_STEPS))
+
+        def run(candidate: Candidate, dtype: str = dtype, theirs: Any = theirs) -> Comparison:
+            with pinned(dtype):
+                weights = weights_of(candidate.name, 64, dtype)
+
+                def prescribed(step: int) -> dict[str, np.ndarray]:
+                    return {
+                        name: seeded.gradients(name, value.shape, step, dtype)
+                        for name, value in weights.items()
+                    }
+
+                ours = port.optimise(candidate, weights, prescribed, KEPT_STEPS, 64, dtype)
+                return compare(ours, theirs())
+
+        yield Check(
+            rung=8,
+            candidate=original.candidate,
+            original=original.name,
+            case=f"{dtype}, 1, 5 and 100 steps",
+            bound=_BOUNDS[dtype],
+            because=_BECAUSE[dtype],
+            run=run,
+            quick=True,
+        )

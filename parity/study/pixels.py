@@ -1,0 +1,111 @@
+"""Rung 3: the same pixels from the same decoded image, and the same order of the images."""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from parity.check import Check
+from parity.comparison import Comparison, Difference, compare_exactly
+from parity.study.candidate import Candidate
+from parity.study.golden_original import GoldenOriginal
+from parity.study.original import Original
+from reference.legacy import seeded
+
+# Images, batch and epochs of the study, and of a smaller case where the numbers divide.
+_ORDERS = {"study-cnn": ((294, 25, 10), (50, 25, 3), (7, 3, 4)), "study-mlp": ((294, 32, 3),)}
+
+
+def checks(original: Original) -> Iterator[Check]:
+    """Resized, augmented, scaled; then the order."""
+    common: dict[str, Any] = {
+        "rung": 3,
+        "candidate": original.candidate,
+        "original": original.name,
+        "bound": 0.0,
+        "quick": True,
+    }
+    pixels, scaled = functools.cache(original.pixels), functools.cache(original.scaled)
+    yield Check(
+        **common,
+        case="resized, augmented",
+        because="whole numbers, equal or not",
+        run=lambda candidate: compare_exactly(_pixels(candidate, list(pixels())), pixels()),
+    )
+    yield Check(
+        **common,
+        case="scaled",
+        because="one float32 operation on each of 256 values, equal bit for bit",
+        run=lambda candidate: compare_exactly(
+            {"every value": np.asarray(candidate.scale(np.arange(256, dtype=np.uint8)))}, scaled()
+        ),
+    )
+    if isinstance(original, GoldenOriginal) and original.candidate == "study-cnn":
+        yield Check(
+            **common,
+            case="rescaled file by file",
+            because="the loader's own product, bit for bit",
+            run=lambda candidate: _rescaled(candidate, original),
+        )
+    if original.candidate in _ORDERS:
+        yield Check(
+            **common,
+            case="order of the batches",
+            because="sizes of the batches are equal or not; each pass shows every image once",
+            run=lambda candidate: _orders(candidate, original),
+        )
+
+
+def _pixels(candidate: Candidate, names: list[str]) -> dict[str, np.ndarray]:
+    found = {}
+    for name in names:
+        kind, _, detail = name.partition("/")
+        if kind == "pixels":
+            image = Image.fromarray(seeded.decoded(int(detail)))
+            size = seeded.RESIZES[int(detail)][1] if candidate.name == "study-cnn" else 32
+            found[name] = candidate.resize(image, size)
+        else:
+            image = Image.fromarray(seeded.decoded(len(seeded.RESIZES) - 1))
+            found[name] = candidate.augment(candidate.resize(image, 32), kind, detail)
+    return found
+
+
+def _rescaled(candidate: Candidate, original: GoldenOriginal) -> Comparison:
+    theirs = {n: v for n, v in original.golden.under("scaled/").items() if n != "every"}
+    ours = {
+        number: np.asarray(
+            candidate.scale(
+                candidate.resize(
+                    Image.fromarray(seeded.decoded(int(number))), seeded.RESIZES[int(number)][1]
+                )
+            )
+        )
+        for number in theirs
+    }
+    return compare_exactly(ours, theirs)
+
+
+def _orders(candidate: Candidate, original: Original) -> Comparison:
+    found = []
+    for images, batch_size, epochs in _ORDERS[original.candidate]:
+        if isinstance(original, GoldenOriginal) and original.candidate == "study-mlp":
+            epochs = min(epochs, 3)
+        rows = candidate.order(images, batch_size, epochs)
+        sizes = [len(batch) for batch in rows]
+        theirs = original.order(images, batch_size, len(rows))
+        name = f"{images} images in batches of {batch_size}"
+        wrong = sum(a != b for a, b in zip(sizes, theirs, strict=False))
+        wrong += abs(len(sizes) - len(theirs))
+        reason = f"sizes {sizes}, the original has {theirs}" if wrong else ""
+        found.append(Difference(f"sizes, {name}", math.inf if wrong else 0.0, reason=reason))
+        per_pass = math.ceil(images / batch_size)
+        for start in range(0, len(rows) - per_pass + 1, per_pass):
+            shown = np.sort(np.concatenate(rows[start : start + per_pass]))
+            whole = np.array_equal(shown, np.arange(images))
+            reason = "" if whole else "does not show every image once"
+            error = 0.0 if whole else math.inf
+            found.append(Difference(f"pass {start // per_pass + 1}, {name}", error, reason=reason))
+    return Comparison(tuple(found))

@@ -1,0 +1,96 @@
+"""A folder of photos as the study's two loaders read it."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+# `keras_preprocessing` 1.0.5 and torchvision 0.2.1 looked for these.
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff"}
+
+Load = Callable[[Path, int], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Pixels, uint8 `[images, size, size, 3]` or `[images, size, size]`, and their labels."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options that `read` needs."""
+    parser.add_argument("--data", type=Path, required=True, help="folder {train,test}/<class>/*")
+    parser.add_argument("--train-list", type=Path, help="paths relative to --data, one a line")
+    parser.add_argument("--test-list", type=Path, help="likewise")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def read(arguments: argparse.Namespace, size: int, load: Load) -> tuple[Split, Split, list[str]]:
+    """Training photos, test photos and the names of the classes, sorted as the loaders sort.
+
+    Raises:
+        SystemExit: If a split has no photo.
+    """
+    splits = []
+    classes: list[str] = []
+    for purpose, chosen in (("train", arguments.train_list), ("test", arguments.test_list)):
+        paths = _listed(arguments.data, chosen) if chosen else _found(arguments.data / purpose)
+        if not paths:
+            raise SystemExit(f"error: no photos in {chosen or arguments.data / purpose}")
+        classes = classes or sorted({path.parent.name for path in paths})
+        strange = {path.parent.name for path in paths} - set(classes)
+        if strange:
+            raise SystemExit(f"error: {purpose} has the class {strange.pop()}, train does not")
+        labels = np.array([classes.index(path.parent.name) for path in paths])
+        splits.append(Split(np.stack([load(path, size) for path in paths]), labels))
+    return splits[0], splits[1], classes
+
+
+def _found(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in _SUFFIXES)
+
+
+def _listed(root: Path, chosen: Path) -> list[Path]:
+    return [root / line for line in chosen.read_text(encoding="utf-8").split("\n") if line]
+
+
+def keras_pixels(path: Path, size: int) -> np.ndarray:
+    """RGB by nearest neighbour, as `keras_preprocessing.image.load_img` gives it."""
+    with Image.open(path) as image:
+        return keras_resize(image, size)
+
+
+def keras_resize(image: Image.Image, size: int) -> np.ndarray:
+    """What `keras_pixels` does with a decoded image."""
+    rgb = image.convert("RGB")
+    return np.asarray(rgb.resize((size, size), Image.Resampling.NEAREST))
+
+
+def torch_pixels(path: Path, size: int, stock: bool = False) -> np.ndarray:
+    """Bilinear, then gray, as torchvision's transforms give it; see `torch_resize`."""
+    with Image.open(path) as image:
+        return torch_resize(image, size, stock)
+
+
+def torch_resize(image: Image.Image, size: int, stock: bool = False) -> np.ndarray:
+    """What `torch_pixels` does with a decoded image.
+
+    Pillow 5.3 resampled the rows first and truncated when it took the gray of a pixel. Today's
+    goes down the columns first in tall images, and rounds: that is `stock`.
+    """
+    rgb = image.convert("RGB")
+    if stock:
+        return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR).convert("L"))
+    rows = rgb.resize((size, rgb.height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(rows.resize((size, size), Image.Resampling.BILINEAR)).astype(np.uint32)
+    weights = np.array([19595, 38470, 7471], np.uint32)
+    return ((pixels * weights).sum(-1) >> 16).astype(np.uint8)

@@ -1,0 +1,181 @@
+"""The study's MLPs in PyTorch, and their training.
+
+    python -m reference.torch_mlp --data DIR [--version 2.1]
+
+Where today's Pillow does something else than the study's 5.3, the study's is the default and
+`--stock` gives today's.
+"""
+
+import argparse
+import functools
+import json
+import random
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from PIL import Image
+from torch import Tensor, nn
+
+from reference import photos
+
+IMAGE_SIZE = 32
+
+
+class MLPv3(nn.Module):
+    """Version 3: dropout 0.2 behind both hidden layers, log-softmax at the end."""
+
+    def __init__(self, num_classes: int = 3, dropout: float = 0.2):
+        super().__init__()
+        self.fc1 = nn.Linear(IMAGE_SIZE**2, 64)
+        self.fc2 = nn.Linear(64, 32)
+        self.fc3 = nn.Linear(32, num_classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logarithms of the probabilities."""
+        x = images.flatten(1)
+        x = self.dropout(F.relu(self.fc1(x)))
+        x = self.dropout(F.relu(self.fc2(x)))
+        return F.log_softmax(self.fc3(x), dim=1)
+
+
+class MLPv21(nn.Module):
+    """Version 2.1: no dropout, a ReLU behind the last layer too, softmax at the end."""
+
+    def __init__(self, num_classes: int = 3):
+        super().__init__()
+        self.fc1 = nn.Linear(IMAGE_SIZE**2, 64)
+        self.fc2 = nn.Linear(64, 32)
+        self.fc3 = nn.Linear(32, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities."""
+        x = F.relu(self.fc1(images.flatten(1)))
+        x = F.relu(self.fc2(x))
+        return F.softmax(F.relu(self.fc3(x)), dim=1)
+
+
+# The study's `nn.CrossEntropyLoss`, whatever the network's last layer gave.
+cross_entropy = F.cross_entropy
+
+# Rate and momentum by version.
+OPTIMIZERS = {"3": (0.01, 0.5), "2.1": (0.001, 0.9)}
+
+
+def build(version: str = "3", num_classes: int = 3) -> nn.Module:
+    """The network of a version, "3" or "2.1"."""
+    return MLPv3(num_classes) if version == "3" else MLPv21(num_classes)
+
+
+def build_optimizer(model: nn.Module, version: str = "3") -> torch.optim.SGD:
+    """A version's optimiser."""
+    rate, momentum = OPTIMIZERS[version]
+    return torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum)
+
+
+def scale(pixels: np.ndarray) -> Tensor:
+    """Divided by 255, as torchvision's `ToTensor` does."""
+    return torch.from_numpy(pixels).float().div(255)
+
+
+def augment(pixels: np.ndarray, draw: random.Random) -> np.ndarray:
+    """One gray image, turned by up to 45 degrees and mirrored either way, half of the time each.
+
+    Source: torchvision 0.2.1, `RandomRotation(45)` and the two flips, in this order.
+    """
+    image = Image.fromarray(pixels).rotate(draw.uniform(-45, 45), Image.Resampling.NEAREST)
+    for flip in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM):
+        if draw.random() < 0.5:
+            image = image.transpose(flip)
+    return np.asarray(image)
+
+
+def outputs(
+    model: nn.Module, images: Tensor, masks: tuple[Tensor, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Every layer's output by name, without dropout or with what the masks keep."""
+    assert isinstance(model, MLPv3 | MLPv21)
+    found = {}
+    x = found["flatten"] = images.flatten(1)
+    for i, layer in enumerate((model.fc1, model.fc2), start=1):
+        x = found[f"fc{i}"] = layer(x)
+        x = found[f"relu{i}"] = F.relu(x)
+        if masks is not None and isinstance(model, MLPv3):
+            x = x * masks[i - 1] / (1 - model.dropout.p)
+    x = found["fc3"] = model.fc3(x)
+    if isinstance(model, MLPv21):
+        x = found["relu3"] = F.relu(x)
+    found["softmax"] = F.softmax(x, dim=1)
+    found["output"] = F.log_softmax(x, dim=1) if isinstance(model, MLPv3) else found["softmax"]
+    return found
+
+
+def train(
+    model: nn.Module,
+    data: photos.Split,
+    *,
+    version: str = "3",
+    epochs: int,
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train as the study's notebook did: version 3 has dropout in the first epoch only."""
+    draw = random.Random(seed)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = build_optimizer(model, version)
+    batch_size = 32 if version == "3" else len(data)
+    model.train()
+    for epoch in range(1, epochs + 1):
+        total = 0.0
+        rows = torch.randperm(len(data), generator=generator).numpy()
+        for start in range(0, len(rows), batch_size):
+            chosen = rows[start : start + batch_size]
+            pixels = np.stack([augment(image, draw) for image in data.pixels[chosen]])
+            optimizer.zero_grad()
+            loss = cross_entropy(model(scale(pixels)), torch.from_numpy(data.labels[chosen]))
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(chosen)
+        # The notebook evaluated after each epoch and never went back to training mode.
+        model.eval()
+        say(f"epoch {epoch}: loss {total / len(rows):.4f}")
+
+
+def predict(model: nn.Module, pixels: np.ndarray) -> np.ndarray:
+    """What the network gives, in evaluation mode: the larger, the likelier."""
+    with torch.no_grad():
+        found: np.ndarray = model.eval()(scale(pixels)).numpy()
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train on a folder and say how well the network does."""
+    parser = argparse.ArgumentParser(prog="python -m reference.torch_mlp", description=__doc__)
+    photos.add_arguments(parser)
+    parser.add_argument("--version", choices=sorted(OPTIMIZERS), default="3")
+    parser.add_argument("--epochs", type=int, help="100 and 5 by default")
+    parser.add_argument("--stock", action="store_true", help="today's resizing and gray")
+    parser.add_argument("--save", help="write the state_dict here (.pt)")
+    options = parser.parse_args(arguments)
+    load = functools.partial(photos.torch_pixels, stock=options.stock)
+    data, test, classes = photos.read(options, IMAGE_SIZE, load)
+    torch.manual_seed(options.seed)
+    model = build(options.version, len(classes))
+    epochs = options.epochs or {"3": 100, "2.1": 5}[options.version]
+    train(model, data, version=options.version, epochs=epochs, seed=options.seed)
+    # The study's test set is one fixed random augmentation.
+    draw = random.Random(options.seed)
+    tested = np.stack([augment(image, draw) for image in test.pixels])
+    result = {
+        "train_accuracy": float((predict(model, data.pixels).argmax(1) == data.labels).mean()),
+        "test_accuracy": float((predict(model, tested).argmax(1) == test.labels).mean()),
+    }
+    if options.save:
+        torch.save(model.state_dict(), options.save)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
