@@ -1,0 +1,34 @@
+"""What Flax's layers are, of NNX and of Linen, as far as the layout of their weights goes."""
+
+from typing import Any
+
+from flax import linen, nnx
+
+_KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((nnx.Linear, linen.Dense), "Linear"),
+    ((nnx.LinearGeneral, linen.DenseGeneral, nnx.Einsum, linen.Einsum), "General"),
+    ((nnx.Conv, linen.Conv), "Conv"),
+    ((nnx.ConvTranspose, linen.ConvTranspose), "ConvTranspose"),
+    ((nnx.BatchNorm, linen.BatchNorm), "BatchNorm"),
+    ((nnx.LayerNorm, nnx.GroupNorm, nnx.RMSNorm), "Norm"),
+    ((linen.LayerNorm, linen.GroupNorm, linen.RMSNorm), "Norm"),
+    ((nnx.Embed, linen.Embed), "Embedding"),
+    ((nnx.GRUCell, linen.GRUCell), "GRU"),
+    ((nnx.LSTMCell, nnx.OptimizedLSTMCell), "LSTM"),
+    ((linen.LSTMCell, linen.OptimizedLSTMCell), "LSTM"),
+    ((nnx.MultiHeadAttention, linen.MultiHeadDotProductAttention), "Attention"),
+)
+
+
+def kind_of(module: Any) -> str:
+    """The layer's kind, or an empty string for a module of the user's own.
+
+    A transposed convolution that keeps its kernel as a convolution's gradient does is
+    "ConvTranspose, transpose_kernel".
+    """
+    for classes, kind in _KINDS:
+        if isinstance(module, classes):
+            if kind == "ConvTranspose" and module.transpose_kernel:
+                return "ConvTranspose, transpose_kernel"
+            return kind
+    return ""

@@ -1,0 +1,38 @@
+"""Rung 7: the gradient of every parameter and of the input."""
+
+import numpy as np
+
+from parity.comparison import Comparison, compare
+from parity.port.case import Case
+from parity.port.layer import Arrays
+from parity.port.scales import scales
+
+#: Of the largest gradient of all: a gradient below it is compared with it.
+FLOOR = 1e-4
+
+
+def compare_gradients(case: Case) -> Comparison:
+    """The objective, its gradient for each parameter by the reference's names, and for inputs."""
+    pair, dtype = case.pair, case.pair.dtype
+    ours_of, theirs_of = case.objectives()
+    theirs = pair.reference.slope(case.weights, pair.batch, dtype, case.trains, theirs_of)
+    weights = case.mapped(case.weights)
+    ours = pair.slope_function(dtype, case.trains, ours_of)(weights)
+    by_name = _by_name(case, weights, ours.gradients)
+    gradients = {name: a for name, a in theirs.gradients.items() if name in by_name}
+    mine = {name: by_name[name] for name in gradients}
+    found = _objective(ours.value, theirs.value)
+    found += compare(mine, gradients, scale=scales(gradients, FLOOR))
+    found += compare(ours.inputs, theirs.inputs, scale=scales(theirs.inputs, FLOOR))
+    note = "" if theirs.inputs else "the input is not of floating point and has no gradient"
+    return Comparison(found.differences, note)
+
+
+def _by_name(case: Case, weights: Arrays, gradients: Arrays) -> dict[str, np.ndarray]:
+    # Statistics have no gradient; what is read back for them is not looked at.
+    zeros = {path: np.zeros_like(array) for path, array in weights.items()}
+    return case.mapping.invert({**zeros, **gradients})
+
+
+def _objective(ours: float, theirs: float) -> Comparison:
+    return compare({"objective": np.asarray(ours)}, {"objective": np.asarray(theirs)})

@@ -1,0 +1,144 @@
+"""Which parameter of the reference is which of the candidate's, and how the entries are laid out."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from parity.port.layer import Arrays
+
+Pieces = tuple[np.ndarray, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """How an array of the reference becomes arrays of the candidate.
+
+    Attributes:
+        words: Such as "HWIO ← OIHW"; an empty string if nothing changes.
+        apply: Moves entries, and never computes with them. An entry that comes from nowhere is 0.
+        inverse: Back, where that cannot be told from `apply`.
+    """
+
+    words: str
+    apply: Callable[[np.ndarray], Pieces]
+    inverse: Callable[..., np.ndarray] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One parameter's place.
+
+    Attributes:
+        reference: The reference's name.
+        shape: The reference's shape.
+        candidate: The paths that its entries go to, as many as the rule makes arrays.
+        rule: How.
+    """
+
+    reference: str
+    shape: tuple[int, ...]
+    candidate: tuple[str, ...]
+    rule: Rule
+
+    @functools.cached_property
+    def places(self) -> Pieces | None:
+        """For every entry of the candidate's arrays the reference's flat place, or -1 for none.
+
+        None if the rule does more than move entries.
+        """
+        size = int(np.prod(self.shape))
+        # Numbered from 1, so that 0 is nothing.
+        numbers = np.arange(1, size + 1, dtype=np.float64).reshape(self.shape)
+        moved = [np.asarray(piece) for piece in self.rule.apply(numbers)]
+        for piece in moved:
+            if not np.array_equal(piece, np.clip(np.round(piece), 0, size)):
+                return None
+        return tuple(piece.astype(np.int64) - 1 for piece in moved)
+
+    def back(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """The reference's array, with NaN for an entry that went nowhere."""
+        if self.rule.inverse is not None:
+            return np.asarray(self.rule.inverse(*arrays))
+        if self.places is None:
+            raise ValueError(
+                f"{self.reference}: its rule does more than move entries, so that it cannot be "
+                "inverted; give the mapping (path, function, inverse)"
+            )
+        flat = np.full(int(np.prod(self.shape)), np.nan, np.result_type(*arrays))
+        for places, array in zip(self.places, arrays, strict=True):
+            there = places >= 0
+            flat[places[there]] = array[there]
+        return flat.reshape(self.shape)
+
+
+class WeightMapping:
+    """From the reference's parameters to the candidate's, and back.
+
+    Attributes:
+        entries: In the order in which the reference runs.
+        missing: Parameters of the reference without a place, each with a hint.
+        unused: Paths of the candidate that get nothing.
+        constants: Buffers of the reference that the port has as constants.
+        note: How the choices were made.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        missing: Mapping[str, str] | None = None,
+        unused: Sequence[str] = (),
+        constants: Sequence[str] = (),
+        note: str = "",
+    ) -> None:
+        self.entries = tuple(entries)
+        self.missing = dict(missing or {})
+        self.unused = tuple(unused)
+        self.constants = tuple(constants)
+        self.note = note
+
+    def apply(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """The candidate's arrays, by path, from the reference's.
+
+        Where two parameters of the reference go to one place, it holds their sum.
+        """
+        found: dict[str, np.ndarray] = {}
+        for entry in self.entries:
+            pieces = entry.rule.apply(np.asarray(arrays[entry.reference]))
+            for path, piece in zip(entry.candidate, pieces, strict=True):
+                found[path] = found[path] + piece if path in found else np.array(piece)
+        return found
+
+    def invert(self, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The reference's arrays, by name, from the candidate's."""
+        found: dict[str, np.ndarray] = {}
+        for entry in self.entries:
+            back = entry.back([np.asarray(arrays[path]) for path in entry.candidate])
+            if entry.reference in found:
+                # Two entries of one parameter: each fills what the other leaves open.
+                before = found[entry.reference]
+                back = np.where(np.isnan(before), back, before)
+            found[entry.reference] = back
+        return found
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Reference, candidate and rule in words, of each entry."""
+        return [
+            (entry.reference, ", ".join(entry.candidate), entry.rule.words or "as it is")
+            for entry in self.entries
+        ]
+
+    def __str__(self) -> str:
+        """A table of the entries, then what is left over."""
+        rows = [("reference", "candidate", "rule"), *self.rows()]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        lines = [
+            f"{name:<{widths[0]}}  {path:<{widths[1]}}  {words}".rstrip()
+            for name, path, words in rows
+        ]
+        lines += [f"{name}: {hint}" for name, hint in self.missing.items()]
+        lines += [f"{path}: gets nothing from the reference" for path in self.unused]
+        lines += [f"{name}: taken as a constant of the port" for name in self.constants]
+        return "\n".join([*lines, self.note] if self.note else lines)
