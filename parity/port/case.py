@@ -16,6 +16,10 @@ from parity.port.reference import Reference
 from parity.port.trees import arguments, cast, is_float, named
 
 
+# Compiled to be run a few times: what makes code fast is not worth its time.
+_COMPILE = {"xla_llvm_disable_expensive_passes": True, "xla_backend_optimization_level": 0}
+
+
 @dataclasses.dataclass(frozen=True)
 class Pair:
     """A reference, a candidate, and how arrays go from one to the other.
@@ -74,7 +78,9 @@ class Pair:
             outputs, statistics = candidate.apply({**moving, **resting}, args, kwargs, train)
             return self._value(outputs, objective), statistics
 
-        run = jax.jit(jax.value_and_grad(value, argnums=(0, 1), has_aux=True))
+        run = jax.jit(
+            jax.value_and_grad(value, argnums=(0, 1), has_aux=True), compiler_options=_COMPILE
+        )
 
         def slope(weights: Arrays) -> Slope:
             arrays = {path: jnp.asarray(array) for path, array in cast(weights, dtype).items()}
@@ -125,6 +131,12 @@ class Case:
         """Whether gradients are taken in training mode."""
         return self.pair.reference.has_statistics and not self.pair.candidate.why_no_training()
 
+    @functools.cached_property
+    def candidate_slope(self) -> Callable[[Arrays], Slope]:
+        """The candidate's objective and gradients, compiled once for all rungs."""
+        return self.pair.slope_function(self.pair.dtype, self.trains, self.objectives[0])
+
+    @functools.cached_property
     def objectives(self) -> tuple[Objective, Objective]:
         """The candidate's and the reference's: a seeded random sum of the outputs, or losses."""
         if self.losses is not None:

@@ -14,10 +14,10 @@ FLOOR = 1e-4
 def compare_gradients(case: Case) -> Comparison:
     """The objective, its gradient for each parameter by the reference's names, and for inputs."""
     pair, dtype = case.pair, case.pair.dtype
-    ours_of, theirs_of = case.objectives()
+    _, theirs_of = case.objectives
     theirs = pair.reference.slope(case.weights, pair.batch, dtype, case.trains, theirs_of)
     weights = case.mapped(case.weights)
-    ours = pair.slope_function(dtype, case.trains, ours_of)(weights)
+    ours = case.candidate_slope(weights)
     by_name = _by_name(case, weights, ours.gradients)
     gradients = {name: a for name, a in theirs.gradients.items() if name in by_name}
     mine = {name: by_name[name] for name in gradients}

@@ -47,11 +47,13 @@ class Part:
         layer: What the comparison knows.
         variables: Its parameters' variables, in the same order.
         module: The Keras layer whose calls are its calls, or None if nothing's are.
+        begins: Whether it is what the calls' inputs go to.
     """
 
     layer: Layer
     variables: tuple[Any, ...]
     module: Any
+    begins: bool = True
 
 
 def parts_of(model: Any) -> list[Part]:
@@ -110,7 +112,9 @@ def _is(layer: Any, name: str) -> bool:
     return cls is not None and isinstance(layer, cls)
 
 
-def _part(layer: Any, name: str, kind: str, variables: list[Any], module: Any) -> Part:
+def _part(
+    layer: Any, name: str, kind: str, variables: list[Any], module: Any, part: str = ""
+) -> Part:
     floating = [v for v in variables if keras.backend.is_float_dtype(v.dtype)]
     roles = _RECURRENT if kind in _GATES else _ROLES
     parameters = tuple(
@@ -123,12 +127,13 @@ def _part(layer: Any, name: str, kind: str, variables: list[Any], module: Any) -
         )
         for v in floating
     )
-    found = Layer(name, kind, "keras", parameters, gates=_GATES.get(kind, ""))
+    found = Layer(name + part, kind, "keras", parameters, gates=_GATES.get(kind, ""))
     return Part(found, tuple(floating), module)
 
 
 def _separable(layer: Any, name: str) -> Iterator[Part]:
     """A depthwise convolution, then one over channels; only the second's output is seen."""
     variables = {v.name: v for v in layer.variables}
-    yield _part(layer, name, "Depthwise", [variables.pop("depthwise_kernel")], None)
-    yield _part(layer, name, "Conv", list(variables.values()), layer)
+    yield _part(layer, name, "Depthwise", [variables.pop("depthwise_kernel")], None, "/depthwise")
+    last = _part(layer, name, "Conv", list(variables.values()), layer, "/pointwise")
+    yield dataclasses.replace(last, begins=False)

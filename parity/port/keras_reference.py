@@ -14,7 +14,7 @@ from parity.port.keras_copy import copy_in_float64, in_float64
 from parity.port.keras_layers import Part, parts_of
 from parity.port.keras_watch import watched
 from parity.port.layer import Arrays, Objective, Run, Slope
-from parity.port.reference import Reference
+from parity.port.reference import Reference, in_order
 from parity.port.trees import cast, named
 
 
@@ -52,10 +52,8 @@ class KerasReference(Reference):
         self._names = [p.name for part in self._models["float32"][1] for p in part.layer.parameters]
         self.layers = [part.layer for part in self._models["float32"][1]]
         dtype = "float32" if self.why_not_float64 else "float64"
-        order = [call.place for call in self.run(self.arrays(), batch, dtype, False).calls]
-        self.layers.sort(
-            key=lambda layer: order.index(layer.name) if layer.name in order else len(order)
-        )
+        calls = self.run(self.arrays(), batch, dtype, train=False).calls
+        self.layers = in_order(self.layers, calls)
 
     def arrays(self) -> Arrays:
         """The variables' values."""

@@ -57,7 +57,8 @@ def _recorder(part: Part, before: list[np.ndarray], calls: list[Call]) -> Callab
         output = original(*args, **kwargs)
         found = arrays(output)[:1]
         if found:
-            calls.append(Call(part.layer.name, arrays((args, kwargs)), (*found, *before)))
+            given = arrays((args, kwargs)) if part.begins else ()
+            calls.append(Call(part.layer.name, given, (*found, *before)))
         return output
 
     return call

@@ -105,11 +105,17 @@ def mapping_of(
 
 
 def likeness(first: str, second: str) -> float:
-    """How alike two names are, from 0 to 1, whatever stands between their words."""
+    """How alike two names are, from 0 to 1, whatever stands between their words.
+
+    The last part counts for itself: `layer1.0.bn2` is more like `blocks.0.bn2` than like
+    `blocks.0.norm`.
+    """
     words = [re.findall(r"[a-z]+|\d+", name.lower()) for name in (first, second)]
     if words[0] == words[1]:
         return 1.0
-    return 0.5 * difflib.SequenceMatcher(None, *(" ".join(w) for w in words)).ratio()
+    last = [re.split(r"[./]", name.lower())[-1] for name in (first, second)]
+    ratio = difflib.SequenceMatcher(None, *(" ".join(w) for w in words)).ratio()
+    return 0.5 * ratio + 0.4 * (last[0] == last[1])
 
 
 Node = tuple[str, tuple[Leaf, ...]]

@@ -1,9 +1,10 @@
 """What an original is asked, whether it is a Keras model or a PyTorch module."""
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
-from parity.port.layer import Arrays, Layer, Objective, Run, Slope
+from parity.port.layer import Arrays, Call, Layer, Objective, Run, Slope
 
 
 class Reference(abc.ABC):
@@ -39,3 +40,14 @@ class Reference(abc.ABC):
     def has_statistics(self) -> bool:
         """Whether it has running statistics, so that training is another function."""
         return any(layer.kind == "BatchNorm" for layer in self.layers)
+
+
+def in_order(layers: Sequence[Layer], calls: Sequence[Call]) -> list[Layer]:
+    """The layers as they were called first; one whose calls are not seen before the next one."""
+    order = list(dict.fromkeys(call.place for call in calls))
+    keys: dict[str, float] = {}
+    following = float(len(order))
+    for layer in reversed(layers):
+        following = order.index(layer.name) if layer.name in order else following - 1e-3
+        keys[layer.name] = following
+    return sorted(layers, key=lambda layer: keys[layer.name])

@@ -149,7 +149,6 @@ def _exchanged(pairs: Sequence[Paired], i: int, j: int) -> list[Paired]:
 
 
 def _note(tries: int, fault: str) -> str:
-    return (
-        f"no layout of the weights makes {fault} agree ({tries} passes tried); the most plausible "
-        "is taken"
-    )
+    if tries == 1:
+        return f"{fault} differs, and no other layout of the weights fits its shapes"
+    return f"{tries} layouts were tried and none makes {fault} agree; the likeliest is taken"

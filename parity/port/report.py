@@ -81,13 +81,21 @@ class Report:
         lines += [""]
         if self.first_fault:
             lines += [f"first fault: {self.first_fault}"]
-        lines += [
-            f"{_title(verdict)}: {verdict.message}"
-            for verdict in self.verdicts
-            if verdict.message and verdict.status != "FAIL"
-        ]
+        lines += _messages(self.verdicts)
         lines += [*self.notes, *([f"mapping: {self.mapping.note}"] if self.mapping.note else [])]
         return "\n".join([*lines, f"{'PASSED' if self.passed else 'FAILED'}"])
+
+
+def _messages(verdicts: tuple[Verdict, ...]) -> list[str]:
+    """What the rungs that did not fail have to say, each reason once."""
+    said: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.message and verdict.status != "FAIL":
+            said.setdefault(verdict.message, []).append(_title(verdict))
+    return [
+        f"{titles[0] if len(titles) == 1 else f'{len(titles)} checks'}: {message}"
+        for message, titles in said.items()
+    ]
 
 
 def _title(verdict: Verdict) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from parity.port.layer import Arrays, Call, Layer, Objective, Run, Slope
-from parity.port.reference import Reference
+from parity.port.reference import Reference, in_order
 from parity.port.torch_layers import layers_of
 from parity.port.torch_watch import Record, Watch, plain_attention
 from parity.port.trees import arguments, cast, named
@@ -72,7 +72,7 @@ class TorchReference(Reference):
             for g, t in zip(found, wanted, strict=True)
         ]
         return Slope(
-            value=float(value),
+            value=float(value.detach()),
             gradients=dict(zip(parameters, arrays, strict=False)),
             inputs=dict(zip(floats, arrays[len(parameters) :], strict=True)),
             statistics=self._statistics(model),
@@ -81,7 +81,6 @@ class TorchReference(Reference):
     def _in_order(self, batch: Any) -> list[Layer]:
         weights = self.arrays()
         run, flattened = self._pass(weights, batch, "float64", False)
-        order = list(dict.fromkeys(call.place for call in run.calls))
         layers = [
             dataclasses.replace(
                 layer,
@@ -91,9 +90,7 @@ class TorchReference(Reference):
             )
             for layer, _ in self._found
         ]
-        return sorted(
-            layers, key=lambda layer: order.index(layer.name) if layer.name in order else len(order)
-        )
+        return in_order(layers, run.calls)
 
     def _pass(
         self, weights: Arrays, batch: Any, dtype: str, train: bool

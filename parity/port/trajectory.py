@@ -22,8 +22,7 @@ def compare_trajectory(case: Case) -> Comparison:
     statistics matter, and no optimiser.
     """
     pair, dtype = case.pair, case.pair.dtype
-    ours_of, theirs_of = case.objectives()
-    run = pair.slope_function(dtype, case.trains, ours_of)
+    _, theirs_of = case.objectives
 
     def reference(weights: Arrays) -> Slope:
         return pair.reference.slope(weights, pair.batch, dtype, case.trains, theirs_of)
@@ -32,7 +31,7 @@ def compare_trajectory(case: Case) -> Comparison:
     mapped = {path: array.astype(dtype) for path, array in case.mapped(start).items()}
     rate = _rate(start, reference(start))
     theirs = _descend(reference, start, rate)
-    ours = _descend(run, mapped, rate)
+    ours = _descend(case.candidate_slope, mapped, rate)
     found: list[Difference] = []
     for step in range(STEPS):
         mine = case.mapping.invert(ours[step])
