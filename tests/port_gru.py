@@ -28,9 +28,7 @@ class Cell(nnx.Module):
 
     num_feature_axes = 1
 
-    def __init__(
-        self, inputs: int, hidden: int, rngs: nnx.Rngs, reset_first: bool = False
-    ) -> None:
+    def __init__(self, inputs: int, hidden: int, rngs: nnx.Rngs, reset_first: bool = False) -> None:
         self.dense_i = nnx.Linear(inputs, 3 * hidden, rngs=rngs)
         self.dense_h = nnx.Linear(hidden, 3 * hidden, rngs=rngs)
         self.hidden, self.reset_first = hidden, reset_first

@@ -74,9 +74,7 @@ class BatchNorm(nnx.Module):
 class Block(nnx.Module):
     """The shortcut runs first here, unlike the original's."""
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, rngs: nnx.Rngs, **norm: Any
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, rngs: nnx.Rngs, **norm: Any) -> None:
         def conv(inputs: int, size: int, stride: int) -> nnx.Conv:
             window = (size, size)
             steps, padding = (stride, stride), (size - 1) // 2

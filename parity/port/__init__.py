@@ -1,4 +1,4 @@
-"""Proving that anyone's port of a Keras or PyTorch model to Flax computes what the original does."""
+"""Proving that anyone's port of a Keras or PyTorch model computes what the original does."""
 
 from parity.port.compare import compare, transfer
 from parity.port.mapping import WeightMapping

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,6 @@ from parity.port.layer import Arrays, Call, Objective, Run, Slope
 from parity.port.mapping import WeightMapping
 from parity.port.reference import Reference
 from parity.port.trees import arguments, cast, is_float, named
-
 
 # Compiled to be run a few times: what makes code fast is not worth its time.
 _COMPILE = {"xla_llvm_disable_expensive_passes": True, "xla_backend_optimization_level": 0}
@@ -74,7 +73,7 @@ class Pair:
 
         def value(moving: Any, floats: Any, resting: Any) -> tuple[jax.Array, Any]:
             whole = [floats.get(n, a) for n, a in zip(names, inputs, strict=True)]
-            args, kwargs = arguments(self.to_candidate(structure.unflatten(whole)))
+            args, kwargs = arguments(self.to_candidate(jax.tree.unflatten(structure, whole)))
             outputs, statistics = candidate.apply({**moving, **resting}, args, kwargs, train)
             return self._value(outputs, objective), statistics
 
@@ -161,7 +160,7 @@ def different_outputs(candidate: list[str], reference: list[str]) -> str:
     )
 
 
-def calls_at(calls: tuple[Call, ...], place: str) -> list[Call]:
+def calls_at(calls: Sequence[Call], place: str) -> list[Call]:
     """The calls of one layer or module, in order."""
     return [call for call in calls if call.place == place]
 

@@ -69,7 +69,7 @@ def compare(
         mapped = prepared.mapping
         why = ""
         if mapped.missing:
-            why = f"{', '.join(mapped.missing)} of the reference has no place in the candidate"
+            why = f"no place in the candidate for {', '.join(mapped.missing)} of the reference"
         every = [
             check(
                 rung,

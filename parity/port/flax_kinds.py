@@ -28,7 +28,7 @@ def kind_of(module: Any) -> str:
     """
     for classes, kind in _KINDS:
         if isinstance(module, classes):
-            if kind == "ConvTranspose" and module.transpose_kernel:
+            if kind == "ConvTranspose" and getattr(module, "transpose_kernel", False):
                 return "ConvTranspose, transpose_kernel"
             return kind
     return ""

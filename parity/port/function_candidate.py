@@ -81,7 +81,8 @@ class FunctionCandidate(Candidate):
 
     def _merged(self, weights: Weights) -> Any:
         structure = jax.tree.structure(self._params)
-        return structure.unflatten([weights.get(path, leaf) for path, leaf in _paths(self._params)])
+        leaves = [weights.get(path, leaf) for path, leaf in _paths(self._params)]
+        return jax.tree.unflatten(structure, leaves)
 
 
 def _paths(params: Any) -> list[tuple[str, Any]]:

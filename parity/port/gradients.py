@@ -7,8 +7,9 @@ from parity.port.case import Case
 from parity.port.layer import Arrays
 from parity.port.scales import scales
 
-#: Of the largest gradient of all: a gradient below it is compared with it.
-FLOOR = 1e-4
+#: Of the largest gradient of all: a gradient below it is compared with it, so that a zero's
+#: rounding is not. Rounding is this much below the bounds.
+FLOOR = {"float64": 1e-4, "float32": 1e-2}
 
 
 def compare_gradients(case: Case) -> Comparison:
@@ -22,8 +23,8 @@ def compare_gradients(case: Case) -> Comparison:
     gradients = {name: a for name, a in theirs.gradients.items() if name in by_name}
     mine = {name: by_name[name] for name in gradients}
     found = _objective(ours.value, theirs.value)
-    found += compare(mine, gradients, scale=scales(gradients, FLOOR))
-    found += compare(ours.inputs, theirs.inputs, scale=scales(theirs.inputs, FLOOR))
+    found += compare(mine, gradients, scale=scales(gradients, FLOOR[dtype]))
+    found += compare(ours.inputs, theirs.inputs, scale=scales(theirs.inputs, FLOOR[dtype]))
     note = "" if theirs.inputs else "the input is not of floating point and has no gradient"
     return Comparison(found.differences, note)
 

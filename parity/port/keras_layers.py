@@ -61,7 +61,7 @@ def parts_of(model: Any) -> list[Part]:
     found: list[Part] = []
     seen: set[int] = set()
     taken: set[int] = set()
-    for part in _walk(model, "", None, seen):
+    for part in (*_walk(model, "", None, seen), *_own(model, "")):
         kept = [
             (p, v)
             for p, v in zip(part.layer.parameters, part.variables, strict=True)
@@ -89,15 +89,18 @@ def _walk(parent: Any, prefix: str, within: Any, seen: set[int]) -> Iterator[Par
             # What a recurrent layer holds, its cell does.
             seen.update(id(part) for part in layer._flatten_layers(include_self=False))
         else:
-            inside = {
-                id(v) for part in layer._flatten_layers(include_self=False) for v in part.variables
-            }
-            own = [v for v in layer.variables if id(v) not in inside]
-            if own:
-                yield _part(layer, name, kind, own, layer)
+            yield from _own(layer, name)
             # The layer within is called once for each step, or with the steps folded into one axis.
             outer = layer if isinstance(layer, keras.layers.TimeDistributed) else None
             yield from _walk(layer, name + "/", outer, seen)
+
+
+def _own(layer: Any, name: str) -> Iterator[Part]:
+    """What a layer of an unknown kind holds itself."""
+    inside = {id(v) for part in layer._flatten_layers(include_self=False) for v in part.variables}
+    own = [v for v in layer.variables if id(v) not in inside]
+    if own:
+        yield _part(layer, name, "Other", own, layer if name else None)
 
 
 def _kind(layer: Any) -> str:
@@ -119,7 +122,7 @@ def _part(
     roles = _RECURRENT if kind in _GATES else _ROLES
     parameters = tuple(
         Parameter(
-            name=f"{name}/{v.name}",
+            name=f"{name}/{v.name}" if name else v.name,
             role=roles.get(v.name, v.name) if kind != "Other" else v.name,
             shape=tuple(v.shape),
             trained=v.trainable if kind == "Other" else not v.name.startswith("moving_"),
@@ -127,7 +130,7 @@ def _part(
         )
         for v in floating
     )
-    found = Layer(name + part, kind, "keras", parameters, gates=_GATES.get(kind, ""))
+    found = Layer(name + part or layer.name, kind, "keras", parameters, gates=_GATES.get(kind, ""))
     return Part(found, tuple(floating), module)
 
 

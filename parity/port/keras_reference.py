@@ -36,7 +36,7 @@ class KerasReference(Reference):
         if not model.built:
             raise ValueError("the Keras model has no weights yet: call it on a batch first")
         self._models: dict[str, tuple[Any, list[Part]]] = {"float32": (model, parts_of(model))}
-        self._own = [np.asarray(v) for v in _variables(self._models["float32"][1])]
+        self._own = [_array(v) for v in _variables(self._models["float32"][1])]
         try:
             copy = copy_in_float64(model, _tensors(cast(batch, "float64")))
             parts = parts_of(copy)
@@ -107,7 +107,7 @@ class KerasReference(Reference):
         """A model at this precision with these weights; the user's is left as it was."""
         model, parts = self._models[dtype]
         every = model.variables
-        before = [np.array(v) for v in every]
+        before = [_array(v) for v in every]
         precision = in_float64() if dtype == "float64" else contextlib.nullcontext()
         with precision, _without_dropout(model):
             try:
@@ -121,7 +121,7 @@ class KerasReference(Reference):
 
     def _statistics(self, parts: list[Part]) -> dict[str, np.ndarray]:
         return {
-            name: np.array(variable)
+            name: _array(variable)
             for name, parameter, variable in zip(
                 self._names, _parameters(parts), _variables(parts), strict=True
             )
@@ -135,6 +135,10 @@ def _parameters(parts: list[Part]) -> list[Any]:
 
 def _variables(parts: list[Part]) -> list[Any]:
     return [variable for part in parts for variable in part.variables]
+
+
+def _array(variable: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def _tensors(batch: Any) -> Any:

@@ -49,7 +49,8 @@ def channels_first(shapes: Any) -> Layout:
         leaves, structure = jax.tree.flatten(outputs)
         if len(leaves) != len(shapes):
             return outputs
-        return structure.unflatten([one(a, s) for a, s in zip(leaves, shapes, strict=True)])
+        moved = [one(a, s) for a, s in zip(leaves, shapes, strict=True)]
+        return jax.tree.unflatten(structure, moved)
 
     return move
 

@@ -121,14 +121,9 @@ class LinenCandidate(Candidate):
             return outputs
 
         changed = [name for name in self._variables if name != "params"] if train else []
+        named: dict[str, Any] = {**kwargs, **mode_arguments(self._parameters, train)}
         with linen.intercept_methods(intercept):
-            found = self._module.apply(
-                self._merged(weights),
-                *args,
-                **kwargs,
-                **mode_arguments(self._parameters, train),
-                mutable=changed,
-            )
+            found = self._module.apply(self._merged(weights), *args, **named, mutable=changed)
         outputs, updated = found
         return outputs, self._statistics(weights, linen.meta.unbox(updated))
 

@@ -1,4 +1,4 @@
-"""Which parameter of the reference is which of the candidate's, and how the entries are laid out."""
+"""Which parameter of the reference is which of the candidate's, and where its entries go."""
 
 import dataclasses
 import functools

@@ -111,8 +111,10 @@ _WATCH: contextvars.ContextVar[tuple[dict[int, str], list[Call]] | None] = conte
 
 
 @functools.cache
-def _recording(cls: type) -> type:
-    original: Callable[..., Any] = cls.__call__
+def _recording(cls: Any) -> Any:
+    original: Callable[..., Any] | None = getattr(cls, "__call__", None)  # noqa: B004
+    if original is None:
+        return cls
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = original(self, *args, **kwargs)
@@ -124,8 +126,6 @@ def _recording(cls: type) -> type:
                 watch[1].append(Call(watch[0][id(self)], concrete((args, kwargs)), found))
         return outputs
 
-    if not callable(getattr(cls, "__call__", None)):
-        return cls
     return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
 
 

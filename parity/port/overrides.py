@@ -34,7 +34,7 @@ def overrides_of(
     """
     parameters = {p.name: (layer, p) for layer in layers for p in layer.parameters}
     by_path = {leaf.path: leaf for leaf in leaves}
-    found = {}
+    found: dict[str, tuple[Entry, ...]] = {}
     for name, target in (given or {}).items():
         layer, parameter = parameters[_known(name, parameters, "the reference has no parameter")]
         path, *functions = target if isinstance(target, tuple | list) else (target,)
@@ -79,7 +79,7 @@ def joined(layers: Sequence[Layer], pairs: Sequence[Paired], overrides: Override
         own = ways.get(layer.name, ((),) if said else ())
         every = tuple((*way, *more) for way in own for more in itertools.product(*said))
         if every:
-            found.append(Paired(layer, every))
+            found.append(Paired(layer, every, given=bool(said)))
     return found
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -42,10 +43,12 @@ class Paired:
     Attributes:
         layer: The reference's layer.
         ways: The most plausible first.
+        given: Whether the user said where its parameters go.
     """
 
     layer: Layer
     ways: tuple[Entries, ...]
+    given: bool = False
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -78,7 +81,7 @@ def pair_up(
         (simple, _holders, _simple_ways),
     ):
         nodes = nodes_of(left)
-        taken = _assign(some, nodes, lambda layer, node, ways=ways: ways(layer, node, kinds))
+        taken = _assign(some, nodes, functools.partial(ways, kinds))
         found |= {paired.layer.name: paired for paired in taken}
         used = {path for paired in taken for path in paired.paths}
         left = [leaf for leaf in left if leaf.path not in used]
@@ -113,8 +116,9 @@ def likeness(first: str, second: str) -> float:
     words = [re.findall(r"[a-z]+|\d+", name.lower()) for name in (first, second)]
     if words[0] == words[1]:
         return 1.0
+    first_words, second_words = (" ".join(w) for w in words)
     last = [re.split(r"[./]", name.lower())[-1] for name in (first, second)]
-    ratio = difflib.SequenceMatcher(None, *(" ".join(w) for w in words)).ratio()
+    ratio = difflib.SequenceMatcher(None, first_words, second_words).ratio()
     return 0.5 * ratio + 0.4 * (last[0] == last[1])
 
 
@@ -176,12 +180,12 @@ def _left_over(layer: Layer, node: Node, entries: Entries) -> int:
     )
 
 
-def _composite_ways(layer: Layer, node: Node, kinds: Mapping[str, str]) -> list[Entries]:
+def _composite_ways(kinds: Mapping[str, str], layer: Layer, node: Node) -> list[Entries]:
     shapes = {leaf.path: leaf.shape for leaf in node[1]}
     return _COMPOSITE[layer.kind](layer, shapes, kinds.get(node[0], ""))
 
 
-def _simple_ways(layer: Layer, node: Node, kinds: Mapping[str, str]) -> list[Entries]:
+def _simple_ways(kinds: Mapping[str, str], layer: Layer, node: Node) -> list[Entries]:
     """Each parameter with the leaf whose name and shape suit it best."""
     kind = kinds.get(node[0], "")
     rules = {
@@ -212,7 +216,7 @@ def _simple_ways(layer: Layer, node: Node, kinds: Mapping[str, str]) -> list[Ent
 
 
 def _role_cost(parameter: Parameter, leaf: Leaf) -> float:
-    """0 for a name that says the role, 1 for one that says another; 2 for a statistic of a weight."""
+    """0 where the name says the role, 1 where another; 2 for a weight with a statistic."""
     if parameter.trained != leaf.trained:
         return 2.0
     name = leaf.name.lower()

@@ -73,7 +73,7 @@ def prepare(
         plain = mapping_of(pairs, [0] * len(pairs), original.layers, leaves)
         if plain.missing:
             return Prepared(pair, leaves, plain, notes)
-        weights = shaken(original.layers, original.arrays(), seed)
+        weights = shaken(original.layers, original.arrays(), plain.constants, seed)
         filled = {path for paired in pairs for path in paired.paths}
         extra = {k: v for k, v in port.arrays().items() if k not in filled}
         try:

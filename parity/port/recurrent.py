@@ -45,11 +45,11 @@ def _apart(layer: Layer, shapes: Shapes) -> Iterator[Entries]:
         what = "bias" if source.is_bias else "kernel"
         targets = []
         for gate in layer.gates:
-            own = paths.get((source.side, gate, what))
-            other = paths.get(("h" if source.side == "i" else "i", gate, what))
-            path = own or (other if source.merges(gate) else None)
-            if path is not None:
-                targets.append(Target(path, shapes[path], gate))
+            sides = [source.side]
+            if source.merges(gate):
+                sides.append("h" if source.side == "i" else "i")
+            known = [paths[side, gate, what] for side in sides if (side, gate, what) in paths]
+            targets += [Target(path, shapes[path], gate) for path in known[:1]]
         if targets:
             entries.append(source.entry(targets))
     yield tuple(entries)
@@ -66,7 +66,7 @@ def _joined(layer: Layer, shapes: Shapes, kind: str) -> Iterator[Entries]:
     vectors = [path for path in shapes if path not in matrices]
     if len(matrices) != len(kernels):
         return
-    orders = ("rzn",) if kind == "GRU" else ORDERS[layer.kind]
+    orders: tuple[str, ...] = ("rzn",) if kind == "GRU" else ORDERS[layer.kind]
     # The reference's own order first: a port that keeps the arrays as they are is the likeliest.
     for order in sorted(orders, key=lambda order: order != layer.gates):
         for matched in _by_side(kernels, matrices):
@@ -117,7 +117,7 @@ def _by_side(every: list[Source], paths: list[str]) -> list[list[tuple[Source, s
 
 
 def _side(path: str) -> str:
-    words = {word for word in re.split(r"[^a-z]+", path.lower().partition(".")[2] or path.lower())}
+    words = set(re.split(r"[^a-z]+", path.lower().partition(".")[2] or path.lower()))
     return "h" if words & _HIDDEN else "i"
 
 

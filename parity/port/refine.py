@@ -98,8 +98,9 @@ class _Search:
                 yield self.pairs, chosen
         here = min(position, len(self.pairs) - 1)
         for i, j in itertools.combinations(range(len(self.pairs)), 2):
-            alike = self.pairs[i].signature == self.pairs[j].signature
-            if alike and i <= here and self.pairs[i].layer.name not in settled:
+            mine, theirs = self.pairs[i], self.pairs[j]
+            alike = mine.signature == theirs.signature and not (mine.given or theirs.given)
+            if alike and i <= here and mine.layer.name not in settled:
                 yield _exchanged(self.pairs, i, j), list(self.chosen)
 
     def _position(self, fault: str) -> int:

@@ -11,6 +11,8 @@ from parity.check import RUNGS, Verdict
 from parity.comparison import Difference
 from parity.port.mapping import WeightMapping
 
+_LIKE_FLOAT32 = 1e-6
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -110,7 +112,13 @@ def _fault(verdict: Verdict) -> str:
         return verdict.message or "nothing was compared"
     found = verdict.comparison.differences
     before = found[: found.index(first)]
-    return f"{first.sentence()}, bound {verdict.check.bound:g}{_context(first, before)}"
+    said = f"{first.sentence()}, bound {verdict.check.bound:g}{_context(first, before)}"
+    if "float64" in verdict.check.case and verdict.check.bound < first.error < _LIKE_FLOAT32:
+        said += (
+            "; as small as a rounding to float32: a constant is kept, or something computed, in it "
+            "(as jax.nn.dot_product_attention's softmax is)"
+        )
+    return said
 
 
 def _context(first: Difference, before: tuple[Difference, ...]) -> str:

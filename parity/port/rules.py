@@ -1,5 +1,6 @@
 """How each framework lays out the weights of one layer, and how Flax does."""
 
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -48,11 +49,15 @@ def alternatives(
                 continue
             moved = moved.reshape(shape)
             words = "; ".join(w for w in (words, f"reshaped to {_times(shape)}") if w)
-            rule = one(words, lambda array, move=rule.apply: move(array)[0].reshape(shape))
+            rule = one(words, functools.partial(_reshaped, rule, shape))
         if not any(np.array_equal(moved, other) for other in seen):
             found.append(rule)
             seen.append(moved)
     return found
+
+
+def _reshaped(rule: Rule, shape: tuple[int, ...], array: np.ndarray) -> np.ndarray:
+    return rule.apply(array)[0].reshape(shape)
 
 
 def _candidates(layer: Layer, parameter: Parameter, kind: str) -> Iterator[Rule]:

@@ -11,8 +11,9 @@ from parity.port.layer import Arrays, Slope
 STEPS = 5
 #: How far the first step goes, of the weights' own size.
 _FIRST = 1e-2
-#: Of the way that all weights together went: a shorter way is compared with it.
-_FLOOR = 1e-4
+#: Of the way that all weights together went: a shorter way is compared with it, so that the
+#: rounding of one that stays where it is, is not.
+_FLOOR = {"float64": 1e-4, "float32": 1e-2}
 
 
 def compare_trajectory(case: Case) -> Comparison:
@@ -35,7 +36,7 @@ def compare_trajectory(case: Case) -> Comparison:
     found: list[Difference] = []
     for step in range(STEPS):
         mine = case.mapping.invert(ours[step])
-        found += _of_step(step + 1, mine, theirs[step], start)
+        found += _of_step(step + 1, mine, theirs[step], start, _FLOOR[dtype])
     return Comparison(tuple(found), f"learning rate {rate:.3g}")
 
 
@@ -55,13 +56,15 @@ def _descend(slope: Callable[[Arrays], Slope], weights: Arrays, rate: float) -> 
     return found
 
 
-def _of_step(step: int, ours: Arrays, theirs: Arrays, start: Arrays) -> list[Difference]:
+def _of_step(
+    step: int, ours: Arrays, theirs: Arrays, start: Arrays, floor: float
+) -> list[Difference]:
     names = [name for name in theirs if name in ours]
     whole = _length({name: theirs[name] - start[name] for name in names})
     found = []
     for name in names:
         way = _length({name: theirs[name] - start[name]})
-        scale = max(way, _FLOOR * whole) / np.sqrt(max(theirs[name].size, 1))
+        scale = max(way, floor * whole) / np.sqrt(max(theirs[name].size, 1))
         found.append(
             difference_of(f"{name} after step {step}", ours[name], theirs[name], float(scale))
         )
