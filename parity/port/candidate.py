@@ -2,11 +2,12 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import jax
 import numpy as np
+from jax.extend.core import get_opaque_trace_state
 
 from parity.port.layer import Call
 
@@ -66,7 +67,7 @@ class Candidate(abc.ABC):
     def observe(
         self, weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool
     ) -> tuple[Any, dict[str, Any], list[Call]]:
-        """As `apply`, uncompiled, with the calls of its modules."""
+        """As `apply`, with the calls of its modules that are not within a transformation."""
 
     @abc.abstractmethod
     def with_weights(self, arrays: Weights) -> Any:
@@ -93,16 +94,18 @@ def mode_arguments(parameters: Sequence[str], train: bool) -> dict[str, bool]:
     return found
 
 
-def concrete(tree: Any) -> tuple[np.ndarray, ...]:
-    """The arrays of a structure; none if any is being traced, as within a scan."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape")]
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-        return ()
-    return tuple(np.asarray(leaf) for leaf in leaves if not _is_key(leaf))
+def arrays_of(tree: Any) -> tuple[Any, ...]:
+    """The arrays of a structure, without keys of random numbers."""
+    return tuple(
+        leaf
+        for leaf in jax.tree.leaves(tree)
+        if hasattr(leaf, "shape") and not jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    )
 
 
-def _is_key(leaf: Any) -> bool:
-    return bool(jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+def trace_level() -> Any:
+    """What differs inside a scan or another transformation, whose arrays cannot be taken out."""
+    return get_opaque_trace_state(convention="flax")
 
 
 def same_dtypes(arrays: Weights, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,12 +116,3 @@ def same_dtypes(arrays: Weights, own: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for path, value in own.items()
     }
-
-
-def compiled(candidate: "Candidate", train: bool) -> Callable[..., Any]:
-    """`apply`, jitted."""
-
-    def run(weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return candidate.apply(weights, args, kwargs, train)
-
-    return jax.jit(run)

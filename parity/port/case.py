@@ -12,11 +12,9 @@ import numpy as np
 from parity.port.candidate import Candidate
 from parity.port.layer import Arrays, Call, Objective, Run, Slope
 from parity.port.mapping import WeightMapping
+from parity.port.observe import COMPILE, Observer, observer
 from parity.port.reference import Reference
 from parity.port.trees import arguments, cast, is_float, named
-
-# Compiled to be run a few times: what makes code fast is not worth its time.
-_COMPILE = {"xla_llvm_disable_expensive_passes": True, "xla_backend_optimization_level": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +54,14 @@ class Pair:
         """The candidate's pass with these weights, by the candidate's paths."""
         args, kwargs = self.candidate_call(dtype)
         arrays = {path: jnp.asarray(array) for path, array in cast(weights, dtype).items()}
-        outputs, statistics, calls = self.at(dtype).observe(arrays, args, kwargs, train)
+        observe = self._observers.setdefault((dtype, train), observer(self.at(dtype), train))
+        outputs, statistics, calls = observe(arrays, args, kwargs)
         found = {k: np.asarray(v) for k, v in named("output", self.to_reference(outputs)).items()}
-        return Run(found, {k: np.asarray(v) for k, v in statistics.items()}, tuple(calls))
+        return Run(found, _numpy(statistics), tuple(calls))
+
+    @functools.cached_property
+    def _observers(self) -> dict[tuple[str, bool], Observer]:
+        return {}
 
     def slope_function(
         self, dtype: str, train: bool, objective: Objective
@@ -78,7 +81,7 @@ class Pair:
             return self._value(outputs, objective), statistics
 
         run = jax.jit(
-            jax.value_and_grad(value, argnums=(0, 1), has_aux=True), compiler_options=_COMPILE
+            jax.value_and_grad(value, argnums=(0, 1), has_aux=True), compiler_options=COMPILE
         )
 
         def slope(weights: Arrays) -> Slope:

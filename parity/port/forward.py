@@ -11,12 +11,14 @@ def compare_forward(case: Case, weights: Arrays, dtype: str, train: bool) -> Com
     """Layers in the order in which the reference runs them, then outputs, then statistics.
 
     Raises:
-        ValueError: If the two sides return different structures.
+        ValueError: If the two sides return different structures, or the reference returns nothing.
     """
     pair = case.pair
     theirs = pair.reference.run(weights, pair.batch, dtype, train)
     ours = pair.run(case.mapped(weights), dtype, train)
     layers, unseen = compare_layers(pair.reference.layers, case.mapping, theirs, ours)
+    if not theirs.outputs:
+        raise ValueError("the reference returns no array: there is nothing to compare")
     if set(ours.outputs) != set(theirs.outputs):
         raise ValueError(different_outputs(list(ours.outputs), list(theirs.outputs)))
     outputs = compare(ours.outputs, theirs.outputs, scale=scales(theirs.outputs, FLOOR))

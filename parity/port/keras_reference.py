@@ -138,7 +138,7 @@ def _variables(parts: list[Part]) -> list[Any]:
 
 
 def _array(variable: Any) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable))
+    return np.array(variable.value.numpy())
 
 
 def _tensors(batch: Any) -> Any:

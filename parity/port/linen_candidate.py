@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, traverse_util
 
-from parity.port.candidate import Candidate, Leaf, Weights, concrete, mode_arguments, same_dtypes
+from parity.port.candidate import (
+    Candidate,
+    Leaf,
+    Weights,
+    arrays_of,
+    mode_arguments,
+    same_dtypes,
+    trace_level,
+)
 from parity.port.flax_kinds import kind_of
 from parity.port.layer import Call
 from parity.port.trees import is_float
@@ -57,11 +65,12 @@ class LinenCandidate(Candidate):
     ) -> tuple[Any, dict[str, Any], list[Call]]:
         """As `apply`, with the calls of its modules."""
         calls: list[Call] = []
+        level = trace_level()
 
         def record(module: linen.Module, given: Any, outputs: Any) -> None:
-            found = concrete(outputs)
-            if found:
-                calls.append(Call(_SEPARATOR.join(module.path), concrete(given), found))
+            found = arrays_of(outputs)
+            if found and trace_level() == level:
+                calls.append(Call(_SEPARATOR.join(module.path), arrays_of(given), found))
 
         outputs, statistics = self._run(weights, args, kwargs, train, record)
         return outputs, statistics, calls

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from parity.port.candidate import Candidate, Leaf, Weights, concrete, mode_arguments, same_dtypes
+from parity.port.candidate import (
+    Candidate,
+    Leaf,
+    Weights,
+    arrays_of,
+    mode_arguments,
+    same_dtypes,
+    trace_level,
+)
 from parity.port.flax_kinds import kind_of
 from parity.port.layer import Call
 from parity.port.trees import is_float
@@ -64,7 +72,7 @@ class NNXCandidate(Candidate):
             places[id(part)] = _name(path)
             # Not by an attribute: the class is what a call looks `__call__` up in.
             object.__setattr__(part, "__class__", _recording(type(part)))
-        token = _WATCH.set((places, calls))
+        token = _WATCH.set((trace_level(), places, calls))
         try:
             outputs = self._call(module, args, kwargs, train)
         finally:
@@ -105,9 +113,8 @@ class NNXCandidate(Candidate):
         return module(*args, **kwargs, **mode_arguments(self._parameters, train))
 
 
-_WATCH: contextvars.ContextVar[tuple[dict[int, str], list[Call]] | None] = contextvars.ContextVar(
-    "watch", default=None
-)
+_Watch = tuple[Any, dict[int, str], list[Call]]
+_WATCH: contextvars.ContextVar[_Watch | None] = contextvars.ContextVar("watch", default=None)
 
 
 @functools.cache
@@ -120,10 +127,10 @@ def _recording(cls: Any) -> Any:
         outputs = original(self, *args, **kwargs)
         watch = _WATCH.get()
         # Copies that a transformation made of a module are not in the list.
-        if watch is not None and id(self) in watch[0]:
-            found = concrete(outputs)
+        if watch is not None and id(self) in watch[1] and trace_level() == watch[0]:
+            found = arrays_of(outputs)
             if found:
-                watch[1].append(Call(watch[0][id(self)], concrete((args, kwargs)), found))
+                watch[2].append(Call(watch[1][id(self)], arrays_of((args, kwargs)), found))
         return outputs
 
     return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
