@@ -1,5 +1,6 @@
 """Which layer of the reference is which of the candidate's: by shape, kind, order and name."""
 
+import collections
 import dataclasses
 import difflib
 import functools
@@ -268,10 +269,17 @@ def _rules(layer: Layer, parameter: Parameter, leaf: Leaf, kinds: Mapping[str, s
     return [Entry(parameter.name, parameter.shape, (leaf.path,), rule) for rule in rules]
 
 
+def _nearness(parameter: Parameter, leaf: Leaf) -> float:
+    """How likely the two are meant for each other although their shapes do not fit."""
+    sizes = collections.Counter(parameter.shape) & collections.Counter(leaf.shape)
+    alike = len(parameter.shape) == len(leaf.shape)
+    return 10 * alike + sizes.total() + likeness(parameter.name, leaf.path)
+
+
 def _hint(parameter: Parameter, unused: Sequence[Leaf]) -> str:
     if not unused:
         return "no parameter of the candidate is left for it"
-    nearest = max(unused, key=lambda leaf: likeness(parameter.name, leaf.path))
+    nearest = max(unused, key=lambda leaf: _nearness(parameter, leaf))
     return (
         f"shape {parameter.shape}, and no parameter of the candidate that is left fits; the "
         f"likeliest, {nearest.path}, has shape {nearest.shape}"

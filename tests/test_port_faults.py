@@ -1,0 +1,170 @@
+"""What no comparison may pass: leftovers, wrong shapes, NaN, ports that do not run."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import linen, nnx
+
+import parity
+from parity.port import Report
+
+BATCH = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
+
+
+def _reference() -> torch.nn.Sequential:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
+
+
+class Port(nnx.Module):
+    def __init__(self, hidden: int = 5, **extra: Any) -> None:
+        rngs = nnx.Rngs(0)
+        self.first = nnx.Linear(4, hidden, rngs=rngs)
+        self.second = nnx.Linear(hidden, 2, rngs=rngs)
+        for name, value in extra.items():
+            setattr(self, name, value)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.second(jnp.tanh(self.first(x)))
+
+
+def _statuses(report: Report) -> set[str]:
+    return {v.status for v in report.verdicts if v.check.rung > 1}
+
+
+def test_parameter_of_the_port_that_is_left_over() -> None:
+    report = parity.compare(Port(gain=nnx.Param(jnp.ones(3))), _reference(), BATCH)
+    assert not report.passed
+    assert report.first_fault.startswith("rung 1, structure: gain: no parameter of the reference")
+    assert report.mapping.unused == ("gain",)
+
+
+def test_layer_of_the_reference_that_is_left_over() -> None:
+    reference = _reference().append(torch.nn.Linear(2, 2))
+    report = parity.compare(Port(), reference, BATCH)
+    assert report.first_fault.startswith("rung 1, structure: 3.weight: ")
+    # Nothing else can be compared, and says so instead of passing.
+    assert _statuses(report) == {"ABSENT"}
+    assert "no place in the candidate for 3.weight, 3.bias" in str(report)
+    with pytest.raises(ValueError, match=r"3\.weight has no place in the candidate"):
+        _ = report.ported
+
+
+def test_wrong_shape_is_named_with_both_shapes() -> None:
+    report = parity.compare(Port(hidden=6), _reference(), BATCH, rungs=[1])
+    assert "0.weight: shape (5, 4)" in report.first_fault
+    assert "first.kernel, has shape (4, 6)" in report.first_fault
+
+
+def test_nan_on_both_sides_fails() -> None:
+    reference = _reference()
+    with torch.no_grad():
+        reference[0].weight[1, 2] = torch.nan
+    report = parity.compare(Port(), reference, BATCH)
+    assert not report.passed
+    assert _statuses(report) == {"FAIL", "ABSENT"}
+    assert "rung 4, weights: 0.weight: candidate has nan at [1, 2]" in report.first_fault
+
+
+def test_port_that_does_not_run_fails_with_its_message() -> None:
+    def broken(params: Any, x: jax.Array) -> jax.Array:
+        return x @ params["second"]["kernel"]
+
+    params = {
+        "first": {"kernel": jnp.zeros((4, 5)), "bias": jnp.zeros(5)},
+        "second": {"kernel": jnp.zeros((5, 2)), "bias": jnp.zeros(2)},
+    }
+    report = parity.compare((broken, params), _reference(), BATCH)
+    assert _statuses(report) == {"FAIL", "PASS", "ABSENT"}
+    assert "TypeError: dot_general" in report.first_fault
+
+
+def test_other_structure_of_outputs_fails_with_the_remedy() -> None:
+    def two(params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        y = x @ params["w"] + params["b"]
+        return y, y
+
+    port = two, {"w": jnp.zeros((4, 5)), "b": jnp.zeros(5)}
+    report = parity.compare(port, torch.nn.Linear(4, 5), BATCH, rungs=[5, 7])
+    assert "the candidate returns output[0], output[1], the reference output" in report.first_fault
+    report = parity.compare(
+        port, torch.nn.Linear(4, 5), BATCH, rungs=[5, 7], to_reference=lambda both: both[0]
+    )
+    assert report.passed, str(report)
+
+
+def test_constant_in_float32_is_said_to_be_one() -> None:
+    third = np.float32(1 / 3)
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(4, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.linear(x) / 3
+            return y
+
+    class Scaled(nnx.Module):
+        def __init__(self) -> None:
+            self.linear = nnx.Linear(4, 5, rngs=nnx.Rngs(0))
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.linear(x) * third
+
+    report = parity.compare(Scaled(), Model(), BATCH, rungs=[5])
+    assert "output[" in report.first_fault
+    assert "as small as a rounding to float32" in report.first_fault
+    assert {v.status for v in report.verdicts if "float32" in v.check.case} == {"PASS"}
+
+
+def test_port_that_cannot_do_float64_is_compared_in_float32_and_it_is_said() -> None:
+    def single(params: Any, x: jax.Array) -> jax.Array:
+        return (x @ params["w"] + params["b"]).astype(jnp.float32)
+
+    port = single, {"w": jnp.zeros((5, 4)).T, "b": jnp.zeros(5)}
+    report = parity.compare(port, torch.nn.Linear(4, 5), BATCH)
+    assert report.passed, str(report)
+    assert "compared in float32: given float64, the candidate returns float32" in str(report)
+
+
+def test_only_the_rungs_that_are_asked_for_and_bounds_that_are_given() -> None:
+    report = parity.compare(
+        Port(), _reference(), BATCH, rungs=["forward"], bounds={5: 0.0}, train=False
+    )
+    assert {v.check.rung for v in report.verdicts} == {5}
+    assert {v.check.bound for v in report.verdicts} == {0.0}
+    assert not report.passed
+    loose = {("forward", "float32"): 1e-3, "forward": 1e-9}
+    report = parity.compare(Port(), _reference(), BATCH, rungs=["forward"], bounds=loose)
+    assert {v.check.bound for v in report.verdicts} == {1e-3, 1e-9}
+
+
+def test_without_training_gradients_do_not_apply() -> None:
+    report = parity.compare(Port(), _reference(), BATCH, train=False)
+    assert report.passed
+    absent = {v.check.rung: v.message for v in report.verdicts if v.status == "ABSENT"}
+    assert absent == dict.fromkeys((5, 7, 9), "train=False was given")
+
+
+def test_own_loss_is_differentiated() -> None:
+    losses = (lambda y: jnp.mean(y**2), lambda y: (y**2).mean())
+    assert parity.compare(Port(), _reference(), BATCH, rungs=[7, 9], loss=losses).passed
+    wrong = (lambda y: jnp.sum(y**2), losses[1])
+    report = parity.compare(Port(), _reference(), BATCH, rungs=[7], loss=wrong)
+    assert "rung 7, gradients, evaluation, float64: objective" in report.first_fault
+
+
+def test_arguments_that_cannot_be_compared_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"give \(module, variables\)"):
+        parity.compare(linen.Dense(5), torch.nn.Linear(4, 5), BATCH)
+    with pytest.raises(TypeError, match="candidate is a int"):
+        parity.compare(3, torch.nn.Linear(4, 5), BATCH)
+    with pytest.raises(TypeError, match="reference is a int"):
+        parity.compare(Port(), 3, BATCH)
+    with pytest.raises(ValueError, match="no rung 'pixels' for a port"):
+        parity.compare(Port(), _reference(), BATCH, rungs=[3])

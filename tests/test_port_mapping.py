@@ -1,0 +1,186 @@
+"""Which weight is which: names, orders, layouts, and what the user says."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from flax import nnx
+
+import parity
+from parity.port.pairing import likeness
+
+RANDOM = np.random.default_rng(0)
+FEATURES = RANDOM.standard_normal((3, 4)).astype("float32")
+IMAGES = RANDOM.standard_normal((2, 3, 5, 6)).astype("float32")
+
+
+class ThreeLayers(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+        self.c = torch.nn.Linear(4, 2)
+        self.register_buffer("table", torch.full((4,), 2.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.c(self.b(torch.relu(self.a(x))) * self.table)
+        return y
+
+
+class Misnamed(nnx.Module):
+    """What is called `a` runs second."""
+
+    def __init__(self) -> None:
+        rngs = nnx.Rngs(0)
+        self.b, self.a = nnx.Linear(4, 4, rngs=rngs), nnx.Linear(4, 4, rngs=rngs)
+        self.c = nnx.Linear(4, 2, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.c(2 * self.a(nnx.relu(self.b(x))))
+
+
+def test_misleading_names_are_seen_through() -> None:
+    report = parity.compare(Misnamed(), ThreeLayers(), FEATURES)
+    assert report.passed, str(report)
+    assert {n: p for n, p, _ in report.mapping.rows()}["a.weight"] == "b.kernel"
+    assert "chosen numerically" in report.mapping.note
+    assert "table: taken as a constant of the port" in str(report.mapping)
+
+
+def test_what_the_user_says_is_kept_even_if_it_is_wrong() -> None:
+    said = {"a.weight": "a.kernel", "a.bias": "a.bias"}
+    report = parity.compare(Misnamed(), ThreeLayers(), FEATURES, rungs=[5], mapping=said)
+    assert {n: p for n, p, _ in report.mapping.rows()}["a.weight"] == "a.kernel"
+    assert not report.passed
+
+
+def test_what_the_user_says_may_have_a_function() -> None:
+    said = {"a.weight": ("b.kernel", lambda array: array.T), "a.bias": "b.bias"}
+    report = parity.compare(Misnamed(), ThreeLayers(), FEATURES, mapping=said)
+    assert report.passed, str(report)
+    assert ("a.weight", "b.kernel", "as given") in report.mapping.rows()
+
+
+def test_what_the_user_says_is_checked() -> None:
+    for said, complaint in (
+        ({"a.wait": "a.kernel"}, "no parameter 'a.wait'; the nearest name is 'a.weight'"),
+        ({"a.weight": "a.colonel"}, "no parameter 'a.colonel'; the nearest name is 'a.kernel'"),
+        ({"a.weight": "a.bias"}, "no layout takes a.weight"),
+        ({"a.weight": ("a.kernel", np.ravel)}, "function given for a.weight makes shapes"),
+    ):
+        with pytest.raises(ValueError, match=complaint.replace(".", r"\.")):
+            parity.compare(Misnamed(), ThreeLayers(), FEATURES, mapping=said)
+
+
+class Enlarger(torch.nn.Module):
+    """Square kernels: their shapes do not tell their layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = torch.nn.ConvTranspose2d(3, 3, 4, 2, 1)
+        self.grouped = torch.nn.Conv2d(3, 6, 3, groups=3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.grouped(torch.relu(self.up(x)))
+        return y
+
+
+class EnlargerPort(nnx.Module):
+    def __init__(self, transpose_kernel: bool) -> None:
+        rngs = nnx.Rngs(0)
+        self.up = nnx.ConvTranspose(
+            3, 3, (4, 4), (2, 2), transpose_kernel=transpose_kernel, rngs=rngs
+        )
+        self.grouped = nnx.Conv(3, 6, (3, 3), padding="VALID", feature_group_count=3, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.grouped(nnx.relu(self.up(x)))
+
+
+@pytest.mark.parametrize("transpose_kernel", [False, True])
+def test_transposed_and_grouped_convolutions(transpose_kernel: bool) -> None:
+    report = parity.compare(EnlargerPort(transpose_kernel), Enlarger(), IMAGES, rungs=[1, 4, 5])
+    assert report.passed, str(report)
+    words = {path: rule for _, path, rule in report.mapping.rows()}
+    expected = "HWOI ← IOHW" if transpose_kernel else "HWIO ← IOHW, space flipped"
+    assert words["up.kernel"] == expected
+
+
+def test_a_functions_layout_is_found_by_what_it_computes() -> None:
+    def port(params: Any, x: jax.Array) -> jax.Array:
+        up = jax.lax.conv_transpose(
+            x, params["w1"], (2, 2), "SAME", transpose_kernel=True,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )  # fmt: skip
+        grouped = jax.lax.conv_general_dilated(
+            jax.nn.relu(up + params["b1"]), params["w2"], (1, 1), "VALID",
+            dimension_numbers=("NHWC", "OIHW", "NHWC"), feature_group_count=3,
+        )  # fmt: skip
+        return grouped + params["b2"]
+
+    shapes = {"w1": (4, 4, 3, 3), "b1": (3,), "w2": (6, 1, 3, 3), "b2": (6,)}
+    params = {name: jnp.zeros(shape) for name, shape in shapes.items()}
+    report = parity.compare((port, params), Enlarger(), IMAGES, rungs=[1, 4, 5, 7])
+    assert report.passed, str(report)
+    words = {path: rule for _, path, rule in report.mapping.rows()}
+    assert words["w1"] == "HWOI ← IOHW"
+    assert words["w2"] == "as it is"
+
+
+class Attentive(torch.nn.Module):
+    """A convolution along a sequence, positions, attention, and a flatten of (time, features)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv1d(3, 8, 3, padding=1)
+        self.positions = torch.nn.Parameter(torch.randn(1, 5, 8))
+        self.attention = torch.nn.MultiheadAttention(8, 2, dropout=0.1, batch_first=True)
+        self.norm, self.slope = torch.nn.LayerNorm(8), torch.nn.PReLU()
+        self.linear = torch.nn.Linear(40, 2)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.conv(x).transpose(1, 2) + self.positions
+        x = self.slope(self.norm(x + self.attention(x, x, x)[0]))
+        flat = F.dropout(x.flatten(1), 0.5, self.training)
+        return self.linear(flat), x
+
+
+def _attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> jax.Array:
+    # jax.nn.dot_product_attention, which Flax would take, has its softmax in float32.
+    scores = jnp.einsum("...qhd,...khd->...hqk", query, key) / query.shape[-1] ** 0.5
+    return jnp.einsum("...hqk,...khd->...qhd", nnx.softmax(scores), value)
+
+
+class AttentivePort(nnx.Module):
+    def __init__(self) -> None:
+        rngs = nnx.Rngs(0)
+        self.conv = nnx.Conv(3, 8, (3,), rngs=rngs)
+        self.positions = nnx.Param(jnp.zeros((1, 5, 8)))
+        self.attention = nnx.MultiHeadAttention(
+            2, 8, decode=False, attention_fn=_attention, rngs=rngs
+        )
+        self.norm = nnx.LayerNorm(8, epsilon=1e-5, rngs=rngs)
+        self.slope = nnx.PReLU()
+        self.linear = nnx.Linear(40, 2, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x = self.conv(x) + self.positions[...]
+        x = self.slope(self.norm(x + self.attention(x)))
+        return self.linear(x.reshape(len(x), -1)), x
+
+
+def test_attention_and_sequences_with_their_channels_in_the_middle() -> None:
+    sequences = RANDOM.standard_normal((2, 3, 5)).astype("float32")
+    report = parity.compare(AttentivePort(), Attentive(), sequences)
+    assert report.passed, str(report)
+    rules = {name: (path, rule) for name, path, rule in report.mapping.rows()}
+    assert rules["attention.in_proj_weight"][1].startswith("query, key and value apart")
+    assert rules["positions"][0] == "positions"
+
+
+def test_names_are_alike_whatever_stands_between_their_words() -> None:
+    assert likeness("layer1.0.conv2", "layer1_0_conv2") == 1
+    assert likeness("layer1.0.bn2", "blocks.0.bn2") > likeness("layer1.0.bn2", "blocks.0.norm.1")
