@@ -63,7 +63,7 @@ def test_wrong_shape_is_named_with_both_shapes() -> None:
 def test_nan_on_both_sides_fails() -> None:
     reference = _reference()
     with torch.no_grad():
-        reference[0].weight[1, 2] = torch.nan
+        next(reference.parameters())[1, 2] = torch.nan
     report = parity.compare(Port(), reference, BATCH)
     assert not report.passed
     assert _statuses(report) == {"FAIL", "ABSENT"}

@@ -17,11 +17,10 @@ from tests import port_lstm, port_resnet, port_upsampler
 
 def _state(module: nnx.Module) -> list[Any]:
     leaves = jax.tree.leaves(nnx.state(module))
+    keys = [jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
     return [
-        np.array(
-            jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-        )
-        for x in leaves
+        np.array(jax.random.key_data(leaf) if is_key else leaf)
+        for leaf, is_key in zip(leaves, keys, strict=True)
     ]
 
 
@@ -43,7 +42,7 @@ def test_torch_module_and_nnx_module() -> None:
     types = [type(module) for _, module in nnx.iter_modules(port)]
     before = _state(port), _generators()
 
-    parity.compare(port, reference, port_resnet.batch(), rungs=[1, 4, 5, 9])
+    parity.compare(port, reference, port_resnet.batch(), rungs=[1, 4, 5, 7])
 
     assert [module.training for module in reference.modules()] == modes
     assert [len(module._forward_hooks) for module in reference.modules()] == hooks
@@ -78,7 +77,7 @@ def test_keras_model_and_linen_variables() -> None:
     kept = jax.tree.map(np.array, variables)
     parity.compare((module, variables), port_lstm.reference(), port_lstm.batch(), rungs=[1, 9])
     jax.tree.map(np.testing.assert_array_equal, kept, variables)
-    assert jax.config.jax_enable_x64 is False
+    assert jax.numpy.ones(1).dtype == "float32"
 
 
 def test_importing_parity_imports_no_framework_and_starts_no_device() -> None:
