@@ -9,7 +9,7 @@ from parity.port.scales import scales
 
 #: Of the largest gradient of all: a gradient below it is compared with it, so that a zero's
 #: rounding is not. Rounding is this much below the bounds.
-FLOOR = {"float64": 1e-4, "float32": 1e-2}
+FLOOR = {"float64": 1e-3, "float32": 1e-2}
 
 
 def compare_gradients(case: Case) -> Comparison:

@@ -10,43 +10,39 @@ from parity.port.keras_layers import Part
 from parity.port.layer import Call
 
 
+_WITH_ACTIVATION = ("Linear", "Conv", "Depthwise", "ConvTranspose")
+
+
 @contextlib.contextmanager
 def watched(parts: list[Part]) -> Iterator[list[Call]]:
     """The calls of the parts, as long as this lasts."""
     calls: list[Call] = []
-    changed: list[tuple[Any, str]] = []
-    for part in parts:
-        if part.module is None:
-            continue
-        before: list[np.ndarray] = []
-        _replace(part.module, "call", _recorder(part, before, calls), changed)
-        activation = getattr(part.module, "activation", None)
-        if part.layer.kind in ("Linear", "Conv", "Depthwise", "ConvTranspose") and activation:
-            _replace(part.module, "activation", _noting(activation, before), changed)
-    try:
+    with contextlib.ExitStack() as stack:
+        for part in parts:
+            if part.module is None:
+                continue
+            before: list[np.ndarray] = []
+            stack.enter_context(_replaced(part.module, "call", _recorder(part, before, calls)))
+            activation = getattr(part.module, "activation", None)
+            if part.layer.kind in _WITH_ACTIVATION and activation:
+                noting = _noting(activation, before)
+                stack.enter_context(_replaced(part.module, "activation", noting))
         yield calls
-    finally:
-        for module, name in changed:
-            _restore(module, name)
 
 
-_ABSENT = object()
-_KEPT: dict[tuple[int, str], Any] = {}
-
-
-def _replace(module: Any, name: str, value: Any, changed: list[tuple[Any, str]]) -> None:
-    _KEPT[id(module), name] = vars(module).get(name, _ABSENT)
+@contextlib.contextmanager
+def _replaced(module: Any, name: str, value: Any) -> Iterator[None]:
+    absent = object()
+    before = vars(module).get(name, absent)
     # Past Keras's own bookkeeping: nothing of this is the layer's.
     object.__setattr__(module, name, value)
-    changed.append((module, name))
-
-
-def _restore(module: Any, name: str) -> None:
-    value = _KEPT.pop((id(module), name))
-    if value is _ABSENT:
-        object.__delattr__(module, name)
-    else:
-        object.__setattr__(module, name, value)
+    try:
+        yield
+    finally:
+        if before is absent:
+            object.__delattr__(module, name)
+        else:
+            object.__setattr__(module, name, before)
 
 
 def _recorder(part: Part, before: list[np.ndarray], calls: list[Call]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ STEPS = 5
 _FIRST = 1e-2
 #: Of the way that all weights together went: a shorter way is compared with it, so that the
 #: rounding of one that stays where it is, is not.
-_FLOOR = {"float64": 1e-4, "float32": 1e-2}
+_FLOOR = {"float64": 1e-3, "float32": 1e-2}
 
 
 def compare_trajectory(case: Case) -> Comparison:
