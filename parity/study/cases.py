@@ -116,10 +116,12 @@ def weights_of(candidate: str, image_size: int, dtype: str) -> Mapping[str, np.n
     return seeded.mlp_weights(dtype)
 
 
-def first_batch(candidate: str, image_size: int, masks: Masks | None = None) -> Batch:
-    """The batch on which outputs and gradients are compared."""
+def first_batch(
+    candidate: str, image_size: int, masks: Masks | None = None, draw: int = 0
+) -> Batch:
+    """The batch on which outputs and gradients are compared, or another one."""
     cnn = candidate == "study-cnn"
-    pixels, labels = seeded.cnn_batch(image_size, 0) if cnn else seeded.mlp_batch(0)
+    pixels, labels = seeded.cnn_batch(image_size, draw) if cnn else seeded.mlp_batch(draw)
     return Batch(pixels, labels, masks)
 
 

@@ -132,6 +132,11 @@ class GoldenOriginal(Original):
         at = f"{self._at(dtype, size)}{'plain' if batch.masks is None else 'dropout'}/"
         return {"loss": self.golden[at + "loss"], **self.golden.under(at + "gradient/")}
 
+    def gradients_of_draw(self, size: int, dtype: str, draw: int) -> Mapping[str, Any]:
+        """Gradients of one of the recorded batches, without dropout."""
+        part = "plain" if draw == 0 else f"draw {draw}"
+        return self.golden.under(f"{self._at(dtype, size)}{part}/gradient/")
+
     def masks(self, size: int, dtype: str) -> Masks | None:
         """The masks that were captured in the recorded gradients; none if it has no dropout."""
         at = f"{self._at(dtype, size)}dropout/mask"

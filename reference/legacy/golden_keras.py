@@ -156,6 +156,11 @@ def forward_and_gradients(out, image_size, dtype):
     for layer, values in zip(model.layers, layers([images, 0])):
         out.add_sample(prefix + "forward/" + layer.name, values)
     probe = Probe(model, step=False)
+    for draw in range(1, seeded.DRAWS if image_size == 600 else 0):
+        pixels, labels = seeded.cnn_batch(image_size, draw)
+        _, _, gradients = probe(scaled(pixels, dtype), one_hot(labels, dtype), False)
+        for name, values in gradients.items():
+            out.add_sample("%sdraw %d/gradient/%s" % (prefix, draw, name), values)
     for training in (False, True):
         loss, mask, gradients = probe(images, targets, training)
         part = prefix + ("dropout/" if training else "plain/")

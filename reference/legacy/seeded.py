@@ -14,6 +14,8 @@ SAMPLE = 2048
 
 STEPS = 20
 KEPT_STEPS = (1, 5, 20)
+# Batches whose gradients are recorded at 600 pixels, without dropout.
+DRAWS = 4
 BATCH = {64: 6, 600: 2}
 
 
