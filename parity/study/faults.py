@@ -25,6 +25,7 @@ from parity.study import candidate
 from parity.study.candidate import Candidate, Weights
 from parity.study.plain_cnn import PlainCNN, convolve, pool_last
 from reference import photos
+from reference.legacy import seeded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +109,7 @@ def planted() -> Iterator[Fault]:
     yield Fault("the unclipped loss of stock Keras 3", 6, cnn.replace(loss=losses.cross_entropy))
     yield Fault("one softmax for two", 6, mlp_v21.replace(loss=losses.cross_entropy))
     yield Fault("the sum for the mean", 7, cnn.replace(reduce=jnp.sum))
+    yield Fault("dropout left out", 7, cnn.replace(logits=_never_drops))
     yield Fault("dropout that does not scale", 7, _plain(drop=_unscaled))
     yield Fault("the rate dropped for the rate kept", 7, mlp.replace(logits=_swapped_rate))
     yield Fault("optax.adam(eps=1e-7)", 8, _with(cnn, lambda: optax.adam(1e-3, eps=1e-7)))
@@ -119,7 +121,7 @@ def planted() -> Iterator[Fault]:
     yield Fault("momentum as a mean", 8, _with(mlp, _mean_momentum))
     schedule = optax.exponential_decay(1e-3, 1, 0.999)
     yield Fault("a rate that decays", 8, _with(cnn, lambda: keras_adam(schedule)))
-    yield Fault("dropout in training left out", 9, cnn.replace(logits=_never_drops))
+    yield Fault("a smaller batch's mean over the usual size", 9, cnn.replace(reduce=_usual_size))
 
 
 def _plain(**parts: Any) -> Candidate:
@@ -209,6 +211,10 @@ def _swapped_rate(model: Any, images: Array, masks: Any) -> Array:
     model.dropout_rate = 1 - model.dropout_rate
     logits: Array = model(images, masks)
     return logits
+
+
+def _usual_size(losses_of_samples: Array) -> Array:
+    return jnp.sum(losses_of_samples) / seeded.BATCH[64]
 
 
 def _never_drops(model: Any, images: Array, masks: Any) -> Array:
