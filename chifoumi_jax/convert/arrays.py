@@ -204,7 +204,7 @@ def _listed(names: Collection[str]) -> str:
 def _shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
     value = arrays[name]
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise WeightsError(f"{name} is a {type(value).__name__}; expected an array")
+        raise WeightsError(f"{name} is of the type {type(value).__name__}; expected an array")
     return tuple(value.shape)
 
 

@@ -7,13 +7,12 @@ link is a hard one, every object has one name, every dataset lies in the file as
 
 import contextlib
 import io
-import mmap
 from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
 
-from chifoumi_jax.convert.errors import WeightsError, unreadable
-from chifoumi_jax.convert.global_heaps import check_global_heaps
-from chifoumi_jax.convert.hdf5_values import DAMAGE, stored, texts
+from chifoumi_jax.convert.errors import WeightsError, about, unreadable
+from chifoumi_jax.convert.hdf5_attributes import Attributes
+from chifoumi_jax.convert.hdf5_dataset import DAMAGE, stored
 from chifoumi_jax.convert.limits import (
     MAX_HDF5_ATTRIBUTES,
     MAX_HDF5_DEPTH,
@@ -32,12 +31,11 @@ class Tree:
 
     def __init__(self, root: Any, file: BinaryIO, unread: Collection[str]):
         self.datasets: dict[str, Stored] = {}
-        self._groups: dict[str, Any] = {}
+        self._groups: dict[str, int] = {}
         self._addresses: set[int] = set()
-        self._file = file
+        self._attributes = Attributes(file)
         self._file_bytes = file.seek(0, io.SEEK_END)
         self._unread = unread
-        self._heaps_checked = False
         self._visit_group(root, "", depth=0)
 
     @property
@@ -51,22 +49,11 @@ class Tree:
         Raises:
             WeightsError: If it is something else, too long or not UTF-8.
         """
-        import h5py
-
-        name = attribute.encode()
-        what = f"the attribute {attribute} of {group or 'the root'}"
-        with unreadable(what, DAMAGE):
-            if not h5py.h5a.exists(self._groups[group], name):
-                return None
-            if not self._heaps_checked:
-                with _mapped(self._file) as content:
-                    check_global_heaps(content)
-                self._heaps_checked = True
-            return texts(h5py.h5a.open(self._groups[group], name), what)
+        with about(group or "the root"):
+            return self._attributes.texts(self._groups[group], attribute)
 
     def _visit_group(self, group: Any, path: str, depth: int) -> None:
-        self._count(group, path)
-        self._groups[path] = group
+        self._groups[path] = self._count(group, path)
         if depth > MAX_HDF5_DEPTH:
             raise WeightsError(f"{path} lies more than {MAX_HDF5_DEPTH} groups deep")
         for name in _members(group, path or "the root"):
@@ -90,7 +77,8 @@ class Tree:
         else:
             raise WeightsError(f"{path} is neither a group nor a dataset")
 
-    def _count(self, node: Any, path: str) -> None:
+    def _count(self, node: Any, path: str) -> int:
+        """The address of a group or dataset, if it is a new one and not one too many."""
         import h5py
 
         what = path or "the root"
@@ -106,6 +94,7 @@ class Tree:
             raise WeightsError(
                 f"{what} has {attributes} attributes; at most {MAX_HDF5_ATTRIBUTES} are read"
             )
+        return int(address)
 
 
 @contextlib.contextmanager
@@ -139,13 +128,3 @@ def _members(group: Any, what: str) -> list[str]:
         if count > MAX_HDF5_MEMBERS:
             raise WeightsError(f"{what} has {count} members; at most {MAX_HDF5_MEMBERS} are read")
         return [name.decode() for name in group]
-
-
-@contextlib.contextmanager
-def _mapped(file: BinaryIO) -> Iterator[bytes | mmap.mmap]:
-    """All of a file, without reading it into memory if it lies on the disk."""
-    if isinstance(file, io.BytesIO):
-        yield file.getvalue()
-    else:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            yield content

@@ -137,9 +137,12 @@ def _from_hdf5(
     file: BinaryIO, image_size: int | None, dtype: str, network: Network | None = None
 ) -> CNN:
     with read_tree(file, unread=UNREAD) as tree:
-        weights = find_weights(tree)
-        if network is None and (text := tree.strings("", "model_config")):
+        text = tree.strings("", "model_config")
+        if network is None and text is not None:
+            if len(text) != 1:
+                raise WeightsError(f"model_config is {len(text)} texts; expected one")
             network = check_config(parse(text[0].encode(), "model_config"), dtype)
+        weights = find_weights(tree)
         if network is None:
             return cnn_from_arrays(weights.tensors, image_size, dtype)
         if weights.layers not in (None, network.layers):
@@ -173,6 +176,8 @@ def _to_file(model: CNN, path: Path) -> None:
         raise WeightsError(f"Keras loads weights from files named {_WEIGHTS_SUFFIX} only")
     arrays = cnn_to_arrays(model)
     with replacing(path) as file, h5py.File(file, "w") as hdf5:
+        # Empty, but Keras before 3.6 wants it.
+        hdf5.create_group("vars")
         for place, array in zip(V3_PATHS, arrays.values(), strict=True):
             hdf5.create_dataset(place, data=array)
 

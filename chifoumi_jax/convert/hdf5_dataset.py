@@ -1,4 +1,4 @@
-"""One dataset, or one attribute, of an HDF5 file that nobody has checked."""
+"""One dataset of an HDF5 file that nobody has checked."""
 
 import math
 from typing import Any
@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float
 
 from chifoumi_jax.convert.errors import WeightsError, unreadable
-from chifoumi_jax.convert.limits import MAX_HDF5_MEMBERS, MAX_JSON_BYTES
 from chifoumi_jax.convert.stored import Stored
 
 # What h5py raises about bytes that it does not understand.
@@ -58,35 +57,6 @@ def stored(dataset: Any, path: str, file_bytes: int) -> Stored:
         return array
 
     return Stored(shape, dtype, read)
-
-
-def texts(attribute: Any, what: str) -> list[str]:
-    """The strings in an attribute, one or some, of fixed or any length.
-
-    Args:
-        attribute: Its `h5py.h5a.AttrID`.
-        what: What errors call it.
-
-    Raises:
-        WeightsError: If it holds something else, or is too long.
-    """
-    import h5py
-
-    count = attribute.get_space().get_simple_extent_npoints()
-    # Keras writes an empty list as an array of floats.
-    if count == 0:
-        return []
-    kind = attribute.get_type()
-    if not isinstance(kind, h5py.h5t.TypeStringID):
-        raise WeightsError(f"{what} is no text")
-    if count > MAX_HDF5_MEMBERS or kind.get_size() > MAX_JSON_BYTES:
-        raise WeightsError(f"{what} is too long")
-    array = np.empty(attribute.shape, attribute.dtype)
-    attribute.read(array)
-    values = [bytes(value) for value in array.ravel()]
-    if sum(map(len, values)) > MAX_JSON_BYTES:
-        raise WeightsError(f"{what} has more than {MAX_JSON_BYTES:,} bytes")
-    return [value.decode() for value in values]
 
 
 def _dtype(kind: Any) -> str:
