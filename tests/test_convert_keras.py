@@ -193,7 +193,7 @@ def test_a_live_model_is_known_by_what_it_can_do() -> None:
 def test_a_live_model_that_is_not_the_network() -> None:
     from keras import Input, Model, Sequential, layers
 
-    class Mine(Model):  # type: ignore[misc]
+    class Mine(Model):
         pass
 
     other = Sequential([Input((22, 22, 3)), layers.Conv2D(16, 3)])

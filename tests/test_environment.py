@@ -33,8 +33,8 @@ def python(code: str) -> str:
 
 
 def test_import_is_light() -> None:
-    heavy = ("tensorflow", "torch", "keras", "orbax", "grain", "matplotlib", "PIL", "tyro")
-    heavy += ("h5py", "safetensors")
+    originals = ("tensorflow", "torch", "keras", "h5py", "safetensors")
+    heavy = (*originals, "orbax", "grain", "matplotlib", "PIL", "tyro")
     code = f"""
 import os, sys
 before = dict(os.environ)

@@ -25,7 +25,7 @@ def cnn_arrays(
     """Weights of the CNN; among them −0, the least denormal and the largest number."""
     rows = features_size(image_size) ** 2 * 64
     kernels = [(3, 3, 3, 32), (3, 3, 32, 32), (3, 3, 32, 64), (rows, 64), (64, num_classes)]
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for layer, kernel in zip(LAYERS, kernels, strict=True):
         shapes |= {f"{layer}/kernel": kernel, f"{layer}/bias": kernel[-1:]}
     return _draw(shapes, -1, seed, dtype)
@@ -144,7 +144,7 @@ def keras_config(
     kinds += [("Flatten", {"data_format": "channels_last"}), ("Dense", dense)]
     kinds += [("Activation", {"activation": "relu"}), ("Dropout", {"rate": 0.5})]
     kinds += [("Dense", dense | {"units": 3}), ("Activation", {"activation": "softmax"})]
-    layers = []
+    layers: list[dict[str, Any]] = []
     for number, (kind, settings) in enumerate(kinds):
         settings = {"name": f"{kind.lower()}_{number}"} | settings
         if legacy and number == 0:
