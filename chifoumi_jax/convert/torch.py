@@ -130,7 +130,7 @@ def _stored(name: str, tensor: Any) -> Any:
 
     def read() -> np.ndarray:
         try:
-            return np.asarray(tensor.detach().cpu().numpy())
+            return np.array(tensor.detach().cpu().numpy())
         except (RuntimeError, TypeError) as error:
             raise WeightsError(f"{name} cannot be read: {error}") from error
 
