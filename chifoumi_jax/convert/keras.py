@@ -24,6 +24,7 @@ from chifoumi_jax.convert.hdf5 import read_tree
 from chifoumi_jax.convert.keras_config import Network, check_config
 from chifoumi_jax.convert.keras_layout import UNREAD, V3_PATHS, find_weights
 from chifoumi_jax.convert.limits import (
+    MAX_IMAGE_SIZE,
     MAX_JSON_BYTES,
     MAX_KERAS_BYTES,
     OPTIMIZER_COPIES,
@@ -33,6 +34,7 @@ from chifoumi_jax.convert.source import KERAS_SUFFIXES, Kind, opened
 from chifoumi_jax.convert.strict_json import parse
 from chifoumi_jax.files import replacing
 from chifoumi_jax.models import CNN, count_params
+from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
 
 _LIVE = "the Keras model"
 _WEIGHTS_SUFFIX = ".weights.h5"
@@ -216,6 +218,8 @@ def _weights_of(model: KerasModel) -> dict[str, np.ndarray]:
 
 
 def _image_size(network: Network, asked: int | None) -> int | None:
+    if asked is not None and not MIN_IMAGE_SIZE <= asked <= MAX_IMAGE_SIZE:
+        raise WeightsError(f"image_size is {asked}; expected {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}")
     if network.image_size is None:
         return asked
     if asked not in (None, network.image_size):
