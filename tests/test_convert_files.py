@@ -140,8 +140,8 @@ def entries(**changes: bytes | None) -> Callable[[dict[str, bytes]], None]:
         (entries(config=b"[" * 99 + b"]" * 99), "config.json is nested too deep"),
         (entries(config=b" " * 300_000), "config.json has 300,000 bytes; more than 262,144"),
         (entries(weights=b"\0" * 2_000_000), "model.weights.h5 has 2,000,000 bytes; more than 1,"),
-        (entries(weights=b"x" * 100), "model.weights.h5: its HDF5 structure cannot be read"),
-        (entries(weights=b""), "model.weights.h5: its HDF5 structure cannot be read"),
+        (entries(weights=b"x" * 100), "model.weights.h5: it is no HDF5 file"),
+        (entries(weights=b""), "model.weights.h5: its HDF5 structure leads out"),
         (lambda found: found.update({"../x": b""}), "'../x' leads out of the archive"),
         (lambda found: found.update({"/x": b""}), "'/x' leads out of the archive"),
         (lambda found: found.update({"a/../../x": b""}), "leads out of the archive"),
@@ -155,7 +155,8 @@ def entries(**changes: bytes | None) -> Callable[[dict[str, bytes]], None]:
 def test_hostile_archives(
     change: Callable[[dict[str, bytes]], Any], sentence: str, tmp_path: Path
 ) -> None:
-    assert sentence in refusal(write_keras(tmp_path / "x.keras", cnn_arrays(), change=change))
+    reason = refusal(write_keras(tmp_path / "x.keras", cnn_arrays(), change=change))
+    assert sentence in reason
 
 
 def test_compressed_archives(tmp_path: Path) -> None:

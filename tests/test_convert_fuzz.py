@@ -38,7 +38,6 @@ def write_full(path: Path, **options: Any) -> None:
 
 WRITERS: dict[str, Callable[[Path], Any]] = {
     "v3.weights.h5": lambda path: write_v3(path, cnn_arrays()),
-    "latest.weights.h5": lambda path: write_v3(path, cnn_arrays(), libver="latest"),
     "fixed.h5": write_full,
     "text.h5": lambda path: write_full(path, as_text=True),
     "keras.keras": lambda path: write_keras(path, cnn_arrays()),

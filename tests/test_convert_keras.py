@@ -133,12 +133,6 @@ def test_weights_of_keras_2_2_4(tmp_path: Path) -> None:
         assert_same_bits(cnn_to_arrays(from_keras(path)), cnn_arrays(37))
 
 
-@pytest.mark.parametrize("libver", ["earliest", "latest"])
-def test_newer_hdf5_formats(libver: str, tmp_path: Path) -> None:
-    path = write_v3(tmp_path / "x.weights.h5", cnn_arrays(), libver=libver)
-    assert_same_bits(cnn_to_arrays(from_keras(path)), cnn_arrays())
-
-
 # The image size
 
 

@@ -95,7 +95,7 @@ def bombs(folder: Path) -> dict[str, str]:
     assert claimed != content
     (folder / "older.pt").write_bytes(claimed)
     return {
-        "chunks.weights.h5": "virtual, compressed or in chunks",
+        "chunks.weights.h5": "compressed, in chunks",
         "late.weights.h5": "does not lie wholly in the file",
         "huge.weights.h5": "does not lie wholly in the file",
         "text.h5": "more than 262,144 bytes",

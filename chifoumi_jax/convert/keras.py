@@ -20,7 +20,7 @@ from chifoumi_jax.convert.arrays import (
     dtype_name,
 )
 from chifoumi_jax.convert.errors import WeightsError, about
-from chifoumi_jax.convert.hdf5 import read_tree
+from chifoumi_jax.convert.hdf5 import Tree
 from chifoumi_jax.convert.keras_config import Network, check_config
 from chifoumi_jax.convert.keras_layout import UNREAD, V3_PATHS, find_weights
 from chifoumi_jax.convert.limits import (
@@ -138,21 +138,21 @@ def _from_archive(file: BinaryIO, image_size: int | None, dtype: str) -> CNN:
 def _from_hdf5(
     file: BinaryIO, image_size: int | None, dtype: str, network: Network | None = None
 ) -> CNN:
-    with read_tree(file, unread=UNREAD) as tree:
-        text = tree.strings("", "model_config")
-        if network is None and text is not None:
-            if len(text) != 1:
-                raise WeightsError(f"model_config is {len(text)} texts; expected one")
-            network = check_config(parse(text[0].encode(), "model_config"), dtype)
-        weights = find_weights(tree)
-        if network is None:
-            return cnn_from_arrays(weights.tensors, image_size, dtype)
-        if weights.layers not in (None, network.layers):
-            raise WeightsError(
-                f"it has weights of the layers {weights.layers}, "
-                f"but its configuration has {network.layers}"
-            )
-        return _from_tensors(weights.tensors, network, image_size, dtype)
+    tree = Tree(file, unread=UNREAD)
+    text = tree.strings("", "model_config")
+    if network is None and text is not None:
+        if len(text) != 1:
+            raise WeightsError(f"model_config is {len(text)} texts; expected one")
+        network = check_config(parse(text[0].encode(), "model_config"), dtype)
+    weights = find_weights(tree)
+    if network is None:
+        return cnn_from_arrays(weights.tensors, image_size, dtype)
+    if weights.layers not in (None, network.layers):
+        raise WeightsError(
+            f"it has weights of the layers {weights.layers}, "
+            f"but its configuration has {network.layers}"
+        )
+    return _from_tensors(weights.tensors, network, image_size, dtype)
 
 
 def _from_model(model: KerasModel, image_size: int | None, dtype: str) -> CNN:
