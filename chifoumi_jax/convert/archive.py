@@ -2,6 +2,7 @@
 
 import contextlib
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ _ENCRYPTED = 0x1
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
     EOFError,
     NotImplementedError,
     OSError,
@@ -100,10 +102,11 @@ def _check_directory(file: BinaryIO) -> None:
     # Neither Keras nor PyTorch writes a comment, in which a second directory could hide.
     if not end.startswith(b"PK\5\6") or end[-2:] != b"\0\0":
         raise WeightsError("it does not end with a zip directory; it may be truncated")
-    directory_bytes = int.from_bytes(end[12:16], "little")
-    locator = tail[-_END_BYTES - _LOCATOR64_BYTES : -_END_BYTES]
-    if locator.startswith(b"PK\6\7"):
-        directory_bytes = int.from_bytes(tail[40:48], "little")
+    sizes = {int.from_bytes(end[12:16], "little")}
+    if tail[_END64_BYTES:].startswith(b"PK\6\7"):
+        # Which of the two `zipfile` believes depends on more.
+        sizes = sizes - {2**32 - 1} | {int.from_bytes(tail[40:48], "little")}
+    directory_bytes = max(sizes)
     if directory_bytes > MAX_ZIP_DIRECTORY_BYTES:
         raise WeightsError(
             f"its zip directory has {directory_bytes:,} bytes; "
@@ -113,7 +116,7 @@ def _check_directory(file: BinaryIO) -> None:
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
-    if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
+    if not name or name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
         raise WeightsError(f"its entry {name!r} leads out of the archive")
     if entry.is_dir() or stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
         raise WeightsError(f"its entry {name!r} is a link, a folder or a device; expected a file")

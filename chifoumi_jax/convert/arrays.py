@@ -141,10 +141,11 @@ def _fill(params: Mapping[str, Any], arrays: Arrays, dtype: DTypeLike) -> None:
     check_arrays(arrays, _shapes(params), wanted)
     for name, param in params.items():
         value = arrays[name]
-        array = value.read() if isinstance(value, Stored) else np.asarray(value)
+        # JAX may go on using the memory that it is given, so that nobody else must have it.
+        array = value.read() if isinstance(value, Stored) else np.array(value)
         _check_finite(name, array)
-        # Waited for: until it is done, JAX reads memory that the caller may write to.
-        param.set_value(jax.block_until_ready(jnp.array(_layout(name)(array))))
+        # Unlike `jnp.array`, it makes no copy but the device's.
+        param.set_value(jax.device_put(_layout(name)(array)))
 
 
 def _extract(
@@ -204,7 +205,7 @@ def _listed(names: Collection[str]) -> str:
 def _shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
     value = arrays[name]
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise WeightsError(f"{name} is a {type(value).__name__}; expected an array")
+        raise WeightsError(f"{name} is of the type {type(value).__name__}; expected an array")
     return tuple(value.shape)
 
 

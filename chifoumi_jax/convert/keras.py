@@ -20,10 +20,11 @@ from chifoumi_jax.convert.arrays import (
     dtype_name,
 )
 from chifoumi_jax.convert.errors import WeightsError, about
-from chifoumi_jax.convert.hdf5 import read_tree
+from chifoumi_jax.convert.hdf5 import Tree
 from chifoumi_jax.convert.keras_config import Network, check_config
 from chifoumi_jax.convert.keras_layout import UNREAD, V3_PATHS, find_weights
 from chifoumi_jax.convert.limits import (
+    MAX_IMAGE_SIZE,
     MAX_JSON_BYTES,
     MAX_KERAS_BYTES,
     OPTIMIZER_COPIES,
@@ -33,6 +34,7 @@ from chifoumi_jax.convert.source import KERAS_SUFFIXES, Kind, opened
 from chifoumi_jax.convert.strict_json import parse
 from chifoumi_jax.files import replacing
 from chifoumi_jax.models import CNN, count_params
+from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
 
 _LIVE = "the Keras model"
 _WEIGHTS_SUFFIX = ".weights.h5"
@@ -136,18 +138,21 @@ def _from_archive(file: BinaryIO, image_size: int | None, dtype: str) -> CNN:
 def _from_hdf5(
     file: BinaryIO, image_size: int | None, dtype: str, network: Network | None = None
 ) -> CNN:
-    with read_tree(file, unread=UNREAD) as tree:
-        weights = find_weights(tree)
-        if network is None and (text := tree.strings("", "model_config")):
-            network = check_config(parse(text[0].encode(), "model_config"), dtype)
-        if network is None:
-            return cnn_from_arrays(weights.tensors, image_size, dtype)
-        if weights.layers not in (None, network.layers):
-            raise WeightsError(
-                f"it has weights of the layers {weights.layers}, "
-                f"but its configuration has {network.layers}"
-            )
-        return _from_tensors(weights.tensors, network, image_size, dtype)
+    tree = Tree(file, unread=UNREAD)
+    text = tree.strings("", "model_config")
+    if network is None and text is not None:
+        if len(text) != 1:
+            raise WeightsError(f"model_config is {len(text)} texts; expected one")
+        network = check_config(parse(text[0].encode(), "model_config"), dtype)
+    weights = find_weights(tree)
+    if network is None:
+        return cnn_from_arrays(weights.tensors, image_size, dtype)
+    if weights.layers not in (None, network.layers):
+        raise WeightsError(
+            f"it has weights of the layers {weights.layers}, "
+            f"but its configuration has {network.layers}"
+        )
+    return _from_tensors(weights.tensors, network, image_size, dtype)
 
 
 def _from_model(model: KerasModel, image_size: int | None, dtype: str) -> CNN:
@@ -173,6 +178,8 @@ def _to_file(model: CNN, path: Path) -> None:
         raise WeightsError(f"Keras loads weights from files named {_WEIGHTS_SUFFIX} only")
     arrays = cnn_to_arrays(model)
     with replacing(path) as file, h5py.File(file, "w") as hdf5:
+        # Empty, but Keras before 3.6 wants it.
+        hdf5.create_group("vars")
         for place, array in zip(V3_PATHS, arrays.values(), strict=True):
             hdf5.create_dataset(place, data=array)
 
@@ -211,6 +218,8 @@ def _weights_of(model: KerasModel) -> dict[str, np.ndarray]:
 
 
 def _image_size(network: Network, asked: int | None) -> int | None:
+    if asked is not None and not MIN_IMAGE_SIZE <= asked <= MAX_IMAGE_SIZE:
+        raise WeightsError(f"image_size is {asked}; expected {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}")
     if network.image_size is None:
         return asked
     if asked not in (None, network.image_size):

@@ -32,3 +32,9 @@ MAX_HDF5_MEMBERS = 64
 MAX_HDF5_DEPTH = 8
 # Keras 2.2.4 writes 4 attributes on a group.
 MAX_HDF5_ATTRIBUTES = 32
+# An object's header lies in one part or two, of less than a kilobyte; a text of Keras' in a heap of
+# its own if it is long, otherwise in one of 4 kB with others.
+MAX_HDF5_BLOCKS = 16
+MAX_HDF5_MESSAGES = 512
+MAX_HDF5_HEAPS = 16
+MAX_HDF5_BLOCK_BYTES = 2 * MAX_JSON_BYTES

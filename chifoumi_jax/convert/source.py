@@ -10,9 +10,6 @@ from typing import BinaryIO
 
 from chifoumi_jax.convert.errors import WeightsError
 
-# Without waiting: opening a pipe would block until somebody writes to it.
-_OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK
-
 
 class Kind(StrEnum):
     """What a file is by its content."""
@@ -55,9 +52,8 @@ def opened(
     suffix = Path(path).suffix.lower()
     if suffix not in suffixes:
         raise WeightsError(f"the name ends in {suffix!r}; expected one of {', '.join(suffixes)}")
-    descriptor = os.open(path, _OPEN_FLAGS)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    with open(path, "rb", opener=_open) as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise WeightsError("it is no regular file")
         if status.st_size == 0:
@@ -87,3 +83,8 @@ def kind_of(start: bytes) -> Kind:
     if start[4:9] == b"\0\0\0\0{":
         return Kind.SAFETENSORS
     return Kind.OTHER
+
+
+def _open(path: str, flags: int) -> int:
+    # Without waiting: opening a pipe would block until somebody writes to it.
+    return os.open(path, flags | os.O_NONBLOCK)

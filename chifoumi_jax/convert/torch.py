@@ -117,6 +117,7 @@ def _to_module(model: MLP, module: TorchModule) -> None:
     present = {name: _stored(name, tensor) for name, tensor in module.state_dict().items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     check_arrays(present, shapes, str(arrays["fc1.weight"].dtype))
+    # Whoever has a module of PyTorch has imported it.
     torch: Any = sys.modules["torch"]
     module.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
 
@@ -130,7 +131,7 @@ def _stored(name: str, tensor: Any) -> Any:
 
     def read() -> np.ndarray:
         try:
-            return np.asarray(tensor.detach().cpu().numpy())
+            return np.array(tensor.detach().cpu().numpy())
         except (RuntimeError, TypeError) as error:
             raise WeightsError(f"{name} cannot be read: {error}") from error
 

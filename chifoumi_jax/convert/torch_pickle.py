@@ -100,6 +100,8 @@ def _steps(file: BinaryIO) -> Iterator[_Step]:
             last = memo[value] if name in _GETS else _Step(name, value)
             if last.name not in _NUMBERS | _OTHERS:
                 raise WeightsError(f"its pickle uses {last.name}, which no state dict needs")
+            if last.name == "PROTO" and last.value != 2:
+                raise WeightsError(f"its pickle has the protocol {last.value}; PyTorch's is 2")
             if last.name == "GLOBAL" and last.value not in _GLOBALS:
                 raise WeightsError(
                     f"its pickle refers to {last.value.replace(' ', '.')}, which is not run; "
