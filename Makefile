@@ -26,12 +26,13 @@ format: $(VENV)/.test
 wheel: $(VENV)/.test
 	$(BIN)/python -m build
 
-# Compile the pins for every supported Python from the lower bounds in pyproject.toml.
+# Compile the pins for every supported Python from the lower bounds in pyproject.toml. PyTorch is
+# held: which build of it is found, with or without CUDA, depends on its version.
 constraints: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
+	echo "torch==2.13.0" | $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
 	  --extra test --extra heic --no-annotate --no-header --no-emit-index-url \
-	  --quiet --upgrade --output-file constraints.txt
+	  --constraint - --quiet --upgrade --output-file constraints.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

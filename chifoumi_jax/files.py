@@ -1,25 +1,36 @@
 """Writing files so that a reader finds the old content or the new, never a part."""
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace `path`'s content through a temporary file beside it, flushed to the disk first."""
-    data = content.encode() if isinstance(content, str) else content
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file beside `path` to write to (and read from), which then takes its place.
+
+    It is flushed to the disk first. If the block fails, `path` is as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
+        with temporary.open("w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path`'s content through a temporary file beside it, flushed to the disk first."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, value: Any) -> None:

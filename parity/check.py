@@ -54,7 +54,7 @@ class Check:
     @property
     def title(self) -> str:
         """Rung, port, original and case in a line."""
-        return f"{RUNGS[self.rung]} · {self.candidate} · {self.original} · {self.case}"
+        return f"{RUNGS[self.rung]}: {self.candidate}, {self.original}, {self.case}"
 
 
 @dataclasses.dataclass(frozen=True)

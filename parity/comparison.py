@@ -129,7 +129,7 @@ def compare_exactly(candidate: Arrays, reference: Arrays, *, prefix: str = "") -
     return Comparison(
         tuple(
             dataclasses.replace(d, error=_unequal_share(candidate[name], reference[name]))
-            if math.isfinite(d.error)
+            if not d.reason
             else d
             for d, name in zip(found, names, strict=True)
         )

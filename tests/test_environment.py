@@ -33,11 +33,12 @@ def python(code: str) -> str:
 
 
 def test_import_is_light() -> None:
-    heavy = ("tensorflow", "torch", "keras", "orbax", "grain", "matplotlib", "PIL", "tyro")
+    originals = ("tensorflow", "torch", "keras", "h5py", "safetensors")
+    heavy = (*originals, "orbax", "grain", "matplotlib", "PIL", "tyro")
     code = f"""
 import os, sys
 before = dict(os.environ)
-import chifoumi_jax
+import chifoumi_jax, chifoumi_jax.convert
 print([name for name in {heavy} if name in sys.modules])
 import jax
 from jax._src import xla_bridge
@@ -52,6 +53,7 @@ from chifoumi_jax import CNN, MLP, count_params, fit, load, recipes
 from chifoumi_jax.optim import keras_adam, torch_sgd
 from chifoumi_jax.losses import categorical_crossentropy
 from chifoumi_jax.data import scan, load_pixels
+from chifoumi_jax.convert import from_keras, from_torch, to_keras, to_torch
 import chifoumi_jax
 print(all(hasattr(chifoumi_jax, name) for name in chifoumi_jax.__all__))
 """

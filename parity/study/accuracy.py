@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from parity import equivalence
 from parity.check import Check
 from parity.comparison import Comparison, Difference
 from parity.precision import pinned
@@ -17,10 +18,20 @@ from reference.legacy import seeded
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """After rung 9 every prediction agrees."""
+    """Independent training ends alike; after rung 9 every prediction agrees."""
     # Of the recorded weights only samples are kept, with which nothing can be predicted.
     if not isinstance(original, LiveOriginal):
         return
+    if original.candidate == "study-cnn":
+        yield Check(
+            rung=10,
+            candidate=original.candidate,
+            original=original.name,
+            case="independent training on photos, as committed",
+            bound=1 - equivalence.CONFIDENCE,
+            because="p value of two one-sided t tests with a margin of 5 points",
+            run=_equivalence,
+        )
     yield Check(
         rung=10,
         candidate=original.candidate,
@@ -30,6 +41,25 @@ def checks(original: Original) -> Iterator[Check]:
         because="labels are equal or not",
         run=functools.partial(_predictions, original),
     )
+
+
+def _equivalence(candidate: Candidate) -> Comparison:
+    result = equivalence.read_result()
+    found = equivalence.tost(
+        equivalence.accuracies(result, "jax"), equivalence.accuracies(result, "keras")
+    )
+    runs = min(len(result["runs"][side]) for side in ("jax", "keras"))
+    enough = runs >= found.needed
+    reason = "" if enough else f"{runs} runs a side, where the spread asks for {found.needed}"
+    power = Difference("runs a side", 0.0 if enough else math.inf, reason=reason)
+    test = Difference(
+        "difference of the mean accuracies",
+        found.p,
+        max_abs=abs(found.difference),
+        candidate=float(np.mean(equivalence.accuracies(result, "jax"))),
+        reference=float(np.mean(equivalence.accuracies(result, "keras"))),
+    )
+    return Comparison((power, test), found.sentence())
 
 
 def _predictions(original: LiveOriginal, candidate: Candidate) -> Comparison:

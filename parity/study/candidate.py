@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from chifoumi_jax.summary import Layer, layers
 from parity.study.cases import Batch, Masks, Training
 from reference.legacy import seeded
 
+T = TypeVar("T")
 Model = Any
 Weights = Mapping[str, np.ndarray]
 
@@ -205,6 +206,25 @@ mlp = _mlp(recipes.study_mlp, loss=losses.cross_entropy)
 mlp_v21 = _mlp(recipes.study_mlp_v21, loss=losses.cross_entropy_of_softmax)
 
 CANDIDATES = {candidate.name: candidate for candidate in (cnn, mlp, mlp_v21)}
+
+
+def once(*parts: str) -> Callable[[Callable[[Candidate], T]], Callable[[Candidate], T]]:
+    """Keep what a function gives for a port, by the parts of the port that it uses.
+
+    A port with a fault in another part has the same result, which need not be computed again.
+    """
+
+    def decorate(function: Callable[[Candidate], T]) -> Callable[[Candidate], T]:
+        kept = functools.lru_cache(maxsize=2)(function)
+
+        @functools.wraps(function)
+        def with_these_parts(candidate: Candidate) -> T:
+            used = {part: getattr(candidate, part) for part in parts}
+            return kept(CANDIDATES[candidate.name].replace(**used))
+
+        return with_these_parts
+
+    return decorate
 
 
 def forward(candidate: Candidate, weights: Weights, batch: Batch, size: int, dtype: str) -> Weights:

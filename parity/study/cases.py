@@ -32,6 +32,7 @@ class Training:
     batches: Sequence[Batch]
     kept_steps: tuple[int, ...]
     image_size: int
+    draw: int = 0
 
 
 def cnn_masks(name: str, batch: int) -> Masks:
@@ -53,7 +54,7 @@ def cnn_steps(image_size: int, dtype: str, draw: int = 0) -> Training:
         masks = cnn_masks(f"cnn {image_size} {draw} {step}", len(labels))
         batches.append(Batch(pixels, labels, masks))
     weights = seeded.cnn_weights(image_size, dtype)
-    return Training(weights, batches, seeded.KEPT_STEPS, image_size)
+    return Training(weights, batches, seeded.KEPT_STEPS, image_size, draw)
 
 
 def cnn_recipe(dtype: str, rows: Sequence[np.ndarray], masks: Sequence[Masks]) -> Training:
@@ -80,7 +81,7 @@ def mlp_steps(dtype: str, dropout: bool, draw: int = 0) -> Training:
         pixels, labels = seeded.mlp_batch(100 * draw + step)
         masks = mlp_masks(f"mlp {draw} {step}", len(labels)) if dropout else None
         batches.append(Batch(pixels, labels, masks))
-    return Training(seeded.mlp_weights(dtype), batches, seeded.KEPT_STEPS, 32)
+    return Training(seeded.mlp_weights(dtype), batches, seeded.KEPT_STEPS, 32, draw)
 
 
 def mlp_recipe(dtype: str, version: str) -> Training:
@@ -116,10 +117,12 @@ def weights_of(candidate: str, image_size: int, dtype: str) -> Mapping[str, np.n
     return seeded.mlp_weights(dtype)
 
 
-def first_batch(candidate: str, image_size: int, masks: Masks | None = None) -> Batch:
-    """The batch on which outputs and gradients are compared."""
+def first_batch(
+    candidate: str, image_size: int, masks: Masks | None = None, draw: int = 0
+) -> Batch:
+    """The batch on which outputs and gradients are compared, or another one."""
     cnn = candidate == "study-cnn"
-    pixels, labels = seeded.cnn_batch(image_size, 0) if cnn else seeded.mlp_batch(0)
+    pixels, labels = seeded.cnn_batch(image_size, draw) if cnn else seeded.mlp_batch(draw)
     return Batch(pixels, labels, masks)
 
 

@@ -132,6 +132,11 @@ class GoldenOriginal(Original):
         at = f"{self._at(dtype, size)}{'plain' if batch.masks is None else 'dropout'}/"
         return {"loss": self.golden[at + "loss"], **self.golden.under(at + "gradient/")}
 
+    def gradients_of_draw(self, size: int, dtype: str, draw: int) -> Mapping[str, Any]:
+        """Gradients of one of the recorded batches, without dropout."""
+        part = "plain" if draw == 0 else f"draw {draw}"
+        return self.golden.under(f"{self._at(dtype, size)}{part}/gradient/")
+
     def masks(self, size: int, dtype: str) -> Masks | None:
         """The masks that were captured in the recorded gradients; none if it has no dropout."""
         at = f"{self._at(dtype, size)}dropout/mask"
@@ -157,16 +162,16 @@ class GoldenOriginal(Original):
 
     def train(self, training: Training, dtype: str) -> Mapping[str, Any]:
         """Weights, means and losses of the recorded steps, or of the whole recipe."""
-        part = "steps/" if training.kept_steps == seeded.KEPT_STEPS else "recipe/"
+        part = _steps(training.draw) if training.kept_steps == seeded.KEPT_STEPS else "recipe/"
         found = self.golden.under(f"{dtype}/{self.part}{part}")
         if part == "recipe/":
             steps = training.kept_steps[-1]
             found = {f"{steps}/{name}" if "/" in name else name: v for name, v in found.items()}
         return {name: v for name, v in found.items() if not name.startswith("masks")}
 
-    def step_masks(self, dtype: str) -> list[Masks] | list[None]:
-        """The masks that were captured in the recorded steps."""
-        prefix = f"{dtype}/{self.part}steps/masks"
+    def step_masks(self, dtype: str, draw: int = 0) -> list[Masks] | list[None]:
+        """The masks that were captured in the recorded steps, padded to the largest batch."""
+        prefix = f"{dtype}/{self.part}{_steps(draw)}masks"
         names = sorted(name for name in self.golden._arrays if name.startswith(prefix))
         if not names:
             return [None] * seeded.STEPS
@@ -183,6 +188,10 @@ class GoldenOriginal(Original):
 
     def _at(self, dtype: str, size: int) -> str:
         return f"{dtype}/{size}/" if self.candidate == "study-cnn" else f"{dtype}/{self.part}"
+
+
+def _steps(draw: int) -> str:
+    return "steps/" if draw == 0 else f"steps of draw {draw}/"
 
 
 def golden_originals() -> list[GoldenOriginal]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from parity.check import Check
 from parity.comparison import Comparison, Difference
-from parity.study.candidate import Candidate
+from parity.study.candidate import Candidate, once
 from parity.study.moments import moments
 from parity.study.original import Original
 from reference.legacy import seeded
@@ -45,6 +45,7 @@ def checks(original: Original) -> Iterator[Check]:
     )
 
 
+@once("initial")
 def _draw(candidate: Candidate) -> dict[str, np.ndarray]:
     draws = [candidate.initial(seed) for seed in range(DRAWS)]
     return {name: np.array([moments(draw[name]) for draw in draws]) for name in draws[0]}

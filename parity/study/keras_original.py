@@ -154,9 +154,11 @@ def _loss(model: Any, images: Any, batch: Batch, dtype: str) -> Any:
 
 
 def _named(step: int, variables: Any, adam: Any) -> dict[str, np.ndarray]:
+    import keras
+
     parts = {"params": variables, "mu": adam._momentums, "nu": adam._velocities}
     return {
-        f"{step}/{kind}/{name}": np.array(value)
+        f"{step}/{kind}/{name}": np.array(keras.ops.convert_to_numpy(value))
         for kind, values in parts.items()
         for name, value in zip(seeded.cnn_shapes(64), values, strict=True)
     }

@@ -156,6 +156,11 @@ def forward_and_gradients(out, image_size, dtype):
     for layer, values in zip(model.layers, layers([images, 0])):
         out.add_sample(prefix + "forward/" + layer.name, values)
     probe = Probe(model, step=False)
+    for draw in range(1, seeded.DRAWS if image_size == 600 else 0):
+        pixels, labels = seeded.cnn_batch(image_size, draw)
+        _, _, gradients = probe(scaled(pixels, dtype), one_hot(labels, dtype), False)
+        for name, values in gradients.items():
+            out.add_sample("%sdraw %d/gradient/%s" % (prefix, draw, name), values)
     for training in (False, True):
         loss, mask, gradients = probe(images, targets, training)
         part = prefix + ("dropout/" if training else "plain/")
@@ -193,25 +198,27 @@ def adam_alone(out, dtype):
                     out.add_sample("%s/adam/%d/%s/%s" % (dtype, number + 1, kind, name), value)
 
 
-def steps(out, dtype):
-    """Steps of training with dropout: weights and Adam's means after some of them."""
+def steps(out, dtype, draw):
+    """Steps of training with dropout: weights and, of the first draw, Adam's means."""
     fresh(dtype)
     model = with_weights(64, dtype)
     probe = Probe(model, step=True)
+    prefix = "%s/steps/" % dtype if draw == 0 else "%s/steps of draw %d/" % (dtype, draw)
     losses, masks = [], []
     for number in range(seeded.STEPS):
-        pixels, labels = seeded.cnn_batch(64, number)
+        pixels, labels = seeded.cnn_batch(64, 100 * draw + number)
         loss, mask, _ = probe(scaled(pixels, dtype), one_hot(labels, dtype), True)
         losses.append(loss)
-        masks.append(mask)
+        masks.append(np.pad(mask, ((0, seeded.BATCH[64] - len(mask)), (0, 0)), "constant"))
         if number + 1 in seeded.KEPT_STEPS:
-            mu, nu = probe.optimizer_state()
-            params = dict(zip(probe.names, model.get_weights()))
-            for kind, values in (("params", params), ("mu", mu), ("nu", nu)):
+            found = {"params": dict(zip(probe.names, model.get_weights()))}
+            if draw == 0:
+                found["mu"], found["nu"] = probe.optimizer_state()
+            for kind, values in found.items():
                 for name, value in values.items():
-                    out.add_sample("%s/steps/%d/%s/%s" % (dtype, number + 1, kind, name), value)
-    out.add(dtype + "/steps/loss", np.array(losses))
-    out.add(dtype + "/steps/masks", np.array(masks))
+                    out.add_sample("%s%d/%s/%s" % (prefix, number + 1, kind, name), value)
+    out.add(prefix + "loss", np.array(losses))
+    out.add(prefix + "masks", np.array(masks))
 
 
 def whole_recipe(out, dtype):
@@ -362,7 +369,8 @@ def main(path):
         losses(out, dtype)
         ties(out, dtype)
         adam_alone(out, dtype)
-        steps(out, dtype)
+        for draw in range(seeded.DRAWS if dtype == "float32" else 1):
+            steps(out, dtype, draw)
         forward_and_gradients(out, 64, dtype)
         forward_and_gradients(out, 600, dtype)
     whole_recipe(out, "float64")

@@ -1,0 +1,231 @@
+"""Between a model and its weights as flat, named NumPy arrays in the original's layout."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from chifoumi_jax.convert.errors import WeightsError
+from chifoumi_jax.convert.image_size import image_size_for
+from chifoumi_jax.convert.limits import MAX_CLASSES
+from chifoumi_jax.convert.stored import Stored
+from chifoumi_jax.models import CNN, MLP
+
+Arrays = Mapping[str, Float[np.ndarray, "..."] | Stored]
+_DTYPES = ("float32", "float64")
+
+CNN_NAMES = tuple(
+    f"{layer}/{part}"
+    for layer in ("conv2d_1", "conv2d_2", "conv2d_3", "dense_1", "dense_2")
+    for part in ("kernel", "bias")
+)
+MLP_NAMES = tuple(
+    f"{layer}.{part}" for layer in ("fc1", "fc2", "fc3") for part in ("weight", "bias")
+)
+
+
+def cnn_from_arrays(
+    arrays: Arrays,
+    image_size: int | None = None,
+    dtype: DTypeLike = jnp.float32,
+    dropout_rate: float = 0.5,
+) -> CNN:
+    """The CNN with these weights, bit for bit, in memory of its own.
+
+    Args:
+        arrays: `conv2d_1/kernel` (3, 3, in, out), `conv2d_1/bias` (out,), … `dense_1/kernel`
+            (in, out), … `dense_2/bias`, as Keras lays them out.
+        image_size: By default the one that `image_size_for` finds.
+        dtype: What all of them must be: float32, or float64 where JAX has 64 bits enabled.
+        dropout_rate: The model's.
+
+    Raises:
+        WeightsError: If one is missing, surplus, misshapen, of another dtype, or not finite.
+    """
+    _check_names(arrays, CNN_NAMES)
+    rows = _size(arrays, "dense_1/kernel", axis=0)
+    classes = _num_classes(_size(arrays, "dense_2/kernel", axis=1))
+    size = image_size_for(rows, image_size)
+    model = nnx.eval_shape(lambda: CNN(size, classes, dropout_rate=dropout_rate, rngs=nnx.Rngs(0)))
+    _fill(_cnn_params(model), arrays, dtype)
+    return model
+
+
+def cnn_to_arrays(model: CNN) -> dict[str, Float[np.ndarray, "..."]]:
+    """The CNN's weights as `cnn_from_arrays` takes them; views of the model's where possible.
+
+    Raises:
+        WeightsError: If one is misshapen, of another dtype than the rest, or not finite.
+    """
+    whole = nnx.eval_shape(lambda: CNN(model.image_size, model.num_classes, rngs=nnx.Rngs(0)))
+    return _extract(_cnn_params(model), _shapes(_cnn_params(whole)))
+
+
+def mlp_from_arrays(
+    arrays: Arrays,
+    dtype: DTypeLike = jnp.float32,
+    *,
+    relu_logits: bool = False,
+    dropout_rate: float = 0.2,
+) -> MLP:
+    """The perceptron with these weights, bit for bit, in memory of its own.
+
+    Args:
+        arrays: `fc1.weight` (out, in), `fc1.bias` (out,), … `fc3.bias`, as PyTorch lays them out.
+        dtype: What all of them must be: float32, or float64 where JAX has 64 bits enabled.
+        relu_logits: The model's, which its weights do not tell: true for version 2.1.
+        dropout_rate: The model's.
+
+    Raises:
+        WeightsError: If one is missing, surplus, misshapen, of another dtype, or not finite.
+    """
+    _check_names(arrays, MLP_NAMES)
+    classes = _num_classes(_size(arrays, "fc3.weight", axis=0))
+    model = nnx.eval_shape(
+        lambda: MLP(classes, dropout_rate=dropout_rate, relu_logits=relu_logits, rngs=nnx.Rngs(0))
+    )
+    _fill(_mlp_params(model), arrays, dtype)
+    return model
+
+
+def mlp_to_arrays(model: MLP) -> dict[str, Float[np.ndarray, "..."]]:
+    """The perceptron's weights as `mlp_from_arrays` takes them.
+
+    Raises:
+        WeightsError: If one is misshapen, of another dtype than the rest, or not finite.
+    """
+    whole = nnx.eval_shape(lambda: MLP(model.num_classes, rngs=nnx.Rngs(0)))
+    return _extract(_mlp_params(model), _shapes(_mlp_params(whole)))
+
+
+def check_arrays(
+    arrays: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], dtype: str
+) -> None:
+    """Compare names, shapes and dtypes of `arrays` with what is expected of them.
+
+    Raises:
+        WeightsError: For the first that differs.
+    """
+    _check_names(arrays, shapes)
+    for name, shape in shapes.items():
+        found = _shape(arrays, name)
+        if found != shape:
+            raise WeightsError(f"{name} has shape {found}; expected {shape}")
+        if str(arrays[name].dtype) != dtype:
+            raise WeightsError(f"{name} is {arrays[name].dtype}; expected {dtype}")
+
+
+def dtype_name(dtype: DTypeLike) -> str:
+    """NumPy's name of a type that weights may have.
+
+    Raises:
+        WeightsError: If it is neither float32 nor float64, or is float64 where JAX has 32 bits.
+    """
+    name = str(np.dtype(dtype))
+    if name not in _DTYPES:
+        raise WeightsError(f"dtype is {name}; expected {' or '.join(_DTYPES)}")
+    if str(jax.dtypes.canonicalize_dtype(name)) != name:
+        raise WeightsError(
+            f"dtype {name} needs JAX with 64 bits: jax.config.update('jax_enable_x64', True)"
+        )
+    return name
+
+
+def _fill(params: Mapping[str, Any], arrays: Arrays, dtype: DTypeLike) -> None:
+    wanted = dtype_name(dtype)
+    check_arrays(arrays, _shapes(params), wanted)
+    for name, param in params.items():
+        value = arrays[name]
+        # JAX may go on using the memory that it is given, so that nobody else must have it.
+        array = value.read() if isinstance(value, Stored) else np.array(value)
+        _check_finite(name, array)
+        # Unlike `jnp.array`, it makes no copy but the device's.
+        param.set_value(jax.device_put(_layout(name)(array)))
+
+
+def _extract(
+    params: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Float[np.ndarray, "..."]]:
+    arrays = {
+        name: np.ascontiguousarray(_layout(name)(np.asarray(param[...])))
+        for name, param in params.items()
+    }
+    check_arrays(arrays, shapes, dtype_name(next(iter(arrays.values())).dtype))
+    for name, array in arrays.items():
+        _check_finite(name, array)
+    return arrays
+
+
+def _cnn_params(model: CNN) -> dict[str, Any]:
+    return {
+        f"{name}/{part}": getattr(layer, part)
+        for name, layer in model.layers.items()
+        for part in ("kernel", "bias")
+    }
+
+
+def _mlp_params(model: MLP) -> dict[str, Any]:
+    return {
+        f"{name}.{torchs}": getattr(layer, ours)
+        for name, layer in model.layers.items()
+        for torchs, ours in (("weight", "kernel"), ("bias", "bias"))
+    }
+
+
+def _layout(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Between Flax's layout and the original's: PyTorch has outputs first. Its own inverse."""
+    return np.transpose if name.endswith(".weight") else np.asarray
+
+
+def _shapes(params: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {
+        name: tuple(reversed(param.shape)) if name.endswith(".weight") else tuple(param.shape)
+        for name, param in params.items()
+    }
+
+
+def _check_names(arrays: Mapping[str, Any], names: Collection[str]) -> None:
+    if missing := [name for name in names if name not in arrays]:
+        raise WeightsError(f"{missing[0]} is missing; there is {_listed(arrays)}")
+    if surplus := [name for name in arrays if name not in names]:
+        raise WeightsError(f"{surplus[0]} is not part of the network, which has {_listed(names)}")
+
+
+def _listed(names: Collection[str]) -> str:
+    # A hostile file may hold many and long ones.
+    shown = ", ".join(str(name)[:80] for name in list(names)[:20])
+    return f"{shown or 'nothing'}{', …' if len(names) > 20 else ''}"
+
+
+def _shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    value = arrays[name]
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise WeightsError(f"{name} is of the type {type(value).__name__}; expected an array")
+    return tuple(value.shape)
+
+
+def _size(arrays: Mapping[str, Any], name: str, axis: int) -> int:
+    shape = _shape(arrays, name)
+    if len(shape) != 2:
+        raise WeightsError(f"{name} has shape {shape}; expected two axes")
+    return int(shape[axis])
+
+
+def _num_classes(found: int) -> int:
+    if not 1 <= found <= MAX_CLASSES:
+        raise WeightsError(f"the last layer has {found} classes; expected 1 to {MAX_CLASSES}")
+    return found
+
+
+def _check_finite(name: str, array: Float[np.ndarray, "..."]) -> None:
+    # Both extremes are NaN if one value is: no array of booleans as long as the weights is made.
+    with np.errstate(invalid="ignore"):
+        if array.size == 0 or (np.isfinite(array.min()) and np.isfinite(array.max())):
+            return
+    index = tuple(int(i) for i in np.unravel_index(np.argmin(np.isfinite(array)), array.shape))
+    raise WeightsError(f"{name} is {array[index]} at {list(index)}; weights must be finite")

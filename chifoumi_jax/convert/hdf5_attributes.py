@@ -1,0 +1,114 @@
+"""The texts in the attributes of an HDF5 object."""
+
+import struct
+from collections.abc import Sequence
+
+from chifoumi_jax.convert.errors import WeightsError
+from chifoumi_jax.convert.hdf5_bytes import Hdf5Bytes
+from chifoumi_jax.convert.hdf5_dataset import read_shape
+from chifoumi_jax.convert.hdf5_header import Kind, Message
+from chifoumi_jax.convert.limits import MAX_HDF5_HEAPS, MAX_HDF5_MEMBERS, MAX_JSON_BYTES
+
+_STRING, _VARIABLE = 3, 9
+_REFERENCE = struct.Struct("<IQI")
+_HEAP = struct.Struct("<4sB3xQ")
+_HEAP_OBJECT = struct.Struct("<HHIQ")
+
+
+class Attributes:
+    """Reads attributes, and remembers the heaps in which texts of any length lie."""
+
+    def __init__(self, content: Hdf5Bytes):
+        self._content = content
+        self._heaps: dict[int, dict[int, bytes]] = {}
+
+    def texts(self, messages: Sequence[Message], name: str) -> list[str] | None:
+        """The strings in an attribute, one or some; None if there is no such attribute.
+
+        Args:
+            messages: The header of the object whose attribute it is.
+            name: The attribute's name.
+
+        Raises:
+            WeightsError: If it holds something else, is too long, not UTF-8, or damaged.
+        """
+        try:
+            for message in messages:
+                if message.kind == Kind.ATTRIBUTE:
+                    found, values = self._attribute(message, name)
+                    if found:
+                        return [value.decode() for value in values]
+        except (struct.error, IndexError, UnicodeDecodeError) as error:
+            raise WeightsError(f"the attribute {name} cannot be read: {error}") from error
+        return None
+
+    def _attribute(self, message: Message, name: str) -> tuple[bool, list[bytes]]:
+        """Whether this is the attribute `name`, and its values if so."""
+        data = message.data
+        version, flags, name_size, type_size, space_size = struct.unpack_from("<BBHHH", data)
+        # The first version pads each part to 8 bytes, the third says how the name is encoded.
+        pad = 8 if version == 1 else 1
+        place = 9 if version == 3 else 8
+        parts = []
+        for size in (name_size, type_size, space_size):
+            parts.append(data[place : place + size])
+            place += -(-size // pad) * pad
+        if parts[0].rstrip(b"\0") != name.encode():
+            return False, []
+        if message.shared or version not in (1, 2, 3) or (version > 1 and flags):
+            raise WeightsError(f"the attribute {name} is not described plainly")
+        return True, self._values(name, parts[1], parts[2], data[place:])
+
+    def _values(self, name: str, kind: bytes, space: bytes, data: bytes) -> list[bytes]:
+        shape = read_shape(space)
+        # Keras writes an empty list as an array of floats.
+        if shape is None or 0 in shape:
+            return []
+        (size,) = struct.unpack_from("<I", kind, 4)
+        number, is_text = kind[0] & 0x0F, kind[1] & 0x0F == 1
+        if number != _STRING and not (number == _VARIABLE and is_text):
+            raise WeightsError(f"the attribute {name} is no text")
+        if len(shape) > 1 or max(shape, default=1) > MAX_HDF5_MEMBERS:
+            raise WeightsError(f"the attribute {name} has too many texts")
+        count = max(shape, default=1)
+        if count * size > len(data):
+            raise WeightsError(f"the attribute {name} is longer than its place")
+        if number == _STRING:
+            fixed = [data[i * size : (i + 1) * size] for i in range(count)]
+            return [value.split(b"\0", 1)[0] for value in fixed]
+        return [self._text(name, *_REFERENCE.unpack_from(data, i * size)) for i in range(count)]
+
+    def _text(self, name: str, length: int, heap: int, index: int) -> bytes:
+        if length == 0:
+            return b""
+        if length > MAX_JSON_BYTES:
+            raise WeightsError(f"the attribute {name} has more than {MAX_JSON_BYTES:,} bytes")
+        value = self._heap(heap).get(index, b"")
+        if length > len(value):
+            raise WeightsError(f"the attribute {name} is longer than its place")
+        return value[:length]
+
+    def _heap(self, address: int) -> dict[int, bytes]:
+        """The objects of a global heap by their numbers."""
+        if address in self._heaps:
+            return self._heaps[address]
+        if len(self._heaps) >= MAX_HDF5_HEAPS:
+            raise WeightsError(f"it has more than {MAX_HDF5_HEAPS} HDF5 heaps")
+        signature, version, heap_size = _HEAP.unpack(self._content.read(address, _HEAP.size))
+        if (signature, version) != (b"GCOL", 1):
+            raise WeightsError(f"there is no HDF5 heap at byte {address}")
+        heap = self._content.read(address, heap_size)
+        objects: dict[int, bytes] = {}
+        place = _HEAP.size
+        while place + _HEAP_OBJECT.size <= len(heap):
+            index, _, _, size = _HEAP_OBJECT.unpack_from(heap, place)
+            place += _HEAP_OBJECT.size
+            # What has the number 0 is free, up to the end.
+            if index == 0:
+                break
+            if place + size > len(heap):
+                raise WeightsError(f"the HDF5 heap at byte {address} is damaged")
+            objects[index] = heap[place : place + size]
+            place += -(-size // 8) * 8
+        self._heaps[address] = objects
+        return objects

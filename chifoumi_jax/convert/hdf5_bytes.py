@@ -1,0 +1,39 @@
+"""Small pieces of an HDF5 file, read from the file one by one."""
+
+import io
+from typing import BinaryIO
+
+from chifoumi_jax.convert.errors import WeightsError
+from chifoumi_jax.convert.limits import MAX_HDF5_BLOCK_BYTES
+
+# What stands for an address where there is nothing.
+NO_ADDRESS = 2**64 - 1
+
+
+class Hdf5Bytes:
+    """An HDF5 file whose addresses have eight bytes and count from its start.
+
+    Attributes:
+        file: The file, open for reading.
+        size: How many bytes it has.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.size = file.seek(0, io.SEEK_END)
+
+    def read(self, address: int, size: int) -> bytes:
+        """A piece of the structure, which is never large.
+
+        Raises:
+            WeightsError: If it is, or does not lie wholly in the file.
+        """
+        if size > MAX_HDF5_BLOCK_BYTES:
+            raise WeightsError(f"a part of its HDF5 structure would have {size:,} bytes")
+        if address + size > self.size:
+            raise WeightsError("its HDF5 structure leads out of the file; it may be truncated")
+        self.file.seek(address)
+        content = self.file.read(size)
+        if len(content) < size:
+            raise WeightsError("it became shorter while it was read")
+        return content

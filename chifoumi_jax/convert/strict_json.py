@@ -1,0 +1,53 @@
+"""JSON that nobody has checked; a doubtful document does not get the benefit of the doubt."""
+
+import json
+from typing import Any
+
+from chifoumi_jax.convert.errors import WeightsError
+from chifoumi_jax.convert.limits import MAX_JSON_BYTES, MAX_JSON_DEPTH
+
+
+def parse(content: bytes, what: str) -> Any:
+    """The document in `content`, which errors call `what`.
+
+    Raises:
+        WeightsError: If it is too large, not UTF-8, no JSON, nested too deep, or gives a key twice
+            or a number that is not finite.
+    """
+    if len(content) > MAX_JSON_BYTES:
+        raise WeightsError(
+            f"{what} has {len(content):,} bytes; more than {MAX_JSON_BYTES:,} are not read"
+        )
+    try:
+        document = json.loads(
+            content.decode(), object_pairs_hook=_unique, parse_constant=_not_finite
+        )
+    except WeightsError as error:
+        raise WeightsError(f"{what} {error}") from error
+    except RecursionError as error:
+        raise WeightsError(f"{what} is nested too deep") from error
+    except ValueError as error:
+        raise WeightsError(f"{what} is no JSON in UTF-8: {error}") from error
+    _check_depth(document, what, 0)
+    return document
+
+
+def _check_depth(node: Any, what: str, depth: int) -> None:
+    if depth > MAX_JSON_DEPTH:
+        raise WeightsError(f"{what} is nested too deep")
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        _check_depth(child, what, depth + 1)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise WeightsError(f"gives {twice[:80]!r} twice")
+    return found
+
+
+def _not_finite(constant: str) -> Any:
+    raise WeightsError(f"holds the number {constant}")

@@ -1,0 +1,66 @@
+"""`python -m parity`: climb the ladder for the study's ports, plant faults, report."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+
+def main(
+    only: str | None = None,
+    report: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    faults: bool = True,
+) -> int:
+    """Compare the study's ports with their originals.
+
+    Exit code 0 if every rung holds and every planted fault is found, 1 if not.
+
+    Args:
+        only: Compare one port, such as cnn, mlp or study-mlp-v21.
+        report: Write report.json and report.html here.
+        faults: Plant faults and see that they are found.
+    """
+    # TensorFlow says on standard error what it found in the machine.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from parity import report as reports
+    from parity.check import Verdict, judge
+    from parity.precision import environment
+    from parity.study.candidate import CANDIDATES
+    from parity.study.faults import find, planted
+    from parity.study.ladder import checks, originals
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    every = originals(only)
+    if not every:
+        known = ", ".join(CANDIDATES)
+        print(f"error: no port is called {only}; there are {known}", file=sys.stderr)
+        return 2
+    found = environment()
+    console.print(", ".join(f"{name} {value}" for name, value in found.items()))
+    ladder = checks(every)
+    verdicts: list[Verdict] = []
+    with console.status("") as status:
+        for check in ladder:
+            status.update(f"{len(verdicts) + 1} of {len(ladder)}: {check.title}")
+            verdicts.append(judge(check, CANDIDATES[check.candidate]))
+        chosen = [f for f in planted() if f.port.name in {o.candidate for o in every}]
+        caught = []
+        for fault in chosen if faults else ():
+            status.update(f"planted: {fault.name}")
+            caught.append(find(fault, ladder))
+    reports.print_table(console, verdicts)
+    if faults:
+        reports.print_faults(console, caught)
+    if report is not None:
+        reports.write(report, found, verdicts, caught)
+        console.print(f"The report is in {report / 'report.html'}.")
+    good = reports.passed(verdicts, caught)
+    console.print("All rungs hold." if good else "NOT all rungs hold.")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main, prog="python -m parity"))

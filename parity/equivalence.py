@@ -1,0 +1,339 @@
+"""Whether independent training reaches the same accuracy: an equivalence test on real photos.
+
+    python -m parity.equivalence --data DIR --train-list FILE --seeds 70
+
+The study's CNN and recipe, each framework with its own initial weights, order and dropout, on the
+same photos. Every seed is written down as it ends, so that a stopped command goes on where it was.
+The committed result is part of the ladder, which fails once the code that made it has changed.
+
+Test: two one-sided t tests (Schuirmann, 1987) that the mean accuracies differ by less than the
+margin, with Welch's standard error.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.metrics import wilson_interval
+from reference import photos
+
+ROOT = Path(__file__).parent.parent
+RESULT = Path(__file__).parent / "results" / "equivalence.json"
+
+MARGIN = 0.05
+CONFIDENCE = 0.95
+POWER = 0.9
+# Of three classes chance is a third; a run below a half after its training has learnt nothing.
+AT_CHANCE = 0.5
+SETTINGS = {"image_size": 64, "epochs": 10, "batch_size": 25}
+
+# What the accuracies depend on.
+_CODE = (
+    "chifoumi_jax/data/order.py",
+    "chifoumi_jax/losses.py",
+    "chifoumi_jax/models",
+    "chifoumi_jax/ops",
+    "chifoumi_jax/optim.py",
+    "chifoumi_jax/program.py",
+    "chifoumi_jax/step.py",
+    "parity/equivalence.py",
+    "reference/keras_cnn.py",
+    "reference/order.py",
+    "reference/photos.py",
+)
+
+Train = Callable[[int], tuple[float, float]]
+
+
+class ResultError(Exception):
+    """The committed result is absent, incomplete, or not of this code."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Equivalence:
+    """What the two samples of accuracies say.
+
+    Attributes:
+        difference: Mean accuracy of JAX less that of Keras.
+        low: Lower end of the interval of the difference, of confidence 1 - 2 (1 - CONFIDENCE).
+        high: Its upper end.
+        p: The larger p value of the two one-sided tests.
+        needed: Seeds a side that the spread asks for, for the power stated.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    needed: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the means differ by less than the margin, at the confidence stated."""
+        return self.p <= 1 - CONFIDENCE
+
+    def sentence(self) -> str:
+        """The result in a line."""
+        return (
+            f"JAX {self.difference:+.2%} against Keras, {2 * CONFIDENCE - 1:.0%} interval "
+            f"{self.low:+.2%} to {self.high:+.2%}, margin {MARGIN:.0%}, p = {self.p:.1e}"
+        )
+
+
+def tost(ours: Sequence[float], theirs: Sequence[float], margin: float = MARGIN) -> Equivalence:
+    """Two one-sided t tests on two independent samples.
+
+    Raises:
+        ValueError: If a sample has fewer than two values, or neither varies.
+    """
+    samples = [np.asarray(side, np.float64) for side in (ours, theirs)]
+    if min(map(len, samples)) < 2:
+        raise ValueError("an equivalence test needs at least two runs a side")
+    parts = [side.var(ddof=1) / len(side) for side in samples]
+    error = math.sqrt(sum(parts))
+    if error == 0:
+        raise ValueError("no run differs from another: there is nothing to test")
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(side) - 1) for part, side in zip(parts, samples, strict=True)
+    )
+    difference = float(samples[0].mean() - samples[1].mean())
+    t = stats.t(freedom)
+    p = max(t.sf((difference + margin) / error), t.cdf((difference - margin) / error))
+    half = float(t.ppf(CONFIDENCE)) * error
+    return Equivalence(
+        difference,
+        difference - half,
+        difference + half,
+        float(p),
+        seeds_needed(float(np.mean([side.var(ddof=1) for side in samples])), margin),
+    )
+
+
+def seeds_needed(variance: float, margin: float = MARGIN) -> int:
+    """Runs a side that find two equal means equivalent with probability `POWER`."""
+    quantiles = stats.norm.ppf(CONFIDENCE) + stats.norm.ppf((1 + POWER) / 2)
+    return math.ceil(2 * variance * (quantiles / margin) ** 2)
+
+
+def code_hash(root: Path = ROOT) -> str:
+    """SHA-256 over the files and settings that the accuracies depend on.
+
+    Raises:
+        ResultError: If a file is absent, as outside a checkout.
+    """
+    digest = hashlib.sha256(json.dumps(SETTINGS, sort_keys=True).encode())
+    for name in _CODE:
+        path = root / name
+        files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+        if not files or not all(file.is_file() for file in files):
+            raise ResultError(f"{path} is absent: the result can be judged in a checkout alone")
+        for file in files:
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def read_result(path: Path = RESULT) -> dict[str, Any]:
+    """The committed result.
+
+    Raises:
+        ResultError: If it is absent, of other code, or has fewer seeds than it needs.
+    """
+    again = "run `python -m parity.equivalence` again and commit what it writes"
+    try:
+        result: dict[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise ResultError(f"{path}: {error.strerror}; {again}") from error
+    if result["code"] != code_hash():
+        raise ResultError(f"{path} was made by other code than this; {again}")
+    return result
+
+
+def accuracies(result: dict[str, Any], side: str, what: str = "test_accuracy") -> list[float]:
+    """One side's accuracies, by seed."""
+    return [run[what] for run in result["runs"][side]]
+
+
+def share_at_chance(result: dict[str, Any], side: str) -> tuple[int, int]:
+    """Runs of one side that stayed at chance, and all its runs."""
+    found = accuracies(result, side, "train_accuracy")
+    return sum(value < AT_CHANCE for value in found), len(found)
+
+
+def keras_side(train: photos.Split, test: photos.Split) -> Train:
+    """Train with Keras and give the accuracies on both splits."""
+    import keras
+
+    from reference import keras_cnn
+
+    def run(seed: int) -> tuple[float, float]:
+        keras.utils.set_random_seed(seed)
+        model = keras_cnn.build(SETTINGS["image_size"], int(train.labels.max()) + 1)
+        keras_cnn.train(
+            model,
+            train,
+            epochs=SETTINGS["epochs"],
+            batch_size=SETTINGS["batch_size"],
+            seed=seed,
+            say=lambda _: None,
+        )
+        found = [
+            float((keras_cnn.predict(model, split.pixels).argmax(1) == split.labels).mean())
+            for split in (train, test)
+        ]
+        keras.utils.clear_session()
+        return found[0], found[1]
+
+    return run
+
+
+def jax_side(train: photos.Split, test: photos.Split) -> Train:
+    """Train as `chifoumi train --recipe study-cnn` does and give the accuracies on both splits."""
+    import jax
+
+    from chifoumi_jax import recipes
+    from chifoumi_jax.data.order import Order
+    from chifoumi_jax.data.pipeline import Batch
+    from chifoumi_jax.program import build
+    from chifoumi_jax.step import device_mesh
+
+    recipe = recipes.study_cnn.replace(**SETTINGS)
+    size = recipe.batch_size
+
+    def batch(split: photos.Split, rows: np.ndarray) -> Batch:
+        weights = (rows >= 0).astype(np.float32)
+        places = np.where(rows < 0, 0, rows)
+        return Batch(split.pixels[places], split.labels[places].astype(np.int32), weights)
+
+    steps = len(Order(len(train), size, recipe.epochs, seed=0, kind=recipe.order))
+    program = build(recipe, int(train.labels.max()) + 1, steps, device_mesh())
+
+    def accuracy(params: Any, split: photos.Split) -> float:
+        right = 0.0
+        for start in range(0, len(split), size):
+            rows = np.full(size, -1)
+            part = np.arange(start, min(start + size, len(split)))
+            rows[: len(part)] = part
+            right += float(program.evaluate(params, batch(split, rows))[1].correct)
+        return right / len(split)
+
+    def run(seed: int) -> tuple[float, float]:
+        weights_key, noise_key = jax.random.split(jax.random.key(seed))
+        state = program.init(weights_key)
+        order = Order(len(train), size, recipe.epochs, seed, kind=recipe.order)
+        for step in range(len(order)):
+            state, _ = program.step(state, batch(train, order[step]), noise_key, True)
+        return accuracy(state.params, train), accuracy(state.params, test)
+
+    return run
+
+
+def collect(
+    path: Path, sides: dict[str, Train], seeds: int, about: dict[str, Any]
+) -> dict[str, Any]:
+    """Train what is missing of each side's seeds, and write each run down as it ends.
+
+    Raises:
+        ResultError: If the file at `path` is of other code or other photos.
+    """
+    result: dict[str, Any] = {**about, "runs": {side: [] for side in sides}}
+    if path.exists():
+        found = json.loads(path.read_text())
+        if any(found[key] != about[key] for key in ("code", "settings", "photos")):
+            raise ResultError(
+                f"{path} was made by other code or of other photos: move it away to start anew"
+            )
+        result["runs"] = found["runs"]
+    for seed in range(seeds):
+        for side, train in sides.items():
+            if len(result["runs"][side]) <= seed:
+                trained, tested = train(seed)
+                run = {"seed": seed, "train_accuracy": trained, "test_accuracy": tested}
+                result["runs"][side].append(run)
+                write_json(path, result)
+                print(f"{side} seed {seed}: train {trained:.2%}, test {tested:.2%}", flush=True)
+    return result
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result as text."""
+    lines = []
+    for side in result["runs"]:
+        values = np.array(accuracies(result, side))
+        chance, runs = share_at_chance(result, side)
+        low, high = wilson_interval(chance, runs)
+        lines.append(
+            f"{side}: {runs} runs, test accuracy {values.mean():.2%} (standard deviation "
+            f"{values.std(ddof=1):.2%}); at chance {chance} ({low:.0%} to {high:.0%})"
+        )
+    found = tost(accuracies(result, "jax"), accuracies(result, "keras"))
+    lines.append(found.sentence())
+    lines.append(f"Seeds a side for a power of {POWER:.0%} at this spread: {found.needed}.")
+    lines.append("Equivalent." if found.holds else "NOT shown to be equivalent.")
+    return "\n".join(lines)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Both distributions of test accuracies, and the runs at chance."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    edges = np.arange(0.2, 0.9, 0.025)
+    for side, colour in (("keras", "#d9822b"), ("jax", "#2b6cb0")):
+        values = accuracies(result, side)
+        chance, runs = share_at_chance(result, side)
+        label = f"{side}: mean {np.mean(values):.1%}, {chance} of {runs} at chance"
+        axes.hist(values, edges.tolist(), alpha=0.55, color=colour, label=label)
+        axes.axvline(float(np.mean(values)), color=colour)
+    axes.set_xlabel("accuracy on photos of other sessions")
+    axes.set_ylabel("runs")
+    axes.legend()
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    write_atomically(path, content.getvalue())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Collect the runs, judge them, and draw them."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    parser = argparse.ArgumentParser(prog="python -m parity.equivalence", description=__doc__)
+    photos.add_arguments(parser)
+    parser.add_argument("--seeds", type=int, default=70)
+    parser.add_argument("--report", type=Path, default=RESULT, help="the result, a .json file")
+    options = parser.parse_args(arguments)
+    size = SETTINGS["image_size"]
+    train, test, classes = photos.read(options, size, photos.keras_pixels)
+    digest = hashlib.sha256(train.pixels.tobytes() + test.pixels.tobytes()).hexdigest()
+    about = {
+        "command": "python -m parity.equivalence --data $PHOTOS --train-list "
+        "$PHOTOS/study-train.txt",
+        "code": code_hash(),
+        "settings": SETTINGS,
+        "photos": {"train": len(train), "test": len(test), "classes": classes, "sha256": digest},
+    }
+    sides = {"keras": keras_side(train, test), "jax": jax_side(train, test)}
+    try:
+        result = collect(options.report, sides, options.seeds, about)
+    except ResultError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(report(result))
+    plot(result, options.report.with_suffix(".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+import pytest
+
+from parity.check import RUNGS, Check, judge
+from parity.report import explain
+from parity.study import ladder
+from parity.study.candidate import CANDIDATES
+from parity.study.faults import Fault, find, planted
+from parity.study.plain_cnn import PlainCNN
+
+LADDER = ladder.checks(ladder.originals())
+FAULTS = list(planted())
+QUICK = [check for check in LADDER if check.quick and check.candidate == "study-cnn"]
+
+
+@pytest.mark.parametrize("check", LADDER, ids=lambda check: check.title)
+def test_rung(check: Check) -> None:
+    verdict = judge(check, CANDIDATES[check.candidate])
+    assert verdict.status == "PASS", explain(verdict)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_planted_fault_is_found_by_its_rung(fault: Fault) -> None:
+    caught = find(fault, LADDER)
+    assert caught.as_expected, caught.sentence()
+
+
+@pytest.mark.parametrize("check", QUICK, ids=lambda check: check.title)
+def test_faults_are_planted_in_a_faultless_network(check: Check) -> None:
+    verdict = judge(check, PlainCNN().candidate())
+    assert verdict.status == "PASS", explain(verdict)
+
+
+def test_every_rung_is_there_for_every_original() -> None:
+    today = {"study-cnn", "study-mlp", "study-mlp-v21"}
+    of_2018 = {"Keras 2.2.4 on TensorFlow 1.12.0", "PyTorch 1.0.0"}
+    for rung in RUNGS:
+        found = {c.candidate for c in LADDER if c.rung == rung and c.original not in of_2018}
+        assert found == today
+    for rung in (1, 2, 3, 5, 6, 7, 8, 9):
+        found = {c.candidate for c in LADDER if c.rung == rung and c.original in of_2018}
+        assert found == today
+
+
+def test_a_fault_is_planted_for_every_rung_but_the_last() -> None:
+    assert {fault.rung for fault in FAULTS} == set(RUNGS) - {10}
+    assert len(FAULTS) >= 15

@@ -1,0 +1,93 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chifoumi_jax.data import load_pixels
+from chifoumi_jax.data.order import Order
+from chifoumi_jax.step import scale_torch
+from reference import order, photos
+from tests.conftest import write_photos
+
+
+def test_order_of_the_study() -> None:
+    shown = order.batches(294, 25, np.random.default_rng(0).permutation)
+    sizes = [len(next(shown)) for _ in range(110)]
+    epochs = [sum(sizes[start : start + 11]) for start in range(0, 110, 11)]
+    assert epochs == [275] + [269] * 9
+    ours = Order(294, 25, 10, seed=0, kind="keras")
+    assert sizes == [int((ours[step] >= 0).sum()) for step in range(110)]
+
+
+def test_printed_metric_counts_the_mean_once_more() -> None:
+    assert order.printed_metric([1.0, 0.0], [25, 25]) == pytest.approx(0.5)
+    assert order.printed_metric([1.0, 0.0], [30, 10]) == pytest.approx((1 + 0.75) / 3)
+
+
+@pytest.mark.parametrize("size", [(37, 61), (200, 90), (64, 64)])
+def test_loaders_agree_with_the_library(tmp_path: Path, size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (*size, 3), np.uint8)
+    path = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(path)
+    np.testing.assert_array_equal(photos.keras_pixels(path, 48), load_pixels(path, 48))
+    np.testing.assert_array_equal(photos.torch_pixels(path, 32), load_pixels(path, 32, "torch"))
+    assert (photos.torch_pixels(path, 32, stock=True) != photos.torch_pixels(path, 32)).any()
+
+
+def test_scale_torch_divides_under_jit() -> None:
+    # XLA would turn the division into a product, which differs in 126 of 256 values.
+    import jax
+    import jax.numpy as jnp
+
+    every = np.arange(256, dtype=np.uint8)
+    expected = every.astype(np.float32) / np.float32(255)
+    for scale in (scale_torch, jax.jit(scale_torch)):
+        np.testing.assert_array_equal(np.asarray(scale(jnp.asarray(every))), expected)
+
+
+def _run(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for split, count in (("train", 9), ("test", 3)):
+        write_photos(tmp_path / "data" / split, count)
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("options", [(), ("--stock",)])
+def test_the_keras_original_trains(folder: Path, options: tuple[str, ...]) -> None:
+    done = _run(
+        "reference.keras_cnn", "--data", folder, "--image-size", 32, "--epochs", 2, *options
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch ") == 2
+    assert set(json.loads(done.stdout.splitlines()[-1])) == {"train_accuracy", "test_accuracy"}
+
+
+@pytest.mark.parametrize("version", ["3", "2.1"])
+def test_the_torch_original_trains(folder: Path, tmp_path: Path, version: str) -> None:
+    saved = tmp_path / "weights.pt"
+    done = _run(
+        *("reference.torch_mlp", "--data", folder, "--version", version),
+        *("--epochs", 2, "--save", saved),
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout.splitlines()[-1])) == {"train_accuracy", "test_accuracy"}
+    from chifoumi_jax.convert import from_torch
+
+    from_torch(saved)
+
+
+def test_a_folder_without_photos_is_one_sentence(tmp_path: Path) -> None:
+    done = _run("reference.torch_mlp", "--data", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith(f"error: no photos in {tmp_path / 'train'}")
