@@ -60,7 +60,7 @@ def test_transfer_gives_a_new_port_with_the_originals_weights(upsampler: keras.M
 
 
 @keras.saving.register_keras_serializable("tests")
-class TwoHeads(keras.Model):  # type: ignore[misc]
+class TwoHeads(keras.Model):
     """Subclassed, with two inputs, two outputs and a weight of its own."""
 
     def __init__(self) -> None:

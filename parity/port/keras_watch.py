@@ -9,7 +9,6 @@ import numpy as np
 from parity.port.keras_layers import Part
 from parity.port.layer import Call
 
-
 _WITH_ACTIVATION = ("Linear", "Conv", "Depthwise", "ConvTranspose")
 
 
