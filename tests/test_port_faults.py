@@ -159,6 +159,39 @@ def test_own_loss_is_differentiated() -> None:
     assert "rung 7, gradients, evaluation, float64: objective" in report.first_fault
 
 
+def test_relu_that_shares_its_gradient_at_zero_fails_the_gradients_only() -> None:
+    def port(params: Any, x: jax.Array) -> jax.Array:
+        return jnp.maximum(x @ params["w"], 0)
+
+    reference = torch.nn.Sequential(torch.nn.Linear(4, 5, bias=False), torch.nn.ReLU())
+    tied = BATCH * np.array([[1], [0], [1]], "float32")
+    report = parity.compare((port, {"w": jnp.zeros((4, 5))}), reference, tied)
+    assert {v.check.rung for v in report.verdicts if v.status == "FAIL"} == {7}
+    assert "rung 7, gradients, evaluation, float64: input[1, " in report.first_fault
+
+
+def test_input_that_one_side_scales_differs_before_the_first_layer() -> None:
+    class Scaling(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(4, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.linear(x / 255)
+            return y
+
+    class Plain(nnx.Module):
+        def __init__(self) -> None:
+            self.linear = nnx.Linear(4, 5, rngs=nnx.Rngs(0))
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.linear(x)
+
+    report = parity.compare(Plain(), Scaling(), BATCH, rungs=[5])
+    assert "input of linear[" in report.first_fault
+    assert "no layer comes before" in report.first_fault
+
+
 def test_arguments_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(TypeError, match=r"give \(module, variables\)"):
         parity.compare(linen.Dense(5), torch.nn.Linear(4, 5), BATCH)

@@ -155,12 +155,12 @@ def _attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> 
 
 
 class AttentivePort(nnx.Module):
-    def __init__(self) -> None:
+    def __init__(self, attention: Any = _attention) -> None:
         rngs = nnx.Rngs(0)
         self.conv = nnx.Conv(3, 8, (3,), rngs=rngs)
         self.positions = nnx.Param(jnp.zeros((1, 5, 8)))
         self.attention = nnx.MultiHeadAttention(
-            2, 8, decode=False, attention_fn=_attention, rngs=rngs
+            2, 8, decode=False, attention_fn=attention, rngs=rngs
         )
         self.norm = nnx.LayerNorm(8, epsilon=1e-5, rngs=rngs)
         self.slope = nnx.PReLU()
@@ -179,6 +179,17 @@ def test_attention_and_sequences_with_their_channels_in_the_middle() -> None:
     rules = {name: (path, rule) for name, path, rule in report.mapping.rows()}
     assert rules["attention.in_proj_weight"][1].startswith("query, key and value apart")
     assert rules["positions"][0] == "positions"
+
+
+def test_flaxs_own_attention_computes_in_float32_and_needs_its_bounds() -> None:
+    sequences = RANDOM.standard_normal((2, 3, 5)).astype("float32")
+    port = AttentivePort(nnx.dot_product_attention)
+    report = parity.compare(port, Attentive(), sequences, rungs=[5])
+    assert "output of attention[" in report.first_fault
+    assert "as jax.nn.dot_product_attention's softmax is" in report.first_fault
+    bounds = {"forward": 1e-6, "gradients": 1e-6, "trajectory": 1e-5}
+    report = parity.compare(port, Attentive(), sequences, bounds=bounds)
+    assert report.passed, str(report)
 
 
 def test_names_are_alike_whatever_stands_between_their_words() -> None:

@@ -151,7 +151,8 @@ class Case:
             for name, array in outputs.items()
             if is_float(array)
         }
-        return Objective(factors), Objective(factors)
+        size = sum(float(np.sum(np.abs(outputs[name] * factors[name]))) for name in factors)
+        return (Objective(factors, size=size),) * 2
 
 
 def different_outputs(candidate: list[str], reference: list[str]) -> str:

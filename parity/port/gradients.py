@@ -22,7 +22,7 @@ def compare_gradients(case: Case) -> Comparison:
     by_name = _by_name(case, weights, ours.gradients)
     gradients = {name: a for name, a in theirs.gradients.items() if name in by_name}
     mine = {name: by_name[name] for name in gradients}
-    found = _objective(ours.value, theirs.value)
+    found = _objective(ours.value, theirs.value, theirs_of.size)
     found += compare(mine, gradients, scale=scales(gradients, FLOOR[dtype]))
     found += compare(ours.inputs, theirs.inputs, scale=scales(theirs.inputs, FLOOR[dtype]))
     note = "" if theirs.inputs else "the input is not of floating point and has no gradient"
@@ -35,5 +35,6 @@ def _by_name(case: Case, weights: Arrays, gradients: Arrays) -> dict[str, np.nda
     return case.mapping.invert({**zeros, **gradients})
 
 
-def _objective(ours: float, theirs: float) -> Comparison:
-    return compare({"objective": np.asarray(ours)}, {"objective": np.asarray(theirs)})
+def _objective(ours: float, theirs: float, size: float | None) -> Comparison:
+    value = {"objective": np.asarray(ours)}
+    return compare(value, {"objective": np.asarray(theirs)}, scale=size)

@@ -109,7 +109,9 @@ class Objective:
     Attributes:
         cotangents: For each output its factors in the sum that is the objective.
         loss: The user's function of the model's outputs instead, if any.
+        size: Of the sum's terms, added without their signs: what its rounding is relative to.
     """
 
     cotangents: Arrays
     loss: Any = None
+    size: float | None = None
