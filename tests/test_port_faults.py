@@ -170,6 +170,38 @@ def test_relu_that_shares_its_gradient_at_zero_fails_the_gradients_only() -> Non
     assert "rung 7, gradients, evaluation, float64: input[1, " in report.first_fault
 
 
+class Activated(nnx.Module):
+    """A linear layer with its activation, in one module of the user's own."""
+
+    def __init__(self, inputs: int, outputs: int, power: int = 1) -> None:
+        self.kernel = nnx.Param(jnp.zeros((inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+        self.power = power
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.tanh(x @ self.kernel[...] + self.bias[...]) ** self.power
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_module_that_does_more_than_the_layer_is_no_fault_unless_what_follows_differs(
+    power: int,
+) -> None:
+    class Whole(nnx.Module):
+        def __init__(self) -> None:
+            self.first = Activated(4, 5, power)
+            self.second = nnx.Linear(5, 2, rngs=nnx.Rngs(0))
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.second(self.first(x))
+
+    report = parity.compare(Whole(), _reference(), BATCH, rungs=[1, 5])
+    assert report.passed is (power == 1), str(report)
+    if power == 1:
+        assert "of another form in the port: 0" in str(report)
+    else:
+        assert "float64: output of 0[" in report.first_fault
+
+
 def test_input_that_one_side_scales_differs_before_the_first_layer() -> None:
     class Scaling(torch.nn.Module):
         def __init__(self) -> None:

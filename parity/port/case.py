@@ -39,6 +39,12 @@ class Pair:
     dtype: str = "float64"
 
     @functools.cached_property
+    def module_kinds(self) -> dict[str, str]:
+        """What Flax layer stands at which of the candidate's paths, as far as that is known."""
+        args, kwargs = self.candidate_call(self.dtype)
+        return self.at(self.dtype).module_kinds(args, kwargs)
+
+    @functools.cached_property
     def _at(self) -> dict[str, Candidate]:
         return {dtype: self.candidate.at(dtype) for dtype in ("float32", "float64")}
 

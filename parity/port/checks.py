@@ -57,7 +57,8 @@ def computed_checks(
     def forward(weights: Callable[[], Arrays], dtype: str, mode: bool) -> Run:
         def run() -> Comparison:
             with pinned(dtype):
-                return compare_forward(case, weights(), dtype, mode)
+                bound = bound_of("forward", dtype, given)
+                return compare_forward(case, weights(), dtype, mode, bound.value)
 
         return run
 

@@ -1,7 +1,8 @@
 """The layers' inputs and outputs, side by side, in the candidate's layout."""
 
+import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,26 +13,76 @@ from parity.port.layouts import last
 from parity.port.mapping import WeightMapping
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
+#: What a cell's weights are, the module around the cell computes.
+_COMPOSITE = (*_RECURRENT, "Attention")
 #: Below this share of the largest entry of all, an array's own entries are not its scale.
 FLOOR = 1e-8
 
 
+@dataclasses.dataclass(frozen=True)
+class Layerwise:
+    """How the layers compare.
+
+    Attributes:
+        differences: Each with its layer's name, in the order in which the reference runs.
+        unseen: The layers whose calls are not seen on both sides.
+        loose: The layers that are compared with a module of the user's own, which may do more
+            than the layer does, such as an activation.
+    """
+
+    differences: tuple[tuple[str, Difference], ...]
+    unseen: tuple[str, ...]
+    loose: frozenset[str]
+
+    def judged(self, bound: float, outputs_agree: bool) -> tuple[list[Difference], list[str]]:
+        """The differences that count, and the layers of which the port has another form.
+
+        A module of the user's own that differs has another form if all that follows agrees: the
+        next layer's input, or the model's outputs.
+        """
+        kept: list[Difference] = []
+        other: list[str] = []
+        for place, (name, difference) in enumerate(self.differences):
+            rest = self.differences[place + 1 :]
+            following = (d.error <= bound for n, d in rest if n != name and _is_input(d))
+            if (
+                name in self.loose
+                and not difference.error <= bound
+                and (outputs_agree or next(following, False))
+            ):
+                other.append(name)
+            else:
+                kept.append(difference)
+        return kept, list(dict.fromkeys(other))
+
+
 def compare_layers(
-    layers: Sequence[Layer], mapping: WeightMapping, reference: Run, candidate: Run
-) -> tuple[list[Difference], list[str]]:
-    """Differences in the order in which the reference runs, and the layers that are not seen.
+    layers: Sequence[Layer],
+    mapping: WeightMapping,
+    reference: Run,
+    candidate: Run,
+    kinds: Mapping[str, str],
+) -> Layerwise:
+    """Compare the calls of each of the reference's layers with its module's in the candidate.
 
     A layer's output is taken from the innermost module that holds all that the layer's parameters
     went to and none of another layer's, and whose calls can be seen. Of the readings of a layer's
     output (channels first or last, all steps or the last one, before or after the activation)
     that one counts which differs least: a fault differs from them all.
+
+    Args:
+        layers: The reference's.
+        mapping: Between the weights.
+        reference: Its pass.
+        candidate: The candidate's pass.
+        kinds: What Flax layer stands at which path.
     """
     modules = modules_of(layers, mapping, {call.place for call in candidate.calls})
     by_name = {layer.name: layer for layer in layers}
     largest = _largest(array for call in reference.calls for array in call.outputs)
-    found: list[Difference] = []
+    found: list[tuple[str, Difference]] = []
     number: dict[str, int] = {}
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for theirs in reference.calls:
         layer = by_name.get(theirs.place)
         if layer is None:
@@ -41,10 +92,18 @@ def compare_layers(
         ours = _matching(modules.get(layer.name, ()), candidate.calls, nth, times, layer)
         if ours is None:
             continue
-        seen.add(layer.name)
+        seen[layer.name] = ours.place
         name = layer.name if times == 1 else f"{layer.name} (call {nth + 1})"
-        found += _differences(name, layer, ours, theirs, largest)
-    return found, [layer.name for layer in layers if layer.name not in seen]
+        found += [(layer.name, d) for d in _differences(name, layer, ours, theirs, largest)]
+    return Layerwise(
+        differences=tuple(found),
+        unseen=tuple(layer.name for layer in layers if layer.name not in seen),
+        loose=frozenset(name for name, place in seen.items() if not kinds.get(place)),
+    )
+
+
+def _is_input(difference: Difference) -> bool:
+    return difference.quantity.startswith("input of ")
 
 
 def modules_of(
@@ -52,6 +111,7 @@ def modules_of(
 ) -> dict[str, tuple[str, ...]]:
     """For each layer the modules that stand for it and whose calls are seen, innermost first."""
     owner = {p.name: layer.name for layer in layers for p in layer.parameters}
+    kinds = {layer.name: layer.kind for layer in layers}
     paths: dict[str, set[str]] = {}
     for entry in mapping.entries:
         paths.setdefault(owner[entry.reference], set()).update(entry.candidate)
@@ -59,6 +119,8 @@ def modules_of(
     for name, own in paths.items():
         others = [path for other, some in paths.items() if other != name for path in some - own]
         ancestors = _common_ancestors(own)
+        if kinds[name] not in _COMPOSITE:
+            ancestors = ancestors[:1]
         found[name] = tuple(
             node
             for node in ancestors

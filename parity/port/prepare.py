@@ -138,7 +138,7 @@ def _used(pair: Pair) -> tuple[list[Leaf], dict[str, str]]:
     arrays = {path: jnp.asarray(a, pair.dtype) for path, a in port.arrays().items()}
     try:
         order = first_uses(lambda w: port.apply(w, args, kwargs, False), arrays)
-        kinds = port.module_kinds(args, kwargs)
+        kinds = pair.module_kinds
     except Exception:  # noqa: BLE001 - the forward rung runs it again, and reports it
         return list(leaves.values()), {}
     return [leaves[path] for path in order], kinds

@@ -115,12 +115,15 @@ class _Search:
         ours = self.pair.run(
             {**self.extra, **mapping.apply(self.weights)}, self.pair.dtype, train=False
         )
-        layerwise, _ = compare_layers(self.layers, mapping, self.theirs, ours)
-        outputs = compare(ours.outputs, self.theirs.outputs)
-        for difference in layerwise:
+        if not compare(ours.outputs, self.theirs.outputs).first_beyond(self.bound):
+            return None
+        kinds = self.pair.module_kinds
+        layerwise = compare_layers(self.layers, mapping, self.theirs, ours, kinds)
+        differences, _ = layerwise.judged(self.bound, outputs_agree=False)
+        for difference in differences:
             if not difference.error <= self.bound:
                 return _layer_of(difference)
-        return "output" if outputs.first_beyond(self.bound) else None
+        return "output"
 
     def _mapping(self, note: str) -> WeightMapping:
         return mapping_of(self.pairs, self.chosen, self.layers, self.leaves, note)
