@@ -111,7 +111,7 @@ def _steps(file: BinaryIO) -> Iterator[_Step]:
     except KeyError as error:
         raise WeightsError(f"its pickle is damaged: nothing was put at {error}") from error
     # Where warnings are errors, an odd escape in a text is one.
-    except (ValueError, IndexError, OverflowError, DeprecationWarning) as error:
+    except (ValueError, IndexError, OverflowError, Warning) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"its pickle is damaged: {error}") from error
