@@ -123,6 +123,7 @@ def test_a_whole_model_is_refused_with_the_remedy(tmp_path: Path) -> None:
         ),
         (data_pkl(b"(i\nx\n."), "uses INST|damaged"),
         (data_pkl(b"\x80\x02NQ."), "no plain storage"),
+        (data_pkl(b"\x80\x02S'\\e'\n."), "uses STRING|pickle is damaged"),
         # 65,536 items of 4 bytes, and then 16 million.
         (pickled(b"J\0\0\1\0tq", b"J\0\0\0\1tq"), "claims 67,108,864 bytes"),
         (pickled(b"J\0\0\1\0tq", b"J\xff\xff\xff\xfftq"), "no plain storage"),

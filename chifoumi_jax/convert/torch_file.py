@@ -27,6 +27,8 @@ _DAMAGE = (
     RuntimeError,
     TypeError,
     ValueError,
+    # Where warnings are errors: PyTorch warns of what it finds in a damaged pickle.
+    Warning,
 )
 
 

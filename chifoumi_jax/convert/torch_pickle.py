@@ -110,7 +110,8 @@ def _steps(file: BinaryIO) -> Iterator[_Step]:
             yield last
     except KeyError as error:
         raise WeightsError(f"its pickle is damaged: nothing was put at {error}") from error
-    except (ValueError, IndexError, OverflowError) as error:
+    # Where warnings are errors, an odd escape in a text is one.
+    except (ValueError, IndexError, OverflowError, Warning) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"its pickle is damaged: {error}") from error
