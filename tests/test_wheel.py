@@ -25,10 +25,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"chifoumi_jax"}
-    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "chifoumi_jax").rglob("*.py")}
+    packages = {"chifoumi_jax", "parity", "reference"}
+    assert {name.split("/")[0].split("-")[0] for name in names} == packages
+    sources = {
+        path.relative_to(ROOT).as_posix()
+        for package in packages
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "conftest.py" and not path.name.startswith("test_")
+    }
     assert sources <= set(names)
-    assert "chifoumi_jax/py.typed" in names
+    golden = {f"reference/legacy/golden/{name}" for name in ("keras-2.2.4.npz", "torch-1.0.0.json")}
+    assert golden | {f"{package}/py.typed" for package in packages} <= set(names)
+    assert not [name for name in names if "/test_" in name]
 
 
 def test_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
@@ -37,6 +45,8 @@ def test_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
         "import chifoumi_jax; print(chifoumi_jax.__file__)\n"
+        "from parity.study.golden_original import golden_originals\n"
+        "print(len(golden_originals()), 'recorded')\n"
         "from chifoumi_jax.cli import main; main(['summary'])"
     )
     done = subprocess.run(
@@ -44,4 +54,5 @@ def test_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(site))
+    assert "3 recorded" in done.stdout
     assert "21,856,483" in done.stdout
