@@ -12,6 +12,7 @@ from rich.console import Console
 def main(
     only: str | None = None,
     report: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     faults: bool = True,
 ) -> int:
     """Compare the study's ports with their originals.
@@ -21,10 +22,13 @@ def main(
     Args:
         only: Compare one port, such as cnn, mlp or study-mlp-v21.
         report: Write report.json and report.html here.
+        photos: Compare the loaders on photos of this folder too; CHIFOUMI_PHOTOS by default.
         faults: Plant faults and see that they are found.
     """
     # TensorFlow says on standard error what it found in the machine.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if photos is not None:
+        os.environ["CHIFOUMI_PHOTOS"] = str(photos)
     from parity import report as reports
     from parity.check import Verdict, judge
     from parity.precision import environment
@@ -33,7 +37,12 @@ def main(
     from parity.study.ladder import checks, originals
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    every = originals(only)
+    try:
+        every = originals(only)
+    except ModuleNotFoundError as error:
+        remedy = "pip install 'chifoumi-jax[parity]' brings Keras, TensorFlow and PyTorch"
+        print(f"error: {error.name} is not installed; {remedy}", file=sys.stderr)
+        return 2
     if not every:
         known = ", ".join(CANDIDATES)
         print(f"error: no port is called {only}; there are {known}", file=sys.stderr)

@@ -15,6 +15,9 @@ QUICK = [check for check in LADDER if check.quick and check.candidate == "study-
 @pytest.mark.parametrize("check", LADDER, ids=lambda check: check.title)
 def test_rung(check: Check) -> None:
     verdict = judge(check, CANDIDATES[check.candidate])
+    if verdict.status == "ABSENT":
+        assert check.case == "photos"
+        pytest.skip(verdict.message)
     assert verdict.status == "PASS", explain(verdict)
 
 

@@ -2,21 +2,28 @@
 
 import functools
 import math
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from parity.check import Check
+from parity.check import AbsentError, Check
 from parity.comparison import Comparison, Difference, compare_exactly
 from parity.study.candidate import Candidate
 from parity.study.golden_original import GoldenOriginal
-from parity.study.original import Original
+from parity.study.original import LiveOriginal, Original
+from reference import photos
 from reference.legacy import seeded
 
 # Images, batch and epochs of the study, and of a smaller case where the numbers divide.
 _ORDERS = {"study-cnn": ((294, 25, 10), (50, 25, 3), (7, 3, 4)), "study-mlp": ((294, 32, 3),)}
+
+
+_PHOTOS = 48
+_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def checks(original: Original) -> Iterator[Check]:
@@ -49,6 +56,22 @@ def checks(original: Original) -> Iterator[Check]:
             case="rescaled file by file",
             because="the loader's own product, bit for bit",
             run=lambda candidate: _rescaled(candidate, original),
+        )
+        yield Check(
+            **common,
+            case="from a JPEG file, once decoded",
+            because="decoders differ by version; what follows is whole numbers, equal or not",
+            run=lambda candidate: _decoded_jpeg(candidate, original),
+        )
+    if isinstance(original, LiveOriginal):
+        yield Check(
+            rung=3,
+            candidate=original.candidate,
+            original=original.name,
+            case="photos",
+            bound=0.0,
+            because="whole numbers, equal or not",
+            run=lambda candidate: _photos(candidate, original),
         )
     if original.candidate in _ORDERS:
         yield Check(
@@ -85,6 +108,30 @@ def _rescaled(candidate: Candidate, original: GoldenOriginal) -> Comparison:
         )
         for number in theirs
     }
+    return compare_exactly(ours, theirs)
+
+
+def _decoded_jpeg(candidate: Candidate, original: GoldenOriginal) -> Comparison:
+    golden = original.golden
+    ours = candidate.resize(Image.fromarray(golden["jpeg/decoded"]), 31)
+    return compare_exactly({"jpeg": ours}, {"jpeg": golden["jpeg/pixels"].astype(np.uint8)})
+
+
+def _photos(candidate: Candidate, original: LiveOriginal) -> Comparison:
+    folder = os.environ.get("CHIFOUMI_PHOTOS")
+    if not folder:
+        raise AbsentError("no photos: name a folder of them with --photos or CHIFOUMI_PHOTOS")
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
+    # Evenly over the folder, so that every class and session has its part.
+    chosen = paths[:: max(1, len(paths) // _PHOTOS)]
+    cnn = candidate.name == "study-cnn"
+    load, size = (photos.keras_pixels, 150) if cnn else (photos.torch_pixels, 32)
+    ours, theirs = {}, {}
+    for path in chosen:
+        name = path.relative_to(folder).as_posix()
+        with Image.open(path) as image:
+            ours[name] = candidate.resize(image, size)
+        theirs[name] = load(path, size)
     return compare_exactly(ours, theirs)
 
 
