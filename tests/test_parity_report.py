@@ -1,0 +1,57 @@
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from parity import report
+from parity.check import Check, Verdict, judge
+from parity.comparison import Comparison, Difference
+from parity.study.candidate import cnn
+from parity.study.faults import Caught, Fault
+
+
+def _verdict(*differences: Difference, bound: float = 1e-6) -> Verdict:
+    run = lambda _: Comparison(differences)  # noqa: E731
+    return judge(Check(5, "study-cnn", "Keras <3>", "64 px", bound, "measured", run), None)
+
+
+GOOD = _verdict(Difference("conv2d_1", 1e-8), Difference("dense_1", 2e-7))
+BAD = _verdict(Difference("conv2d_1", 1e-8), Difference("dense_1", 0.5, 1.0, 0.1, (3, 4), 2.0, 1.0))
+LOST = _verdict(Difference("dense_1", math.inf, reason="the candidate has no such quantity"))
+FAULT = Fault("a missing ReLU", 5, cnn)
+
+
+def test_passed() -> None:
+    assert report.passed([GOOD], [Caught(FAULT, 5, BAD)])
+    assert not report.passed([GOOD, BAD], [])
+    assert not report.passed([], [])
+    assert not report.passed([GOOD], [Caught(FAULT, None, None)])
+    assert not report.passed([GOOD], [Caught(FAULT, 3, BAD)])
+
+
+@pytest.mark.parametrize("verdict", [BAD, LOST])
+def test_the_table_names_what_differs(verdict: Verdict) -> None:
+    console = Console(file=io.StringIO(), width=160)
+    report.print_table(console, [GOOD, verdict])
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "FAIL" in text
+    assert verdict.first is not None and verdict.first.sentence() in text
+
+
+def test_files(tmp_path: Path) -> None:
+    caught = [Caught(FAULT, 5, BAD), Caught(FAULT, None, None)]
+    report.write(tmp_path / "new", {"jax": "0.10"}, [GOOD, BAD, LOST], caught)
+    data = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert (data["passed"], data["caught"], data["planted"]) == (False, 1, 2)
+    assert [check["verdict"] for check in data["checks"]] == ["PASS", "FAIL", "FAIL"]
+    assert data["checks"][1]["quantities"] == {"conv2d_1": 1e-8, "dense_1": 0.5}
+    assert data["checks"][2]["error"] == "inf"
+    page = (tmp_path / "new" / "report.html").read_text()
+    assert "Not all rungs hold" in page
+    assert "Keras &lt;3&gt;" in page and "Keras <3>" not in page
+    # Self-contained: whatever a browser would fetch by itself stands in one of these.
+    assert not any(mark in page for mark in ("<script", "<link", "<img", "url(http", "@import"))
+    assert page.count("<svg") == 2
