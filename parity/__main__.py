@@ -1,7 +1,10 @@
 """`python -m parity`: climb the ladder for the study's ports, plant faults, report."""
 
+import contextlib
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -29,16 +32,17 @@ def main(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if photos is not None:
         os.environ["CHIFOUMI_PHOTOS"] = str(photos)
-    from parity import report as reports
-    from parity.check import Verdict, judge
-    from parity.precision import environment
-    from parity.study.candidate import CANDIDATES
-    from parity.study.faults import find, planted
-    from parity.study.ladder import checks, originals
-
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:
-        every = originals(only)
+        with _libraries_silent():
+            from parity import report as reports
+            from parity.check import Verdict, judge
+            from parity.precision import environment
+            from parity.study.candidate import CANDIDATES
+            from parity.study.faults import find, planted
+            from parity.study.ladder import checks, originals
+
+            every = originals(only)
     except ModuleNotFoundError as error:
         remedy = "pip install 'chifoumi-jax[parity]' brings Keras, TensorFlow and PyTorch"
         print(f"error: {error.name} is not installed; {remedy}", file=sys.stderr)
@@ -69,6 +73,21 @@ def main(
     good = reports.passed(verdicts, caught)
     console.print("All rungs hold." if good else "NOT all rungs hold.")
     return 0 if good else 1
+
+
+@contextlib.contextmanager
+def _libraries_silent() -> Iterator[None]:
+    # TensorFlow writes what it found in the machine to the descriptor itself, before it reads how
+    # much it is to say. Exceptions are Python's and unaffected.
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 import io
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,11 @@ def test_files(tmp_path: Path) -> None:
     # Self-contained: whatever a browser would fetch by itself stands in one of these.
     assert not any(mark in page for mark in ("<script", "<link", "<img", "url(http", "@import"))
     assert page.count("<svg") == 2
+
+
+def test_an_unknown_port_is_one_sentence() -> None:
+    command = [sys.executable, "-m", "parity", "--only", "resnet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no port is called resnet")
+    assert len(done.stderr.splitlines()) == 1
