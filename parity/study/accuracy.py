@@ -23,19 +23,15 @@ def checks(original: Original) -> Iterator[Check]:
     if not isinstance(original, LiveOriginal):
         return
     if original.candidate == "study-cnn":
-        yield Check(
-            rung=10,
-            candidate=original.candidate,
-            original=original.name,
+        yield original.check(
+            10,
             case="independent training on photos, as committed",
             bound=1 - equivalence.CONFIDENCE,
             because="p value of two one-sided t tests with a margin of 5 points",
             run=_equivalence,
         )
-    yield Check(
-        rung=10,
-        candidate=original.candidate,
-        original=original.name,
+    yield original.check(
+        10,
         case="every prediction after the whole recipe",
         bound=0.0,
         because="labels are equal or not",

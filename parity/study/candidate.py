@@ -29,6 +29,7 @@ from chifoumi_jax.optim import keras_adam, torch_sgd
 from chifoumi_jax.program import build_model
 from chifoumi_jax.step import scale_keras, scale_torch
 from chifoumi_jax.summary import Layer, layers
+from parity.comparison import Comparison, compare
 from parity.study.cases import Batch, Masks, Training
 from reference.legacy import seeded
 
@@ -225,6 +226,19 @@ def once(*parts: str) -> Callable[[Callable[[Candidate], T]], Callable[[Candidat
         return with_these_parts
 
     return decorate
+
+
+def against(
+    theirs: Callable[[], Mapping[str, Any]],
+    ours: Callable[[Candidate], Mapping[str, Any]],
+    *parts: str,
+) -> Callable[[Candidate], Comparison]:
+    """Compare what a port gives, which depends on `parts` of it alone, with what its original does.
+
+    Both are computed when first asked for, and kept.
+    """
+    kept, original = once(*parts)(ours), functools.cache(theirs)
+    return lambda candidate: compare(kept(candidate), original())
 
 
 def forward(candidate: Candidate, weights: Weights, batch: Batch, size: int, dtype: str) -> Weights:

@@ -2,13 +2,11 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 from parity.check import Check
-from parity.comparison import Comparison, compare
 from parity.precision import pinned
 from parity.study import candidate as port
-from parity.study.candidate import Candidate, once
+from parity.study.candidate import Candidate, against
 from parity.study.cases import first_batch, weights_of
 from parity.study.golden_original import GoldenOriginal
 from parity.study.original import LiveOriginal, Original
@@ -31,22 +29,16 @@ def checks(original: Original) -> Iterator[Check]:
     """Each size and precision."""
     for size in sizes(original):
         for dtype in ("float32", "float64"):
-            theirs = functools.cache(functools.partial(original.forward, size, dtype))
-            ours = once("from_arrays", "scale", "outputs", "logits")(
-                functools.partial(_outputs, size, dtype)
-            )
-
-            def run(candidate: Candidate, ours: Any = ours, theirs: Any = theirs) -> Comparison:
-                return compare(ours(candidate), theirs())
-
-            yield Check(
-                rung=5,
-                candidate=original.candidate,
-                original=original.name,
+            yield original.check(
+                5,
                 case=f"{dtype}, {size} px",
                 bound=_BOUNDS[dtype],
                 because=_BECAUSE[dtype],
-                run=run,
+                run=against(
+                    functools.partial(original.forward, size, dtype),
+                    functools.partial(_outputs, size, dtype),
+                    *("from_arrays", "scale", "outputs", "logits"),
+                ),
                 quick=dtype == "float64" and isinstance(original, LiveOriginal),
             )
 

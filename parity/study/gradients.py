@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from parity.check import Check
-from parity.comparison import Comparison, Difference, Sampled, compare, entries, values_of
+from parity.comparison import Comparison, Difference, Sampled, entries, values_of
 from parity.precision import pinned
 from parity.study import candidate as port
-from parity.study.candidate import Candidate, once
+from parity.study.candidate import Candidate, against
 from parity.study.cases import Masks, first_batch, masks_of, weights_of
 from parity.study.forward import sizes
 from parity.study.golden_original import GoldenOriginal
@@ -35,10 +35,8 @@ def checks(original: Original) -> Iterator[Check]:
     for size in sizes(original):
         for dtype in ("float32", "float64"):
             if isinstance(original, GoldenOriginal) and size == 600 and dtype == "float32":
-                yield Check(
-                    rung=7,
-                    candidate=original.candidate,
-                    original=original.name,
+                yield original.check(
+                    7,
                     case=f"float32, 600 px, no dropout, {seeded.DRAWS} draws",
                     bound=2.0,
                     because="how far from float64, relative to how far the original's float32 is",
@@ -46,10 +44,8 @@ def checks(original: Original) -> Iterator[Check]:
                 )
                 continue
             for masks in _masks(original, size, dtype):
-                yield Check(
-                    rung=7,
-                    candidate=original.candidate,
-                    original=original.name,
+                yield original.check(
+                    7,
                     case=f"{dtype}, {size} px, {'no ' if masks is None else ''}dropout",
                     bound=_BOUNDS[dtype],
                     because=_BECAUSE[dtype],
@@ -93,13 +89,15 @@ def _run(
     original: Original, size: int, dtype: str, masks: Masks | None
 ) -> Callable[[Candidate], Comparison]:
     batch = first_batch(original.candidate, size, masks)
-    theirs = functools.cache(lambda: original.gradients(size, dtype, batch))
 
-    @once("from_arrays", "to_arrays", "scale", "logits", "loss", "reduce")
     def ours(candidate: Candidate) -> dict[str, np.ndarray]:
         with pinned(dtype):
             weights = weights_of(candidate.name, size, dtype)
             loss, arrays = port.gradients(candidate, weights, batch, size, dtype)
             return {"loss": np.asarray(loss), **arrays}
 
-    return lambda candidate: compare(ours(candidate), theirs())
+    return against(
+        functools.partial(original.gradients, size, dtype, batch),
+        ours,
+        *("from_arrays", "to_arrays", "scale", "logits", "loss", "reduce"),
+    )

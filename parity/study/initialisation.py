@@ -3,7 +3,6 @@
 import functools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -23,21 +22,17 @@ _EXTREME = 25.0
 def checks(original: Original) -> Iterator[Check]:
     """Moments, then extremes."""
     theirs = functools.cache(lambda: original.initial(DRAWS))
-    common: dict[str, Any] = {
-        "rung": 2,
-        "candidate": original.candidate,
-        "original": original.name,
-        "quick": True,
-    }
-    yield Check(
-        **common,
+    yield original.check(
+        2,
+        quick=True,
         case="moments",
         bound=_Z,
         because="z score; of 30 such scores one exceeds 5 by chance in 1 of 50,000 ladders",
         run=lambda candidate: _compare_moments(_draw(candidate), theirs()),
     )
-    yield Check(
-        **common,
+    yield original.check(
+        2,
+        quick=True,
         case="extremes",
         bound=_EXTREME,
         because="N (1 - max/bound) of N uniform draws is exponential: above 25 once in 7e10",

@@ -26,25 +26,24 @@ _BECAUSE = {
 
 def checks(original: Original) -> Iterator[Check]:
     """From logits; where recorded, from probabilities; ties; the printed metric."""
-    common: dict[str, Any] = {"rung": 6, "candidate": original.candidate, "original": original.name}
     for dtype in ("float32", "float64"):
         limits: dict[str, Any] = {"bound": _BOUNDS[dtype], "because": _BECAUSE[dtype]}
-        yield Check(
-            **common,
+        yield original.check(
+            6,
             **limits,
             case=f"{dtype}, from logits",
             run=functools.partial(_from_logits, original, dtype),
             quick=isinstance(original, LiveOriginal),
         )
         if isinstance(original, GoldenOriginal) and original.candidate == "study-cnn":
-            yield Check(
-                **common,
+            yield original.check(
+                6,
                 **limits,
                 case=f"{dtype}, from probabilities",
                 run=functools.partial(_from_probabilities, original, dtype),
             )
-        yield Check(
-            **common,
+        yield original.check(
+            6,
             case=f"{dtype}, ties of ReLU and pooling",
             bound=0.0,
             because="values and gradients are picked or added, never rounded",
@@ -52,8 +51,8 @@ def checks(original: Original) -> Iterator[Check]:
             quick=dtype == "float64" and isinstance(original, LiveOriginal),
         )
     if isinstance(original, GoldenOriginal) and original.candidate == "study-cnn":
-        yield Check(
-            **common,
+        yield original.check(
+            6,
             case="an epoch's printed metric",
             bound=1e-4,
             because="Keras prints four decimals",

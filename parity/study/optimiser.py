@@ -2,15 +2,13 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from parity.check import Check
-from parity.comparison import Comparison, compare
 from parity.precision import pinned
 from parity.study import candidate as port
-from parity.study.candidate import Candidate, once
+from parity.study.candidate import Candidate, against
 from parity.study.cases import weights_of
 from parity.study.original import LiveOriginal, Original
 from reference.legacy import seeded
@@ -26,21 +24,16 @@ _BECAUSE = {
 def checks(original: Original) -> Iterator[Check]:
     """Each precision."""
     for dtype in ("float32", "float64"):
-        theirs = functools.cache(functools.partial(original.optimise, dtype, KEPT_STEPS))
-
-        ours = once("from_arrays", "to_arrays", "optimizer")(functools.partial(_optimised, dtype))
-
-        def run(candidate: Candidate, ours: Any = ours, theirs: Any = theirs) -> Comparison:
-            return compare(ours(candidate), theirs())
-
-        yield Check(
-            rung=8,
-            candidate=original.candidate,
-            original=original.name,
+        yield original.check(
+            8,
             case=f"{dtype}, 1, 5 and 100 steps",
             bound=_BOUNDS[dtype],
             because=_BECAUSE[dtype],
-            run=run,
+            run=against(
+                functools.partial(original.optimise, dtype, KEPT_STEPS),
+                functools.partial(_optimised, dtype),
+                *("from_arrays", "to_arrays", "optimizer"),
+            ),
             quick=dtype == "float64" and isinstance(original, LiveOriginal),
         )
 

@@ -1,11 +1,13 @@
 """What an original can be asked."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from parity.check import Check
+from parity.comparison import Comparison
 from parity.study.cases import Batch, Training
 
 Found = Mapping[str, Any]
@@ -21,6 +23,19 @@ class Original(abc.ABC):
 
     name: str
     candidate: str
+
+    def check(
+        self,
+        rung: int,
+        case: str,
+        *,
+        bound: float,
+        because: str,
+        run: Callable[[Any], Comparison],
+        quick: bool = False,
+    ) -> Check:
+        """A check of this original's port; see `Check`."""
+        return Check(rung, self.candidate, self.name, case, bound, because, run, quick)
 
     @abc.abstractmethod
     def structure(self) -> list[tuple[str, str, tuple[int | None, ...], int]]:

@@ -5,7 +5,6 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -28,22 +27,19 @@ _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 def checks(original: Original) -> Iterator[Check]:
     """Resized, augmented, scaled; then the order."""
-    common: dict[str, Any] = {
-        "rung": 3,
-        "candidate": original.candidate,
-        "original": original.name,
-        "bound": 0.0,
-        "quick": True,
-    }
     pixels, scaled = functools.cache(original.pixels), functools.cache(original.scaled)
-    yield Check(
-        **common,
+    yield original.check(
+        3,
+        bound=0.0,
+        quick=True,
         case="resized, augmented",
         because="whole numbers, equal or not",
         run=lambda candidate: compare_exactly(_pixels(candidate, list(pixels())), pixels()),
     )
-    yield Check(
-        **common,
+    yield original.check(
+        3,
+        bound=0.0,
+        quick=True,
         case="scaled",
         because="one float32 operation on each of 256 values, equal bit for bit",
         run=lambda candidate: compare_exactly(
@@ -51,31 +47,35 @@ def checks(original: Original) -> Iterator[Check]:
         ),
     )
     if isinstance(original, GoldenOriginal) and original.candidate == "study-cnn":
-        yield Check(
-            **common,
+        yield original.check(
+            3,
+            bound=0.0,
+            quick=True,
             case="rescaled file by file",
             because="the loader's own product, bit for bit",
             run=lambda candidate: _rescaled(candidate, original),
         )
-        yield Check(
-            **common,
+        yield original.check(
+            3,
+            bound=0.0,
+            quick=True,
             case="from a JPEG file, once decoded",
             because="decoders differ by version; what follows is whole numbers, equal or not",
             run=lambda candidate: _decoded_jpeg(candidate, original),
         )
     if isinstance(original, LiveOriginal):
-        yield Check(
-            rung=3,
-            candidate=original.candidate,
-            original=original.name,
+        yield original.check(
+            3,
             case="photos",
             bound=0.0,
             because="whole numbers, equal or not",
             run=lambda candidate: _photos(candidate, original),
         )
     if original.candidate in _ORDERS:
-        yield Check(
-            **common,
+        yield original.check(
+            3,
+            bound=0.0,
+            quick=True,
             case="order of the batches",
             because="sizes of the batches are equal or not; each pass shows every image once",
             run=lambda candidate: _orders(candidate, original),

@@ -31,10 +31,8 @@ def checks(original: Original) -> Iterator[Check]:
         found.append(_difference("total parameters", total, TOTALS[original.candidate]))
         return Comparison(tuple(found), f"{total:,} parameters")
 
-    yield Check(
-        rung=1,
-        candidate=original.candidate,
-        original=original.name,
+    yield original.check(
+        1,
         case="the study's size",
         bound=0.0,
         because="names, kinds, shapes and counts are equal or not",

@@ -18,7 +18,6 @@ from parity.comparison import (
     Comparison,
     Difference,
     compare,
-    difference_of,
     entries,
     values_of,
 )
@@ -45,9 +44,8 @@ _NO_FARTHER = 2.0
 
 def checks(original: Original) -> Iterator[Check]:
     """The first steps, the whole recipe, and the distance in float32."""
-    common: dict[str, Any] = {"rung": 9, "candidate": original.candidate, "original": original.name}
-    yield Check(
-        **common,
+    yield original.check(
+        9,
         case="float64, 1, 5 and 20 steps",
         bound=1e-9,
         because="weights, means and losses; chosen far above rounding, far below any fault",
@@ -55,16 +53,16 @@ def checks(original: Original) -> Iterator[Check]:
         quick=isinstance(original, LiveOriginal),
     )
     if has_recipe(original):
-        yield Check(
-            **common,
+        yield original.check(
+            9,
             case="float64, the whole recipe",
             bound=1e-9,
             because="relative to the distance travelled; rounding alone was measured at 4e-15",
             run=functools.partial(_recipe, original),
         )
     for size, draws in _float32_cases(original):
-        yield Check(
-            **common,
+        yield original.check(
+            9,
             case=f"float32, 1, 5 and 20 steps, {size} px, {len(draws)} draws",
             bound=_NO_FARTHER,
             because="how far from float64, relative to how far the original's own float32 is",
@@ -120,20 +118,15 @@ def _recipe(original: Original, candidate: Candidate) -> Comparison:
     ours = final_weights(trained_by_port(candidate, original), training)
     theirs = final_weights(trained_by_original(original), training)
     start = dict(training.weights)
-    whole = _distance(ours, theirs) / _distance(start, theirs)
-    found = [
-        difference_of(name, ours[name], theirs[name], float(np.max(np.abs(_values(theirs[name])))))
-        for name in theirs
-    ]
     # The bound holds for all weights together; each by itself shows where a fault sits.
     found = [
-        Difference(**{**vars(d), "error": _share(d.quantity, ours, theirs, start)})
+        dataclasses.replace(d, error=_share([d.quantity], ours, theirs, start))
         if not d.reason
         else d
-        for d in found
+        for d in compare(ours, theirs).differences
     ]
-    name = "all weights, of the distance travelled"
-    found.append(Difference(name, whole if math.isfinite(whole) else math.inf))
+    whole = _share(list(theirs), ours, theirs, start)
+    found.append(Difference("all weights, of the distance travelled", whole))
     steps = len(training.batches)
     return Comparison(tuple(found), f"{steps} steps, {whole:.1e} of the distance travelled")
 
@@ -246,9 +239,11 @@ def _distance(
 
 
 def _share(
-    name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], start: Mapping[str, Any]
+    names: Sequence[str],
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    start: Mapping[str, Any],
 ) -> float:
-    only = ({name: side[name]} for side in (ours, theirs, start))
-    mine, yours, begin = only
+    mine, yours, begin = ({name: side[name] for name in names} for side in (ours, theirs, start))
     travelled = _distance(begin, yours)
     return _distance(mine, yours) / travelled if travelled else math.inf

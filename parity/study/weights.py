@@ -26,10 +26,8 @@ def checks(original: Original) -> Iterator[Check]:
         return
     forms = _KERAS if isinstance(original, KerasOriginal) else _TORCH
     for form in forms:
-        yield Check(
-            rung=4,
-            candidate=original.candidate,
-            original=original.name,
+        yield original.check(
+            4,
             case=f"{form}, there and back",
             bound=0.0,
             because="weights are copied, never computed with",
