@@ -115,12 +115,13 @@ def test_first_of_equal_maxima_takes_the_gradient(operation: Operation) -> None:
 
 
 @both
-def test_ties_of_equal_patches_survive_rounding(operation: Operation) -> None:
+@pytest.mark.parametrize("channels", [3, 32])
+def test_ties_of_equal_patches_survive_rounding(operation: Operation, channels: int) -> None:
     # A surface of one colour: every patch is the same, whatever the kernel. In float32 the four
     # values tie only if each is summed in the same order.
     random = np.random.default_rng(0)
-    images = np.broadcast_to(random.random(32), (2, 12, 12, 32))
-    arguments: Arrays = images, random.normal(size=(3, 3, 32, 8)) / 17, np.ones(8)
+    images = np.broadcast_to(random.random(channels), (2, 12, 12, channels))
+    arguments: Arrays = images, random.normal(size=(3, 3, channels, 8)) / 17, np.ones(8)
     arguments = tuple(np.asarray(array, np.float32) for array in arguments)
     of_images, _, _ = gradients(operation, arguments, np.ones((2, 5, 5, 8), np.float32))
     is_open = np.asarray(operation(*arguments))[0, 0, 0] > 0
@@ -148,8 +149,9 @@ def test_dtypes_are_kept(operation: Operation, dtype: type) -> None:
     assert [gradient.dtype for gradient in got] == [dtype] * 3
 
 
-def test_float32_equals_lax_to_rounding() -> None:
-    arguments, weight = random_case((3, 21, 30, 32), out=16)
+@pytest.mark.parametrize("shape", [(3, 21, 30, 32), (3, 30, 21, 3), (2, 16, 22, 1)])
+def test_float32_equals_lax_to_rounding(shape: tuple[int, ...]) -> None:
+    arguments, weight = random_case(shape, out=16)
     arguments = tuple(array.astype(np.float32) for array in arguments)
     weight = weight.astype(np.float32)
     np.testing.assert_allclose(

@@ -314,7 +314,8 @@ def train(candidate: Candidate, training: Training, dtype: str) -> dict[str, np.
         state, opt_state, loss = step(state, opt_state, images, labels, batch.masks)
         values.append(loss)
         if number in training.kept_steps:
-            found |= _named(candidate, graph, number, state, opt_state)
+            means = opt_state if training.with_means else None
+            found |= _named(candidate, graph, number, state, means)
     found["loss"] = np.array(jax.device_get(values))
     return found
 

@@ -33,6 +33,8 @@ class Training:
     kept_steps: tuple[int, ...]
     image_size: int
     draw: int = 0
+    with_means: bool = True
+    """Whether the optimiser's means are looked at too, or the weights alone."""
 
 
 def cnn_masks(name: str, batch: int) -> Masks:

@@ -123,7 +123,8 @@ class KerasOriginal(LiveOriginal):
             loss, _ = step(_images(batch.pixels, dtype), targets, mask)
             losses.append(np.asarray(loss))
             if number in training.kept_steps:
-                found |= _named(number, model.trainable_variables, adam)
+                means = adam if training.with_means else None
+                found |= _named(number, model.trainable_variables, means)
         return {**found, "loss": np.array(losses)}
 
     def predict(
@@ -156,7 +157,9 @@ def _loss(model: Any, images: Any, batch: Batch, dtype: str) -> Any:
 def _named(step: int, variables: Any, adam: Any) -> dict[str, np.ndarray]:
     import keras
 
-    parts = {"params": variables, "mu": adam._momentums, "nu": adam._velocities}
+    parts = {"params": variables}
+    if adam is not None:
+        parts |= {"mu": adam._momentums, "nu": adam._velocities}
     return {
         f"{step}/{kind}/{name}": np.array(keras.ops.convert_to_numpy(value))
         for kind, values in parts.items()

@@ -107,10 +107,16 @@ def final_weights(trained: Mapping[str, Any], training: Training) -> dict[str, A
 
 
 def _steps(original: Original, candidate: Candidate) -> Comparison:
-    (training,) = _draws(original, "float64", 64, (0,))
+    training, theirs = _first_steps(original)
     with pinned("float64"):
         ours = port.train(candidate, training, "float64")
-    return compare(ours, original.train(training, "float64"))
+    return compare(ours, theirs)
+
+
+@functools.cache
+def _first_steps(original: Original) -> tuple[Training, Mapping[str, Any]]:
+    (training,) = _draws(original, "float64", 64, (0,))
+    return training, original.train(training, "float64")
 
 
 def _recipe(original: Original, candidate: Candidate) -> Comparison:
@@ -151,7 +157,7 @@ def _float32_distances(
     ours: dict[int, list[float]] = {step: [] for step in seeded.KEPT_STEPS}
     theirs: dict[int, list[float]] = {step: [] for step in seeded.KEPT_STEPS}
     pairs = zip(
-        _draws(original, "float32", size, draws),
+        map(_weights, _draws(original, "float32", size, draws)),
         _truths(original, size, draws),
         strict=True,
     )
@@ -174,9 +180,13 @@ def _truths(original: Original, size: int, draws: Sequence[int]) -> list[Mapping
         with pinned("float64"):
             sound = CANDIDATES[original.candidate]
             recorded = _draws(original, "float64", size, draws, masks_from="float32")
-            return [port.train(sound, training, "float64") for training in recorded]
+            return [port.train(sound, _weights(one), "float64") for one in recorded]
     every = _draws(original, "float64", size, draws)
-    return [original.train(training, "float64") for training in every]
+    return [original.train(_weights(one), "float64") for one in every]
+
+
+def _weights(training: Training) -> Training:
+    return dataclasses.replace(training, with_means=False)
 
 
 def _draws(
