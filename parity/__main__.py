@@ -14,7 +14,7 @@ from rich.console import Console
 
 def main(
     only: str | None = None,
-    report: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    report: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("parity-report"),
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
     faults: bool = True,
 ) -> int:
@@ -24,7 +24,7 @@ def main(
 
     Args:
         only: Compare one port, such as cnn, mlp or study-mlp-v21.
-        report: Write report.json and report.html here.
+        report: Write report.json and report.html into this folder.
         photos: Compare the loaders on photos of this folder too; CHIFOUMI_PHOTOS by default.
         faults: Plant faults and see that they are found.
     """
@@ -51,6 +51,15 @@ def main(
         known = ", ".join(CANDIDATES)
         print(f"error: no port is called {only}; there are {known}", file=sys.stderr)
         return 2
+    try:
+        # Minutes before there is anything to write.
+        report.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(
+            f"error: {report} cannot be made ({error.strerror}): name another folder with --report",
+            file=sys.stderr,
+        )
+        return 2
     found = environment()
     console.print(", ".join(f"{name} {value}" for name, value in found.items()))
     ladder = checks(every)
@@ -67,9 +76,8 @@ def main(
     reports.print_table(console, verdicts)
     if faults:
         reports.print_faults(console, caught)
-    if report is not None:
-        reports.write(report, found, verdicts, caught)
-        console.print(f"The report is in {report / 'report.html'}.")
+    reports.write(report, found, verdicts, caught)
+    console.print(f"The report is in {report / 'report.html'}.")
     good = reports.passed(verdicts, caught)
     console.print("All rungs hold." if good else "NOT all rungs hold.")
     return 0 if good else 1

@@ -59,9 +59,20 @@ def test_files(tmp_path: Path) -> None:
     assert page.count("<svg") == 2
 
 
-def test_an_unknown_port_is_one_sentence() -> None:
-    command = [sys.executable, "-m", "parity", "--only", "resnet"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "resnet"], "error: no port is called resnet"),
+        (["--only", "mlp", "--report", "file/report"], "error: file/report cannot be made"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "parity", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: no port is called resnet")
+    assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
