@@ -1,6 +1,7 @@
 """`python -m parity`: climb the ladder for the study's ports, plant faults, report."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -30,6 +31,8 @@ def main(
     """
     # TensorFlow says on standard error what it found in the machine.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Keras, that .h5 is an old format: it is read because it is.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     if photos is not None:
         os.environ["CHIFOUMI_PHOTOS"] = str(photos)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)

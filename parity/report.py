@@ -57,6 +57,9 @@ def print_table(console: Console, verdicts: Sequence[Verdict]) -> None:
         before = rung
     console.print(table)
     for verdict in verdicts:
+        if verdict.status == "PASS" and verdict.message:
+            console.print(Text(f"{verdict.check.title}: {verdict.message}"))
+    for verdict in verdicts:
         if verdict.status != "PASS":
             console.print(Text(f"{verdict.status} {verdict.check.title}: {explain(verdict)}"))
 

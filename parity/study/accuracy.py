@@ -49,7 +49,7 @@ def _equivalence(candidate: Candidate) -> Comparison:
     reason = "" if enough else f"{runs} runs a side, where the spread asks for {found.needed}"
     power = Difference("runs a side", 0.0 if enough else math.inf, reason=reason)
     test = Difference(
-        "difference of the mean accuracies",
+        "p value, that the means differ by less than the margin",
         found.p,
         max_abs=abs(found.difference),
         candidate=float(np.mean(equivalence.accuracies(result, "jax"))),

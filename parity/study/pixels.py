@@ -3,7 +3,7 @@
 import functools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +135,17 @@ def _photos(candidate: Candidate, original: LiveOriginal) -> Comparison:
     return compare_exactly(ours, theirs)
 
 
+def _same_sizes(quantity: str, ours: Sequence[int], theirs: Sequence[int]) -> Difference:
+    if len(ours) != len(theirs):
+        reason = f"{len(ours)} batches, the original has {len(theirs)}"
+        return Difference(quantity, math.inf, reason=reason)
+    for number, (mine, yours) in enumerate(zip(ours, theirs, strict=True), start=1):
+        if mine != yours:
+            reason = f"batch {number} has {mine} images, the original's has {yours}"
+            return Difference(quantity, math.inf, reason=reason)
+    return Difference(quantity, 0.0)
+
+
 def _orders(candidate: Candidate, original: Original) -> Comparison:
     found = []
     for images, batch_size, epochs in _ORDERS[original.candidate]:
@@ -144,10 +155,7 @@ def _orders(candidate: Candidate, original: Original) -> Comparison:
         sizes = [len(batch) for batch in rows]
         theirs = original.order(images, batch_size, len(rows))
         name = f"{images} images in batches of {batch_size}"
-        wrong = sum(a != b for a, b in zip(sizes, theirs, strict=False))
-        wrong += abs(len(sizes) - len(theirs))
-        reason = f"sizes {sizes}, the original has {theirs}" if wrong else ""
-        found.append(Difference(f"sizes, {name}", math.inf if wrong else 0.0, reason=reason))
+        found.append(_same_sizes(f"sizes, {name}", sizes, theirs))
         per_pass = math.ceil(images / batch_size)
         for start in range(0, len(rows) - per_pass + 1, per_pass):
             shown = np.sort(np.concatenate(rows[start : start + per_pass]))
