@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int32, Key
 
 from chifoumi_jax import losses
 from chifoumi_jax.data.augment import study_mlp_augmentation
@@ -44,6 +44,7 @@ class Program:
         mesh: The devices.
         graph: The model without its parameters.
         init: `init(key)` gives the initial state.
+        noise: `noise(seed, number, size, dropout)` is what is random in the step of that number.
         step: `step(state, batch, seed, dropout)` gives the next state and the sums.
         evaluate: `evaluate(params, batch)` gives probabilities and sums.
         learning_rate: The rate of a step, counted from 0.
@@ -52,6 +53,7 @@ class Program:
     mesh: Mesh
     graph: nnx.GraphDef[Any]
     init: Callable[[Key[Array, ""]], TrainState]
+    noise: Callable[[Key[Array, ""], Int32[Array, ""], int, bool], Noise]
     step: Any
     evaluate: Any
     learning_rate: Callable[[int], float]
@@ -157,6 +159,11 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
         params = nnx.state(build_model(recipe, num_classes, nnx.Rngs(key)), nnx.Param)
         return TrainState(params, optimizer.init(params), jnp.zeros([], jnp.int32))
 
+    def noise(seed: Key[Array, ""], number: Int32[Array, ""], size: int, dropout: bool) -> Noise:
+        masks_key, augmentation_key = jax.random.split(step_key(seed, number))
+        masks = abstract.draw_masks(masks_key, size) if dropout else None
+        return Noise(masks, jax.random.split(augmentation_key, size))
+
     @partial(
         jax.jit,
         donate_argnums=0,
@@ -167,18 +174,18 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
     def step(
         state: TrainState, batch: Batch, seed: Key[Array, ""], dropout: bool
     ) -> tuple[TrainState, Sums]:
-        masks_key, augmentation_key = jax.random.split(step_key(seed, state.step))
-        size = batch.labels.shape[0]
-        masks = abstract.draw_masks(masks_key, size) if dropout else None
-        noise = Noise(masks, jax.random.split(augmentation_key, size))
-        return take_step(state, batch, noise)
+        return take_step(state, batch, noise(seed, state.step, batch.labels.shape[0], dropout))
 
     evaluate = jax.jit(
         make_evaluation(graph, build_input(recipe), loss, mesh),
         in_shardings=(replicated, sharded),
         out_shardings=replicated,
     )
-    return Program(mesh, graph, init, step, evaluate, lambda step: float(schedule(step)))
+
+    def learning_rate(number: int) -> float:
+        return float(schedule(number))
+
+    return Program(mesh, graph, init, noise, step, evaluate, learning_rate)
 
 
 def _per_image(augment: Callable[[Key[Array, ""], Array], Array]) -> Callable[..., Array]:

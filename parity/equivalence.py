@@ -36,6 +36,7 @@ CONFIDENCE = 0.95
 POWER = 0.9
 # Of three classes chance is a third; a run below a half after its training has learnt nothing.
 AT_CHANCE = 0.5
+LEAST_SEEDS = 70
 SETTINGS = {"image_size": 64, "epochs": 10, "batch_size": 25}
 
 # What the accuracies depend on.
@@ -46,6 +47,7 @@ _CODE = (
     "chifoumi_jax/ops",
     "chifoumi_jax/optim.py",
     "chifoumi_jax/program.py",
+    "chifoumi_jax/recipes.py",
     "chifoumi_jax/step.py",
     "parity/equivalence.py",
     "reference/keras_cnn.py",
@@ -95,14 +97,14 @@ def tost(ours: Sequence[float], theirs: Sequence[float], margin: float = MARGIN)
     """Two one-sided t tests on two independent samples.
 
     Raises:
-        ValueError: If a sample has fewer than two values, or neither varies.
+        ValueError: If a sample has fewer than two values, or neither varies beyond rounding.
     """
     samples = [np.asarray(side, np.float64) for side in (ours, theirs)]
     if min(map(len, samples)) < 2:
         raise ValueError("an equivalence test needs at least two runs a side")
     parts = [side.var(ddof=1) / len(side) for side in samples]
     error = math.sqrt(sum(parts))
-    if error == 0:
+    if error < 1e-9:
         raise ValueError("no run differs from another: there is nothing to test")
     freedom = sum(parts) ** 2 / sum(
         part**2 / (len(side) - 1) for part, side in zip(parts, samples, strict=True)
@@ -149,13 +151,22 @@ def read_result(path: Path = RESULT) -> dict[str, Any]:
     Raises:
         ResultError: If it is absent, of other code, or has fewer seeds than it needs.
     """
-    again = "run `python -m parity.equivalence` again and commit what it writes"
-    try:
-        result: dict[str, Any] = json.loads(path.read_text())
-    except OSError as error:
-        raise ResultError(f"{path}: {error.strerror}; {again}") from error
-    if result["code"] != code_hash():
+    again = "move it away, run `python -m parity.equivalence` and commit what it writes"
+    result = _parsed(path)
+    if result.get("code") != code_hash():
         raise ResultError(f"{path} was made by other code than this; {again}")
+    return result
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text())
+    except OSError as error:
+        raise ResultError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ResultError(f"{path} is not JSON: {error}; move it away to start anew") from error
+    if not isinstance(result, dict) or not isinstance(result.get("runs"), dict):
+        raise ResultError(f"{path} is no result of this command: move it away to start anew")
     return result
 
 
@@ -248,8 +259,8 @@ def collect(
     """
     result: dict[str, Any] = {**about, "runs": {side: [] for side in sides}}
     if path.exists():
-        found = json.loads(path.read_text())
-        if any(found[key] != about[key] for key in ("code", "settings", "photos")):
+        found = _parsed(path)
+        if any(found.get(key) != about[key] for key in ("code", "settings", "photos")):
             raise ResultError(
                 f"{path} was made by other code or of other photos: move it away to start anew"
             )
@@ -306,12 +317,18 @@ def plot(result: dict[str, Any], path: Path) -> None:
     write_atomically(path, content.getvalue())
 
 
+def _seeds(text: str) -> int:
+    if int(text) < 2:
+        raise argparse.ArgumentTypeError("a test needs at least two runs a side")
+    return int(text)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Collect the runs, judge them, and draw them."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(prog="python -m parity.equivalence", description=__doc__)
     photos.add_arguments(parser)
-    parser.add_argument("--seeds", type=int, default=70)
+    parser.add_argument("--seeds", type=_seeds, default=LEAST_SEEDS)
     parser.add_argument("--report", type=Path, default=RESULT, help="the result, a .json file")
     options = parser.parse_args(arguments)
     size = SETTINGS["image_size"]

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # Before anything imports Keras.
@@ -181,15 +182,24 @@ def predict(
     return np.concatenate([np.asarray(part) for part in parts])
 
 
+def _image_size(text: str) -> int:
+    if int(text) < 22:
+        raise argparse.ArgumentTypeError(f"the network needs 22 pixels at least, not {text}")
+    return int(text)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Train on a folder and say how well the network does."""
     parser = argparse.ArgumentParser(prog="python -m reference.keras_cnn", description=__doc__)
     photos.add_arguments(parser)
-    parser.add_argument("--image-size", type=int, default=600)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--image-size", type=_image_size, default=600)
+    parser.add_argument("--epochs", type=photos.positive, default=EPOCHS)
     parser.add_argument("--stock", action="store_true", help="today's loss and Adam")
-    parser.add_argument("--save", help="write the weights here (.weights.h5)")
+    parser.add_argument("--save", type=Path, help="write the weights here (.weights.h5)")
     options = parser.parse_args(arguments)
+    photos.check_save(options.save, ".weights.h5")
+    if keras.backend.backend() != "tensorflow":
+        photos.refuse("the original runs on TensorFlow: set KERAS_BACKEND=tensorflow")
     data, test, classes = photos.read(options, options.image_size, photos.keras_pixels)
     keras.utils.set_random_seed(options.seed)
     model = build(options.image_size, len(classes))

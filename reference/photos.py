@@ -2,8 +2,10 @@
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from PIL import Image
@@ -38,21 +40,32 @@ def read(arguments: argparse.Namespace, size: int, load: Load) -> tuple[Split, S
     """Training photos, test photos and the names of the classes, sorted as the loaders sort.
 
     Raises:
-        SystemExit: If a split has no photo.
+        SystemExit: If a split has no photo, a photo cannot be read, or there is a single class.
     """
     splits = []
     classes: list[str] = []
     for purpose, chosen in (("train", arguments.train_list), ("test", arguments.test_list)):
         paths = _listed(arguments.data, chosen) if chosen else _found(arguments.data / purpose)
         if not paths:
-            raise SystemExit(f"error: no photos in {chosen or arguments.data / purpose}")
+            refuse(
+                f"no photos in {chosen or arguments.data / purpose}: the photos of a class "
+                f"lie in {arguments.data / purpose}/<class>/"
+            )
         classes = classes or sorted({path.parent.name for path in paths})
+        if len(classes) < 2:
+            refuse(f"{purpose} has one class, {classes[0]}: two are needed")
         strange = {path.parent.name for path in paths} - set(classes)
         if strange:
-            raise SystemExit(f"error: {purpose} has the class {strange.pop()}, train does not")
+            refuse(f"{purpose} has the class {strange.pop()}, train does not")
         labels = np.array([classes.index(path.parent.name) for path in paths])
-        splits.append(Split(np.stack([load(path, size) for path in paths]), labels))
+        splits.append(Split(np.stack([_loaded(load, path, size) for path in paths]), labels))
     return splits[0], splits[1], classes
+
+
+def refuse(message: str) -> NoReturn:
+    """End the command with one sentence and exit code 2, as argparse does."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def _found(folder: Path) -> list[Path]:
@@ -60,7 +73,38 @@ def _found(folder: Path) -> list[Path]:
 
 
 def _listed(root: Path, chosen: Path) -> list[Path]:
-    return [root / line for line in chosen.read_text(encoding="utf-8").split("\n") if line]
+    try:
+        lines = chosen.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        refuse(f"{chosen}: {error.strerror}")
+    return [root / line for line in lines if line]
+
+
+def _loaded(load: Load, path: Path, size: int) -> np.ndarray:
+    try:
+        return load(path, size)
+    except OSError as error:
+        # Pillow's own errors are of this kind too, and name the file themselves or not at all.
+        refuse(f"{path} cannot be read: {error}")
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, of an option."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return int(text)
+
+
+def check_save(path: Path | None, suffix: str) -> None:
+    """Say before training, not after it, that a file cannot be written.
+
+    Raises:
+        SystemExit: If the name does not end in `suffix` or its folder does not exist.
+    """
+    if path and not path.name.endswith(suffix):
+        refuse(f"--save {path} must end in {suffix}")
+    if path and not path.absolute().parent.is_dir():
+        refuse(f"--save {path}: there is no folder {path.parent}")
 
 
 def keras_pixels(path: Path, size: int) -> np.ndarray:

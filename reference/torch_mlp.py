@@ -11,6 +11,7 @@ import functools
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -60,8 +61,10 @@ class MLPv21(nn.Module):
 # The study's `nn.CrossEntropyLoss`, whatever the network's last layer gave.
 cross_entropy = F.cross_entropy
 
-# Rate and momentum by version.
+# Rate and momentum, epochs, and images in a batch (0: all of them), by version.
 OPTIMIZERS = {"3": (0.01, 0.5), "2.1": (0.001, 0.9)}
+EPOCHS = {"3": 100, "2.1": 5}
+BATCH_SIZES = {"3": 32, "2.1": 0}
 
 
 def build(version: str = "3", num_classes: int = 3) -> nn.Module:
@@ -125,7 +128,7 @@ def train(
     draw = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)
     optimizer = build_optimizer(model, version)
-    batch_size = 32 if version == "3" else len(data)
+    batch_size = BATCH_SIZES[version] or len(data)
     model.train()
     for epoch in range(1, epochs + 1):
         total = 0.0
@@ -155,15 +158,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m reference.torch_mlp", description=__doc__)
     photos.add_arguments(parser)
     parser.add_argument("--version", choices=sorted(OPTIMIZERS), default="3")
-    parser.add_argument("--epochs", type=int, help="100 and 5 by default")
+    parser.add_argument("--epochs", type=photos.positive, help="100 and 5 by default")
     parser.add_argument("--stock", action="store_true", help="today's resizing and gray")
-    parser.add_argument("--save", help="write the state_dict here (.pt)")
+    parser.add_argument("--save", type=Path, help="write the state_dict here (.pt)")
     options = parser.parse_args(arguments)
+    photos.check_save(options.save, ".pt")
     load = functools.partial(photos.torch_pixels, stock=options.stock)
     data, test, classes = photos.read(options, IMAGE_SIZE, load)
     torch.manual_seed(options.seed)
     model = build(options.version, len(classes))
-    epochs = options.epochs or {"3": 100, "2.1": 5}[options.version]
+    epochs = options.epochs or EPOCHS[options.version]
     train(model, data, version=options.version, epochs=epochs, seed=options.seed)
     # The study's test set is one fixed random augmentation.
     draw = random.Random(options.seed)

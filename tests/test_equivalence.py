@@ -87,11 +87,35 @@ def test_a_stopped_collection_goes_on(tmp_path: Path) -> None:
 
 def test_a_stale_result_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    path.write_text(json.dumps({"code": "0" * 64}))
+    path.write_text(json.dumps({"code": "0" * 64, "runs": {}}))
     with pytest.raises(ResultError, match="other code"):
         read_result(path)
     with pytest.raises(ResultError, match="No such file"):
         read_result(tmp_path / "absent.json")
+    for broken in ("{", "[]", "{}"):
+        path.write_text(broken)
+        with pytest.raises(ResultError, match="move it away"):
+            read_result(path)
+
+
+@pytest.mark.parametrize(
+    ("runs", "trained", "wrong"),
+    [(2, 0.9, "runs a side"), (70, 0.34, "jax: most runs learnt"), (70, 0.9, "")],
+)
+def test_too_few_runs_and_runs_that_learnt_nothing_prove_nothing(
+    runs: int, trained: float, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from parity.study import accuracy
+    from parity.study.candidate import cnn
+
+    results = [
+        {"seed": seed, "train_accuracy": trained, "test_accuracy": 0.5 + 0.001 * (seed % 3)}
+        for seed in range(runs)
+    ]
+    made = {"runs": {"jax": results, "keras": results}}
+    monkeypatch.setattr(equivalence, "read_result", lambda: made)
+    beyond = accuracy._equivalence(cnn).first_beyond(0.05)
+    assert (beyond.quantity if beyond else "") == wrong
 
 
 def test_the_hash_changes_with_the_code(tmp_path: Path) -> None:

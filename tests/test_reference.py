@@ -89,5 +89,33 @@ def test_the_torch_original_trains(folder: Path, tmp_path: Path, version: str) -
 
 def test_a_folder_without_photos_is_one_sentence(tmp_path: Path) -> None:
     done = _run("reference.torch_mlp", "--data", tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.strip().endswith(f"error: no photos in {tmp_path / 'train'}")
+    assert done.returncode == 2
+    assert f"error: no photos in {tmp_path / 'train'}: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "must be at least 1"),
+        (["--train-list", "absent.txt"], "error: absent.txt: No such file"),
+        (["--save", "weights.h5"], "must end in .pt"),
+        (["--save", "absent/weights.pt"], "there is no folder absent"),
+    ],
+)
+def test_a_wrong_argument_is_said_before_training(
+    arguments: list[str], message: str, folder: Path
+) -> None:
+    done = _run("reference.torch_mlp", "--data", folder, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "epoch " not in done.stdout
+
+
+def test_a_photo_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
+    paths = sorted(path.relative_to(folder) for path in (folder / "train").glob("*/*"))
+    (tmp_path / "list.txt").write_text("\n".join([*map(str, paths), "train/rock/absent.png"]))
+    done = _run("reference.torch_mlp", "--data", folder, "--train-list", tmp_path / "list.txt")
+    assert done.returncode == 2
+    assert "absent.png cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -45,9 +46,11 @@ def _equivalence(candidate: Candidate) -> Comparison:
         equivalence.accuracies(result, "jax"), equivalence.accuracies(result, "keras")
     )
     runs = min(len(result["runs"][side]) for side in ("jax", "keras"))
-    enough = runs >= found.needed
-    reason = "" if enough else f"{runs} runs a side, where the spread asks for {found.needed}"
-    power = Difference("runs a side", 0.0 if enough else math.inf, reason=reason)
+    # The spread of few runs says little about how many are needed: hence the plan's number too.
+    needed = max(found.needed, equivalence.LEAST_SEEDS)
+    reason = "" if runs >= needed else f"{runs} runs a side, {needed} are needed"
+    power = Difference("runs a side", math.inf if reason else 0.0, reason=reason)
+    learnt = [_learnt(result, side) for side in ("jax", "keras")]
     test = Difference(
         "p value, that the means differ by less than the margin",
         found.p,
@@ -55,7 +58,15 @@ def _equivalence(candidate: Candidate) -> Comparison:
         candidate=float(np.mean(equivalence.accuracies(result, "jax"))),
         reference=float(np.mean(equivalence.accuracies(result, "keras"))),
     )
-    return Comparison((power, test), found.sentence())
+    return Comparison((power, *learnt, test), found.sentence())
+
+
+def _learnt(result: dict[str, Any], side: str) -> Difference:
+    # Two frameworks that both learn nothing are equal, too.
+    chance, runs = equivalence.share_at_chance(result, side)
+    reason = f"{chance} of {runs} runs stayed at chance" if 2 * chance >= runs else ""
+    name = f"{side}: most runs learnt"
+    return Difference(name, math.inf if reason else 0.0, reason=reason)
 
 
 def _predictions(original: LiveOriginal, candidate: Candidate) -> Comparison:

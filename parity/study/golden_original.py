@@ -10,13 +10,13 @@ import numpy as np
 
 from parity.comparison import Sampled
 from parity.study.cases import Batch, Masks, Training, cnn_recipe
-from parity.study.original import Original
+from parity.study.original import Original, OriginalError
 from reference.legacy import seeded
 
 _FOLDER = Path(seeded.__file__).parent / "golden"
 
 
-class GoldenError(Exception):
+class GoldenError(OriginalError):
     """A golden file is absent, or not what its sum says."""
 
 

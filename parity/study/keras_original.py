@@ -9,7 +9,7 @@ from PIL import Image
 
 from parity.study.cases import Batch, Training
 from parity.study.moments import moments
-from parity.study.original import LiveOriginal
+from parity.study.original import LiveOriginal, OriginalError
 from reference import keras_cnn, order, photos
 from reference.legacy import seeded
 
@@ -23,6 +23,22 @@ class KerasOriginal(LiveOriginal):
         import keras
 
         self.name = f"Keras {keras.__version__}"
+        if keras.backend.backend() != "tensorflow":
+            raise OriginalError(
+                f"Keras runs on {keras.backend.backend()}, the original is Keras on TensorFlow: "
+                "set KERAS_BACKEND=tensorflow"
+            )
+        self.dropout_rate = float(keras_cnn.build(64).get_layer("dropout_1").rate)
+
+    def settings(self) -> dict[str, int | float]:
+        """Dropout is active in all epochs."""
+        return {
+            "image_size": keras_cnn.build().input_shape[1],
+            "batch_size": keras_cnn.BATCH_SIZE,
+            "epochs": keras_cnn.EPOCHS,
+            "dropout_rate": self.dropout_rate,
+            "dropout_epochs": -1,
+        }
 
     def structure(self) -> list[tuple[str, str, tuple[int | None, ...], int]]:
         """Layers at the study's size."""

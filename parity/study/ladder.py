@@ -11,6 +11,7 @@ from parity.study import (
     losses,
     optimiser,
     pixels,
+    shipped,
     structure,
     trajectory,
     weights,
@@ -28,6 +29,7 @@ _RUNGS: Sequence[Callable[[Original], Iterator[Check]]] = (
     gradients.checks,
     optimiser.checks,
     trajectory.checks,
+    shipped.checks,
     accuracy.checks,
 )
 

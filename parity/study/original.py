@@ -13,6 +13,10 @@ from parity.study.cases import Batch, Training
 Found = Mapping[str, Any]
 
 
+class OriginalError(Exception):
+    """An original is there, but not as it must be to be compared with."""
+
+
 class Original(abc.ABC):
     """A model and its training as another framework computes them, by names that both sides use.
 
@@ -84,6 +88,13 @@ class Original(abc.ABC):
 
 class LiveOriginal(Original):
     """An original that runs in this process, and can therefore be given anything."""
+
+    dropout_rate: float
+    """Share of the units that the original's dropout zeroes; 0 without dropout."""
+
+    @abc.abstractmethod
+    def settings(self) -> Mapping[str, int | float]:
+        """Those of the original's training that a recipe has under the same name."""
 
     @abc.abstractmethod
     def predict(

@@ -24,6 +24,18 @@ class TorchOriginal(LiveOriginal):
         self.name = f"PyTorch {torch.__version__.partition('+')[0]}"
         self.version = version
         self.candidate = _CANDIDATES[version]
+        dropout = getattr(torch_mlp.build(version), "dropout", None)
+        self.dropout_rate = float(dropout.p) if dropout else 0.0
+
+    def settings(self) -> dict[str, int | float]:
+        """The notebook never went back to training mode after its first epoch."""
+        return {
+            "image_size": torch_mlp.IMAGE_SIZE,
+            "batch_size": torch_mlp.BATCH_SIZES[self.version],
+            "epochs": torch_mlp.EPOCHS[self.version],
+            "dropout_rate": self.dropout_rate,
+            "dropout_epochs": 1 if self.dropout_rate else 0,
+        }
 
     def structure(self) -> list[tuple[str, str, tuple[int | None, ...], int]]:
         """Layers in the order in which they run."""

@@ -1,0 +1,60 @@
+"""The ladder must find what is wrong with the program that a recipe builds."""
+
+import pytest
+
+from chifoumi_jax import program
+from chifoumi_jax.models import mlp
+from chifoumi_jax.models.dropout import draw_mask
+from chifoumi_jax.recipes import RECIPES, Recipe
+from chifoumi_jax.step import make_step
+from parity.check import Check, judge
+from parity.study import shipped
+from parity.study.candidate import CANDIDATES
+from parity.study.keras_original import KerasOriginal
+from parity.study.torch_original import TorchOriginal
+
+
+def _failed(original: KerasOriginal | TorchOriginal) -> list[str]:
+    shipped._program.cache_clear()
+    checks: list[Check] = list(shipped.checks(original))
+    verdicts = [judge(check, CANDIDATES[check.candidate]) for check in checks]
+    shipped._program.cache_clear()
+    failed = [verdict.check for verdict in verdicts if verdict.status == "FAIL"]
+    return [check.case.partition(" ")[0] for check in failed]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"learning_rate": 0.011}, ["float32,"]),
+        ({"momentum": 0.9}, ["float32,"]),
+        ({"loss": "softmax-twice"}, ["float32,"]),
+        ({"dropout_rate": 0.25}, ["settings", "dropout", "float32,"]),
+        ({"dropout_epochs": -1}, ["settings"]),
+        ({"epochs": 90}, ["settings"]),
+    ],
+)
+def test_a_wrong_recipe_is_found(
+    changes: dict[str, object], found: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "DRAWS", 1)
+    wrong: Recipe = RECIPES["study-mlp"].replace(**changes)
+    monkeypatch.setitem(RECIPES, "study-mlp", wrong)
+    assert _failed(TorchOriginal("3")) == found
+
+
+def test_a_wrong_mask_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "DRAWS", 1)
+    monkeypatch.setattr(mlp, "draw_mask", lambda key, shape, rate: draw_mask(key, shape, 1 - rate))
+    assert _failed(TorchOriginal("3")) == ["dropout"]
+
+
+def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "DRAWS", 1)
+
+    def summed(graph, prepare, loss, optimizer, mesh):  # type: ignore[no-untyped-def]
+        return make_step(graph, prepare, lambda *a: 6 * loss(*a), optimizer, mesh)
+
+    monkeypatch.setattr(program, "make_step", summed)
+    # Adam hardly sees the size of a gradient; SGD does.
+    assert _failed(TorchOriginal("3")) == ["float32,"]
