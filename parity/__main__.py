@@ -24,7 +24,7 @@ def main(
     Exit code 0 if every rung holds and every planted fault is found, 1 if not.
 
     Args:
-        only: Compare one port, such as cnn, mlp or study-mlp-v21.
+        only: Compare one port (cnn, mlp, study-mlp-v21) or climb one rung (forward, or 5).
         report: Write report.json and report.html into this folder.
         photos: Compare the loaders on photos of this folder too; CHIFOUMI_PHOTOS by default.
         faults: Plant faults and see that they are found.
@@ -33,26 +33,36 @@ def main(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Keras, that .h5 is an old format: it is read because it is.
     logging.getLogger("absl").setLevel(logging.ERROR)
+    if photos is not None and not photos.is_dir():
+        print(f"error: there is no folder {photos}", file=sys.stderr)
+        return 2
     if photos is not None:
         os.environ["CHIFOUMI_PHOTOS"] = str(photos)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:
         with _libraries_silent():
             from parity import report as reports
-            from parity.check import Verdict, judge
+            from parity.check import RUNGS, Verdict, judge
             from parity.precision import environment
             from parity.study.candidate import CANDIDATES
             from parity.study.faults import find, planted
             from parity.study.ladder import checks, originals
+            from parity.study.original import OriginalError
 
-            every = originals(only)
+            numbers = {name: number for number, name in RUNGS.items()}
+            numbers |= {str(number): number for number in RUNGS}
+            rung = numbers.get(only or "")
+            every = originals(None if rung else only)
     except ModuleNotFoundError as error:
         remedy = "pip install 'chifoumi-jax[parity]' brings Keras, TensorFlow and PyTorch"
         print(f"error: {error.name} is not installed; {remedy}", file=sys.stderr)
         return 2
+    except OriginalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if not every:
-        known = ", ".join(CANDIDATES)
-        print(f"error: no port is called {only}; there are {known}", file=sys.stderr)
+        known = ", ".join([*CANDIDATES, *RUNGS.values()])
+        print(f"error: no port and no rung is called {only}; there are {known}", file=sys.stderr)
         return 2
     try:
         # Minutes before there is anything to write.
@@ -66,12 +76,14 @@ def main(
     found = environment()
     console.print(", ".join(f"{name} {value}" for name, value in found.items()))
     ladder = checks(every)
+    climbed = [check for check in ladder if rung in (None, check.rung)]
     verdicts: list[Verdict] = []
     with console.status("") as status:
-        for check in ladder:
-            status.update(f"{len(verdicts) + 1} of {len(ladder)}: {check.title}")
+        for check in climbed:
+            status.update(f"{len(verdicts) + 1} of {len(climbed)}: {check.title}")
             verdicts.append(judge(check, CANDIDATES[check.candidate]))
-        chosen = [f for f in planted() if f.port.name in {o.candidate for o in every}]
+        ports = {original.candidate for original in every}
+        chosen = [f for f in planted() if f.port.name in ports and rung in (None, f.rung)]
         caught = []
         for fault in chosen if faults else ():
             status.update(f"planted: {fault.name}")
@@ -82,7 +94,8 @@ def main(
     reports.write(report, found, verdicts, caught)
     console.print(f"The report is in {report / 'report.html'}.")
     good = reports.passed(verdicts, caught)
-    console.print("All rungs hold." if good else "NOT all rungs hold.")
+    whole = "All rungs hold" if good else "NOT all rungs hold"
+    console.print(f"{whole}, of those that --only asks for." if only else f"{whole}.")
     return 0 if good else 1
 
 

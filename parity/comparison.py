@@ -148,6 +148,8 @@ def difference_of(quantity: str, candidate: Any, reference: Any, scale: float | 
     shape = reference.shape if isinstance(reference, Sampled) else np.shape(reference)
     if candidate.shape != tuple(shape):
         return incomparable(f"shape {candidate.shape}, the reference has {tuple(shape)}")
+    if np.iscomplexobj(candidate) or np.iscomplexobj(values_of(reference)):
+        return incomparable("complex entries: give the real and the imaginary part instead")
     ours, theirs, places = _pair(candidate, reference)
     if not theirs.size:
         return incomparable("there is no entry to compare")

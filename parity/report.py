@@ -96,7 +96,7 @@ def explain(verdict: Verdict) -> str:
     """The first quantity beyond the bound, or why nothing was compared."""
     if verdict.comparison.differences and verdict.first is not None:
         return verdict.first.sentence()
-    return verdict.message
+    return verdict.message or "nothing was compared"
 
 
 def number(value: float) -> str:

@@ -201,3 +201,9 @@ def test_other_pickles(tmp_path: Path) -> None:
     assert "it holds a list; expected a state dict" in refusal(path)
     path.write_bytes(saved({1: 2}, **BEFORE_1_6))
     assert "there is 1" in refusal(path)
+
+
+def test_a_pickle_of_millions_of_steps(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(saved(dict.fromkeys(map(str, range(100_000))), **BEFORE_1_6))
+    assert "more than 10000 steps" in refusal(path)

@@ -62,7 +62,9 @@ def test_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "resnet"], "error: no port is called resnet"),
+        (["--only", "resnet"], "error: no port and no rung is called resnet"),
+        (["--only", ""], "error: no port and no rung is called ;"),
+        (["--photos", "absent"], "error: there is no folder absent"),
         (["--only", "mlp", "--report", "file/report"], "error: file/report cannot be made"),
     ],
 )

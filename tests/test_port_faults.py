@@ -66,7 +66,7 @@ def test_nan_on_both_sides_fails() -> None:
         next(reference.parameters())[1, 2] = torch.nan
     report = parity.compare(Port(), reference, BATCH)
     assert not report.passed
-    assert _statuses(report) == {"FAIL", "ABSENT"}
+    assert _statuses(report) == {"FAIL"}
     assert "rung 4, weights: 0.weight: candidate has nan at [1, 2]" in report.first_fault
 
 
@@ -79,7 +79,7 @@ def test_port_that_does_not_run_fails_with_its_message() -> None:
         "second": {"kernel": jnp.zeros((5, 2)), "bias": jnp.zeros(2)},
     }
     report = parity.compare((broken, params), _reference(), BATCH)
-    assert _statuses(report) == {"FAIL", "PASS", "ABSENT"}
+    assert _statuses(report) == {"FAIL", "PASS"}
     assert "TypeError: dot_general" in report.first_fault
 
 
@@ -128,8 +128,76 @@ def test_port_that_cannot_do_float64_is_compared_in_float32_and_it_is_said() -> 
 
     port = single, {"w": jnp.zeros((5, 4)).T, "b": jnp.zeros(5)}
     report = parity.compare(port, torch.nn.Linear(4, 5), BATCH)
-    assert report.passed, str(report)
+    assert not report.passed
+    assert "a fault of 1e-4 would pass" in report.first_fault
     assert "compared in float32: given float64, the candidate returns float32" in str(report)
+    accepted = {"forward": 1e-5, "gradients": 1e-4, "trajectory": 1e-3}
+    assert parity.compare(port, torch.nn.Linear(4, 5), BATCH, bounds=accepted).passed
+
+
+def test_training_mode_is_compared_without_statistics_too() -> None:
+    class Original(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(4, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.linear(x)
+            return torch.relu(x) if self.training else x
+
+    def port(params: Any, x: jax.Array) -> jax.Array:
+        return x @ params["w"] + params["b"]
+
+    def with_mode(params: Any, x: jax.Array, train: bool) -> jax.Array:
+        x = port(params, x)
+        return jax.nn.relu(x) if train else x
+
+    params = {"w": jnp.zeros((4, 5)), "b": jnp.zeros(5)}
+    assert "training" in parity.compare((port, params), Original(), BATCH).first_fault
+    report = parity.compare((with_mode, params), Original(), BATCH)
+    assert report.passed, str(report)
+    same = parity.compare((port, params), torch.nn.Linear(4, 5), BATCH)
+    assert same.passed, str(same)
+    other = parity.compare((with_mode, params), torch.nn.Linear(4, 5), BATCH)
+    assert "training" in other.first_fault
+
+
+def test_nothing_to_compare_is_no_success() -> None:
+    def port(params: Any, x: jax.Array) -> jax.Array:
+        return x @ params["w"] + params["b"]
+
+    params = {"w": jnp.zeros((4, 5)), "b": jnp.zeros(5)}
+    linear = torch.nn.Linear(4, 5)
+    with pytest.raises(ValueError, match="without entries"):
+        parity.compare((port, params), linear, BATCH[:0])
+    constant = (lambda out: out.sum() * 0, lambda out: out.sum() * 0)
+    report = parity.compare((port, params), linear, BATCH, loss=constant)
+    failed = [v.check.rung for v in report.verdicts if v.status == "FAIL"]
+    assert failed == [7, 9]
+
+
+def test_labels_have_no_gradients_to_compare() -> None:
+    class Labels(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(4, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x).argmax(1)
+
+    def port(params: Any, x: jax.Array) -> jax.Array:
+        return (x @ params["w"] + params["b"]).argmax(1)
+
+    params = {"w": jnp.zeros((4, 5)), "b": jnp.zeros(5)}
+    report = parity.compare((port, params), Labels(), BATCH)
+    assert report.passed, str(report)
+    assert {v.check.rung for v in report.verdicts if v.status == "ABSENT"} == {7, 9}
+
+
+@pytest.mark.parametrize("bounds", [{"foward": 1.0}, {"forward": float("inf")}, {8: 1.0}])
+def test_bounds_that_nothing_reads_are_refused(bounds: dict[Any, float]) -> None:
+    with pytest.raises(ValueError, match="bounds has"):
+        parity.compare(Port(), _reference(), BATCH, bounds=bounds)
 
 
 def test_only_the_rungs_that_are_asked_for_and_bounds_that_are_given() -> None:
@@ -156,7 +224,7 @@ def test_own_loss_is_differentiated() -> None:
     assert parity.compare(Port(), _reference(), BATCH, rungs=[7, 9], loss=losses).passed
     wrong = (lambda y: jnp.sum(y**2), losses[1])
     report = parity.compare(Port(), _reference(), BATCH, rungs=[7], loss=wrong)
-    assert "rung 7, gradients, evaluation, float64: objective" in report.first_fault
+    assert "rung 7, gradients, training, float64: objective" in report.first_fault
 
 
 def test_relu_that_shares_its_gradient_at_zero_fails_the_gradients_only() -> None:

@@ -23,9 +23,7 @@ def _words(report: Report) -> dict[str, str]:
 def test_torch_gru_passes_every_rung() -> None:
     report = parity.compare(port_gru.Tagger(nnx.Rngs(0)), port_gru.reference(), port_gru.batch())
     assert report.passed, str(report)
-    (absent,) = (v for v in report.verdicts if v.status == "ABSENT")
-    assert absent.check.case == "training, float64"
-    assert "does not apply" in str(report)
+    assert {v.status for v in report.verdicts} == {"PASS"}
 
 
 def test_reset_gate_before_the_product_is_found_in_the_gru() -> None:

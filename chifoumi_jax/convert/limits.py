@@ -23,8 +23,13 @@ MAX_JSON_DEPTH = 32
 # An entry of a zip directory takes some 60 bytes; Keras writes 3 of them and PyTorch one a tensor.
 MAX_ZIP_DIRECTORY_BYTES = 2**16
 MAX_ZIP_ENTRIES = 256
-# Trained weights hardly compress, text tenfold. Deflate could make one byte of a thousand zeros.
-MAX_ZIP_RATIO = 100
+# Keras and PyTorch pack nothing. Packed again, trained weights hardly shrink, text tenfold, and an
+# optimiser's moments before its first step to nothing: that file then to a third. Deflate could
+# make one byte of a thousand zeros.
+MAX_ZIP_RATIO = 20
+
+# A state dict of either perceptron takes 150 opcodes, a training's checkpoint some times that.
+MAX_PICKLE_STEPS = 10_000
 
 # A Keras file of the network has 70 HDF5 objects, of which at most 20 in a group, 4 deep.
 MAX_HDF5_OBJECTS = 512

@@ -6,10 +6,12 @@ file does not hold (in the format before PyTorch 1.6) as the memory happened to 
 """
 
 import pickletools
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from chifoumi_jax.convert.errors import WeightsError
+from chifoumi_jax.convert.limits import MAX_PICKLE_STEPS
 
 _ITEM_BYTES = {
     "DoubleStorage": 8,
@@ -52,7 +54,7 @@ def storage_bytes(file: BinaryIO) -> dict[str, int]:
     Raises:
         WeightsError: If the pickle is damaged, or refers to anything but tensors.
     """
-    steps: list[_Step] = []
+    steps: deque[_Step] = deque(maxlen=8)
     found: dict[str, int] = {}
     for step in _steps(file):
         if step.name == "BINPERSID":
@@ -92,7 +94,9 @@ def _steps(file: BinaryIO) -> Iterator[_Step]:
     memo: dict[int, _Step] = {}
     last = _Step("PROTO", None)
     try:
-        for opcode, argument, _ in pickletools.genops(file):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+            if number >= MAX_PICKLE_STEPS:
+                raise WeightsError(f"its pickle has more than {MAX_PICKLE_STEPS} steps")
             name, value = opcode.name, cast(Any, argument)
             if name in _PUTS:
                 memo[value] = last
@@ -117,9 +121,9 @@ def _steps(file: BinaryIO) -> Iterator[_Step]:
         raise WeightsError(f"its pickle is damaged: {error}") from error
 
 
-def _storage(steps: list[_Step]) -> tuple[str, int]:
+def _storage(steps: Iterable[_Step]) -> tuple[str, int]:
     """Key and size from the tuple ("storage", type, key, location, number of items[, None])."""
-    tail = steps[-8:]
+    tail = list(steps)
     if tail and tail[-1].name == "TUPLE":
         tail.pop()
     if tail and tail[-1].name == "NONE":

@@ -1,6 +1,7 @@
 """The bounds of the rungs, and where they come from."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,20 @@ def bound_of(rung: str, dtype: str, given: Mapping[Any, float] | None) -> Bound:
     return _BOUNDS[rung, dtype]
 
 
+def check_bounds(given: Mapping[Any, float] | None) -> None:
+    """Refuse a bound that nothing would read, and one that everything would pass.
+
+    Raises:
+        ValueError: For a key that is no rung's, and for a value that is not finite.
+    """
+    known = {*APPLY, *(NUMBERS[name] for name in APPLY), *_BOUNDS}
+    for key, value in (given or {}).items():
+        if key not in known:
+            raise ValueError(f"bounds has {key!r}: use one of {', '.join(APPLY)}")
+        if not 0 <= float(value) < math.inf:
+            raise ValueError(f"bounds has {value} for {key!r}: a bound is finite, and not negative")
+
+
 def rung_names(given: Any) -> tuple[str, ...]:
     """The names of the rungs that were asked for, all if None.
 
@@ -57,6 +72,7 @@ def rung_names(given: Any) -> tuple[str, ...]:
     """
     if given is None:
         return APPLY
+    given = [given] if isinstance(given, (str, int)) else given
     names = [RUNGS.get(rung, str(rung)) if isinstance(rung, int) else str(rung) for rung in given]
     for name in names:
         if name not in APPLY:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from parity.check import AbsentError
 from parity.port.candidate import Candidate
 from parity.port.layer import Arrays, Call, Objective, Run, Slope
 from parity.port.mapping import WeightMapping
@@ -137,7 +138,12 @@ class Case:
     @property
     def trains(self) -> bool:
         """Whether gradients are taken in training mode."""
-        return self.pair.reference.has_statistics and not self.pair.candidate.why_no_training()
+        return not self.pair.candidate.why_no_training()
+
+    def require_slope(self) -> None:
+        """Raise `AbsentError` where there is nothing to differentiate."""
+        if self.losses is None and not self.objectives[1].cotangents:
+            raise AbsentError("no output is of floating point: give `loss=` to compare gradients")
 
     @functools.cached_property
     def candidate_slope(self) -> Callable[[Arrays], Slope]:

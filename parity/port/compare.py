@@ -7,7 +7,7 @@ import numpy as np
 
 from parity.check import judge
 from parity.comparison import Comparison
-from parity.port.bounds import bound_of, rung_names
+from parity.port.bounds import Bound, bound_of, check_bounds, rung_names
 from parity.port.case import Case
 from parity.port.checks import absent, check, computed_checks
 from parity.port.exactness import compare_weights
@@ -61,9 +61,12 @@ def compare(
 
     Raises:
         TypeError: If candidate or reference is nothing that can be compared.
-        ValueError: If a rung or a name in `mapping` does not exist.
+        ValueError: If a rung or a name in `mapping` or `bounds` does not exist, or the batch is
+            empty.
+        Exception: Whatever the reference raises for a batch that it does not take.
     """
     names = rung_names(rungs)
+    check_bounds(bounds)
     with undisturbed():
         prepared = prepare(candidate, reference, batch, mapping, to_reference, to_candidate, seed)
         mapped = prepared.mapping
@@ -83,6 +86,9 @@ def compare(
             )
             if rung in names
         ]
+        if prepared.coarse and bounds is None and "forward" in names:
+            bound = Bound(0.0, "float64 shows what float32 hides")
+            every.append(check("forward", "precision", bound, _too_coarse(prepared.coarse)))
         every += computed_checks(names, _case(prepared, seed, loss), bounds, train, why)
         verdicts = tuple(judge(one, None) for one in every)
     return Report(verdicts, mapped, prepared.notes, prepared.ported)
@@ -106,6 +112,16 @@ def transfer(
     with undisturbed():
         found = prepare(candidate, reference, batch, mapping, to_reference, to_candidate, seed)
         return found.ported()
+
+
+def _too_coarse(reason: str) -> Callable[[], Comparison]:
+    def run() -> Comparison:
+        raise ValueError(
+            f"{reason}: in that precision a fault of 1e-4 would pass. Let the port compute and "
+            "return what it is given, or say with bounds= what is to pass"
+        )
+
+    return run
 
 
 def _structure(prepared: Prepared) -> Comparison:

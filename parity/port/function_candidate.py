@@ -50,7 +50,7 @@ class FunctionCandidate(Candidate):
         modes = mode_arguments(self._parameters, train)
         params = self._merged(weights)
         found = self._function(params, *args, **kwargs, **modes)
-        if train and modes:
+        if train and modes and _has_params(found, params):
             found, params = found
         trained = {leaf.path: leaf.trained for leaf in self.leaves()}
         statistics = {k: v for k, v in self._named(params).items() if not trained[k]}
@@ -83,6 +83,13 @@ class FunctionCandidate(Candidate):
         structure = jax.tree.structure(self._params)
         leaves = [weights.get(path, leaf) for path, leaf in _paths(self._params)]
         return jax.tree.unflatten(structure, leaves)
+
+
+def _has_params(found: Any, params: Any) -> bool:
+    """Whether a function returned its updated parameters too, behind its outputs."""
+    if not isinstance(found, tuple) or len(found) != 2:
+        return False
+    return str(jax.tree.structure(found[1])) == str(jax.tree.structure(params))
 
 
 def _paths(params: Any) -> list[tuple[str, Any]]:

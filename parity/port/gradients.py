@@ -16,11 +16,14 @@ def compare_gradients(case: Case) -> Comparison:
     """The objective, its gradient for each parameter by the reference's names, and for inputs."""
     pair, dtype = case.pair, case.pair.dtype
     _, theirs_of = case.objectives
+    case.require_slope()
     theirs = pair.reference.slope(case.weights, pair.batch, dtype, case.trains, theirs_of)
     weights = case.mapped(case.weights)
     ours = case.candidate_slope(weights)
     by_name = _by_name(case, weights, ours.gradients)
     gradients = {name: a for name, a in theirs.gradients.items() if name in by_name}
+    if not any(np.any(a) for a in (*gradients.values(), *theirs.inputs.values())):
+        raise ValueError("every gradient of the reference is zero: there is nothing to compare")
     mine = {name: by_name[name] for name in gradients}
     found = _objective(ours.value, theirs.value, theirs_of.size)
     found += compare(mine, gradients, scale=scales(gradients, FLOOR[dtype]))

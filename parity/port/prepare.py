@@ -32,12 +32,14 @@ class Prepared:
         leaves: The candidate's, in the order of their first use.
         mapping: Between their weights.
         notes: What was decided.
+        coarse: Why nothing can be compared in float64, where that is the candidate's doing.
     """
 
     pair: Pair
     leaves: list[Leaf]
     mapping: WeightMapping
     notes: tuple[str, ...]
+    coarse: str
 
     def ported(self) -> Any:
         """The candidate with the reference's weights.
@@ -62,9 +64,11 @@ def prepare(
     seed: int,
 ) -> Prepared:
     """See `parity.compare`."""
+    if not all(np.size(array) for array in jax.tree.leaves(batch)):
+        raise ValueError("batch has an array without entries: give a few examples")
     port = candidate_of(candidate)
     original = reference_of(reference, batch)
-    pair, notes = _pair(port, original, batch, to_reference, to_candidate)
+    pair, notes, coarse = _pair(port, original, batch, to_reference, to_candidate)
     with pinned(pair.dtype):
         leaves, kinds = _used(pair)
         overrides = overrides_of(mapping, original.layers, leaves)
@@ -72,7 +76,7 @@ def prepare(
         pairs = joined(original.layers, pair_up(*rest, kinds), overrides)
         plain = mapping_of(pairs, [0] * len(pairs), original.layers, leaves)
         if plain.missing:
-            return Prepared(pair, leaves, plain, notes)
+            return Prepared(pair, leaves, plain, notes, coarse)
         weights = shaken(original.layers, original.arrays(), plain.constants, seed)
         filled = {path for paired in pairs for path in paired.paths}
         extra = {k: v for k, v in port.arrays().items() if k not in filled}
@@ -81,7 +85,7 @@ def prepare(
         except Exception as error:  # noqa: BLE001 - the port does not run; its forward rung says so
             note = f"by shapes and names only: {type(error).__name__} in the candidate"
             found = mapping_of(pairs, [0] * len(pairs), original.layers, leaves, note)
-    return Prepared(pair, leaves, found, notes)
+    return Prepared(pair, leaves, found, notes, coarse)
 
 
 def _pair(
@@ -90,7 +94,7 @@ def _pair(
     batch: Any,
     to_reference: Callable[[Any], Any] | None,
     to_candidate: Callable[[Any], Any] | None,
-) -> tuple[Pair, tuple[str, ...]]:
+) -> tuple[Pair, tuple[str, ...], str]:
     notes = []
     torch = original.framework == "torch"
     if to_candidate is None:
@@ -109,10 +113,11 @@ def _pair(
             outputs = original.run(original.arrays(), batch, dtype, False).outputs
             to_reference = layouts.channels_first([a.shape for a in outputs.values()])
     pair = Pair(original, port, batch, to_candidate, to_reference, dtype)
-    if dtype == "float64" and (reason := _why_not_float64(pair)):
+    coarse = _why_not_float64(pair) if dtype == "float64" else ""
+    if coarse:
         pair = dataclasses.replace(pair, dtype="float32")
-        notes.append(f"compared in float32: {reason}")
-    return pair, tuple(notes)
+        notes.append(f"compared in float32: {coarse}")
+    return pair, tuple(notes), coarse
 
 
 def _why_not_float64(pair: Pair) -> str:

@@ -154,5 +154,5 @@ def _exchanged(pairs: Sequence[Paired], i: int, j: int) -> list[Paired]:
 
 def _note(tries: int, fault: str) -> str:
     if tries == 1:
-        return f"{fault} differs, and no other layout of the weights fits its shapes"
+        return f"{fault} differs in every layout of these weights that fits its shapes"
     return f"{tries} layouts were tried and none makes {fault} agree; the likeliest is taken"

@@ -30,7 +30,11 @@ def compare_trajectory(case: Case) -> Comparison:
 
     start = {name: array.astype(dtype) for name, array in case.weights.items()}
     mapped = {path: array.astype(dtype) for path, array in case.mapped(start).items()}
-    rate = _rate(start, reference(start))
+    case.require_slope()
+    first = reference(start)
+    if not _length(first.gradients):
+        raise ValueError("no parameter of the reference moves: there is nothing to compare")
+    rate = _rate(start, first)
     theirs = _descend(reference, start, rate)
     ours = _descend(case.candidate_slope, mapped, rate)
     found: list[Difference] = []

@@ -35,7 +35,11 @@ _RUNGS: Sequence[Callable[[Original], Iterator[Check]]] = (
 
 
 def originals(only: str | None = None) -> list[Original]:
-    """Today's and those of 2018; of one port if `only` is its name, of both MLPs for "mlp"."""
+    """Today's and those of 2018; of one port if `only` is its name, of both MLPs for "mlp".
+
+    Raises:
+        OriginalError: If a recording is absent or damaged, or Keras runs on another framework.
+    """
     from parity.study.keras_original import KerasOriginal
     from parity.study.torch_original import TorchOriginal
 
@@ -45,7 +49,12 @@ def originals(only: str | None = None) -> list[Original]:
         TorchOriginal("2.1"),
         *golden_originals(),
     ]
-    return [original for original in every if only is None or only in original.candidate]
+    return [original for original in every if only is None or _is(original, only)]
+
+
+def _is(original: Original, only: str) -> bool:
+    # Both MLPs are "mlp", and no port is "t".
+    return f"-{only}-" in f"-{original.candidate}-"
 
 
 def checks(every: Sequence[Original]) -> list[Check]:
