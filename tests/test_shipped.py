@@ -1,14 +1,17 @@
 """The ladder must find what is wrong with the program that a recipe builds."""
 
+import numpy as np
 import pytest
 
 from chifoumi_jax import program
+from chifoumi_jax.data import load_pixels
 from chifoumi_jax.models import mlp
 from chifoumi_jax.models.dropout import draw_mask
 from chifoumi_jax.recipes import RECIPES, Recipe
 from chifoumi_jax.step import make_step
 from parity.check import Check, judge
-from parity.study import shipped
+from parity.report import explain
+from parity.study import pixels, shipped
 from parity.study.candidate import CANDIDATES
 from parity.study.keras_original import KerasOriginal
 from parity.study.torch_original import TorchOriginal
@@ -58,3 +61,20 @@ def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "make_step", summed)
     # Adam hardly sees the size of a gradient; SGD does.
     assert _failed(TorchOriginal("3")) == ["float32,"]
+
+
+def test_a_wrong_loader_and_a_missing_shuffle_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = KerasOriginal()
+    every = {check.case: check for check in pixels.checks(original)}
+    loaded, order = every["loaded from PNG files of several modes"], every["order of the batches"]
+    port = CANDIDATES["study-cnn"]
+    assert [judge(check, port).status for check in (loaded, order)] == ["PASS", "PASS"]
+    monkeypatch.setattr(pixels, "load_pixels", lambda *given: load_pixels(*given)[::-1])
+    assert judge(loaded, port).status == "FAIL"
+    rows = port.order(294, 25, 10)
+    start = iter(range(0, 10**6))
+    in_order = [np.array([next(start) % 294 for _ in row]) for row in rows]
+    unshuffled = port.replace(
+        order=lambda *given: in_order if given[0] == 294 else port.order(*given)
+    )
+    assert "is not shuffled" in explain(judge(order, unshuffled))

@@ -3,12 +3,14 @@
 import functools
 import math
 import os
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from chifoumi_jax.data import load_pixels
 from parity.check import AbsentError, Check
 from parity.comparison import Comparison, Difference, compare_exactly
 from parity.study.candidate import Candidate
@@ -66,10 +68,17 @@ def checks(original: Original) -> Iterator[Check]:
     if isinstance(original, LiveOriginal):
         yield original.check(
             3,
+            case="loaded from PNG files of several modes",
+            bound=0.0,
+            because="whole numbers, equal or not",
+            run=_files,
+        )
+        yield original.check(
+            3,
             case="photos",
             bound=0.0,
             because="whole numbers, equal or not",
-            run=lambda candidate: _photos(candidate, original),
+            run=_photos,
         )
     if original.candidate in _ORDERS:
         yield original.check(
@@ -117,21 +126,35 @@ def _decoded_jpeg(candidate: Candidate, original: GoldenOriginal) -> Comparison:
     return compare_exactly({"jpeg": ours}, {"jpeg": golden["jpeg/pixels"].astype(np.uint8)})
 
 
-def _photos(candidate: Candidate, original: LiveOriginal) -> Comparison:
+def _photos(candidate: Candidate) -> Comparison:
     folder = os.environ.get("CHIFOUMI_PHOTOS")
     if not folder:
         raise AbsentError("no photos: name a folder of them with --photos or CHIFOUMI_PHOTOS")
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
     # Evenly over the folder, so that every class and session has its part.
     chosen = paths[:: max(1, len(paths) // _PHOTOS)]
-    cnn = candidate.name == "study-cnn"
-    load, size = (photos.keras_pixels, 150) if cnn else (photos.torch_pixels, 32)
-    ours, theirs = {}, {}
-    for path in chosen:
-        name = path.relative_to(folder).as_posix()
-        with Image.open(path) as image:
-            ours[name] = candidate.resize(image, size)
-        theirs[name] = load(path, size)
+    return _loaded(candidate, {path.relative_to(folder).as_posix(): path for path in chosen})
+
+
+def _files(candidate: Candidate) -> Comparison:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for number in range(len(seeded.RESIZES)):
+            for mode in ("RGB", "L", "P", "RGBA"):
+                name = f"{mode} {number}"
+                paths[name] = Path(folder) / f"{name}.png"
+                Image.fromarray(seeded.decoded(number)).convert(mode).save(paths[name])
+        return _loaded(candidate, paths)
+
+
+def _loaded(candidate: Candidate, paths: Mapping[str, Path]) -> Comparison:
+    # The loader itself: a port is not asked, whose part is what follows the decoder.
+    if candidate.name == "study-cnn":
+        ours = {name: load_pixels(path, 150, "keras") for name, path in paths.items()}
+        theirs = {name: photos.keras_pixels(path, 150) for name, path in paths.items()}
+    else:
+        ours = {name: load_pixels(path, 32, "torch") for name, path in paths.items()}
+        theirs = {name: photos.torch_pixels(path, 32) for name, path in paths.items()}
     return compare_exactly(ours, theirs)
 
 
@@ -158,9 +181,12 @@ def _orders(candidate: Candidate, original: Original) -> Comparison:
         found.append(_same_sizes(f"sizes, {name}", sizes, theirs))
         per_pass = math.ceil(images / batch_size)
         for start in range(0, len(rows) - per_pass + 1, per_pass):
-            shown = np.sort(np.concatenate(rows[start : start + per_pass]))
-            whole = np.array_equal(shown, np.arange(images))
-            reason = "" if whole else "does not show every image once"
-            error = 0.0 if whole else math.inf
+            shown = np.concatenate(rows[start : start + per_pass])
+            reason = ""
+            if not np.array_equal(np.sort(shown), np.arange(images)):
+                reason = "does not show every image once"
+            elif np.array_equal(shown, np.arange(images)):
+                reason = "is not shuffled"
+            error = math.inf if reason else 0.0
             found.append(Difference(f"pass {start // per_pass + 1}, {name}", error, reason=reason))
     return Comparison(tuple(found))
