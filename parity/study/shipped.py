@@ -138,7 +138,7 @@ def _trained(
     for number, batch in enumerate(training.batches):
         images = len(batch.labels)
         noise = program.noise(key, jnp.int32(number), size, _has_dropout(original))
-        masks: Any = noise.masks and tuple(np.asarray(mask)[:images] for mask in noise.masks)
+        masks: Any = noise.masks and tuple(np.array(mask)[:images] for mask in noise.masks)
         batches.append(type(batch)(batch.pixels, batch.labels, masks))
         rows = np.arange(size) % images
         weights = (np.arange(size) < images).astype(np.float32)

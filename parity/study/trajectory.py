@@ -40,7 +40,7 @@ from reference.legacy import seeded
 
 Distances = dict[int, list[float]]
 
-DRAWS = 5
+DRAWS = seeded.DRAWS
 NO_FARTHER = 2.0
 
 
