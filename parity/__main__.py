@@ -33,10 +33,10 @@ def main(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Keras, that .h5 is an old format: it is read because it is.
     logging.getLogger("absl").setLevel(logging.ERROR)
-    if photos is not None and not photos.is_dir():
-        print(f"error: there is no folder {photos}", file=sys.stderr)
-        return 2
     if photos is not None:
+        if not photos.is_dir():
+            print(f"error: there is no folder {photos}", file=sys.stderr)
+            return 2
         os.environ["CHIFOUMI_PHOTOS"] = str(photos)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:

@@ -203,7 +203,7 @@ def test_other_pickles(tmp_path: Path) -> None:
     assert "there is 1" in refusal(path)
 
 
-def test_a_pickle_of_millions_of_steps(tmp_path: Path) -> None:
+def test_a_pickle_of_too_many_steps(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     path.write_bytes(saved(dict.fromkeys(map(str, range(100_000))), **BEFORE_1_6))
     assert "more than 10000 steps" in refusal(path)

@@ -15,6 +15,13 @@ from parity.port import Report
 BATCH = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
 
 
+def _linear(params: Any, x: jax.Array) -> jax.Array:
+    return x @ params["w"] + params["b"]
+
+
+LINEAR = _linear, {"w": jnp.zeros((4, 5)), "b": jnp.zeros(5)}
+
+
 def _reference() -> torch.nn.Sequential:
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
@@ -145,33 +152,25 @@ def test_training_mode_is_compared_without_statistics_too() -> None:
             x = self.linear(x)
             return torch.relu(x) if self.training else x
 
-    def port(params: Any, x: jax.Array) -> jax.Array:
-        return x @ params["w"] + params["b"]
-
     def with_mode(params: Any, x: jax.Array, train: bool) -> jax.Array:
-        x = port(params, x)
+        x = _linear(params, x)
         return jax.nn.relu(x) if train else x
 
-    params = {"w": jnp.zeros((4, 5)), "b": jnp.zeros(5)}
-    assert "training" in parity.compare((port, params), Original(), BATCH).first_fault
-    report = parity.compare((with_mode, params), Original(), BATCH)
+    assert "training" in parity.compare(LINEAR, Original(), BATCH).first_fault
+    report = parity.compare((with_mode, LINEAR[1]), Original(), BATCH)
     assert report.passed, str(report)
-    same = parity.compare((port, params), torch.nn.Linear(4, 5), BATCH)
+    same = parity.compare(LINEAR, torch.nn.Linear(4, 5), BATCH)
     assert same.passed, str(same)
-    other = parity.compare((with_mode, params), torch.nn.Linear(4, 5), BATCH)
+    other = parity.compare((with_mode, LINEAR[1]), torch.nn.Linear(4, 5), BATCH)
     assert "training" in other.first_fault
 
 
 def test_nothing_to_compare_is_no_success() -> None:
-    def port(params: Any, x: jax.Array) -> jax.Array:
-        return x @ params["w"] + params["b"]
-
-    params = {"w": jnp.zeros((4, 5)), "b": jnp.zeros(5)}
     linear = torch.nn.Linear(4, 5)
     with pytest.raises(ValueError, match="without entries"):
-        parity.compare((port, params), linear, BATCH[:0])
+        parity.compare(LINEAR, linear, BATCH[:0])
     constant = (lambda out: out.sum() * 0, lambda out: out.sum() * 0)
-    report = parity.compare((port, params), linear, BATCH, loss=constant)
+    report = parity.compare(LINEAR, linear, BATCH, loss=constant)
     failed = [v.check.rung for v in report.verdicts if v.status == "FAIL"]
     assert failed == [7, 9]
 
@@ -186,10 +185,9 @@ def test_labels_have_no_gradients_to_compare() -> None:
             return self.linear(x).argmax(1)
 
     def port(params: Any, x: jax.Array) -> jax.Array:
-        return (x @ params["w"] + params["b"]).argmax(1)
+        return _linear(params, x).argmax(1)
 
-    params = {"w": jnp.zeros((4, 5)), "b": jnp.zeros(5)}
-    report = parity.compare((port, params), Labels(), BATCH)
+    report = parity.compare((port, LINEAR[1]), Labels(), BATCH)
     assert report.passed, str(report)
     assert {v.check.rung for v in report.verdicts if v.status == "ABSENT"} == {7, 9}
 

@@ -1,10 +1,13 @@
 """The ladder must find what is wrong with the program that a recipe builds."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from chifoumi_jax import program
 from chifoumi_jax.data import load_pixels
+from chifoumi_jax.losses import Loss
 from chifoumi_jax.models import mlp
 from chifoumi_jax.models.dropout import draw_mask
 from chifoumi_jax.recipes import RECIPES, Recipe
@@ -55,8 +58,8 @@ def test_a_wrong_mask_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipped, "DRAWS", 1)
 
-    def summed(graph, prepare, loss, optimizer, mesh):  # type: ignore[no-untyped-def]
-        return make_step(graph, prepare, lambda *a: 6 * loss(*a), optimizer, mesh)
+    def summed(graph: Any, prepare: Any, loss: Loss, *rest: Any) -> Any:
+        return make_step(graph, prepare, lambda *given: 8 * loss(*given), *rest)
 
     monkeypatch.setattr(program, "make_step", summed)
     # Adam hardly sees the size of a gradient; SGD does.

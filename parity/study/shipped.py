@@ -26,16 +26,15 @@ from parity.study.candidate import Candidate
 from parity.study.cases import Training
 from parity.study.original import LiveOriginal, Original
 from parity.study.trajectory import (
-    DRAWS,
     NO_FARTHER,
-    Distances,
-    add_distances,
+    Run,
     first_draws,
     no_farther,
     weights_only,
 )
 from reference.legacy import seeded
 
+DRAWS = seeded.DRAWS
 _STANDARD_ERRORS = 5.0
 
 
@@ -50,7 +49,7 @@ def checks(original: Original) -> Iterator[Check]:
         because="equal or not",
         run=functools.partial(_settings, original),
     )
-    if _has_dropout(original):
+    if original.dropout_rate:
         yield original.check(
             9,
             case="dropout masks of the recipe",
@@ -67,14 +66,10 @@ def checks(original: Original) -> Iterator[Check]:
     )
 
 
-def _has_dropout(original: Original) -> bool:
-    return original.candidate != "study-mlp-v21"
-
-
 def _recipe(original: Original) -> Recipe:
     recipe = RECIPES[original.candidate]
-    # What an augmentation gives is rung 3's; here both sides train on the same pixels.
     small = {"image_size": 64} if recipe.model == "cnn" else {}
+    # What an augmentation gives is rung 3's; here both sides train on the same pixels.
     return recipe.replace(augmentation="none", **small)
 
 
@@ -101,25 +96,23 @@ def _masks(original: LiveOriginal, candidate: Candidate) -> Comparison:
         error = abs(share - kept) / math.sqrt(kept * (1 - kept) / drawn.size)
         name = f"share kept, mask {place + 1}"
         found.append(Difference(name, error, candidate=share, reference=kept))
-        repeated = float(np.mean(drawn[1:] == drawn[:-1]))
-        if repeated == 1:
+        if np.all(drawn == drawn[0]):
             found.append(Difference(name, math.inf, reason="every step has the same mask"))
     return Comparison(tuple(found))
 
 
 def _steps(original: LiveOriginal, candidate: Candidate) -> Comparison:
-    ours: Distances = {step: [] for step in seeded.KEPT_STEPS}
-    theirs: Distances = {step: [] for step in seeded.KEPT_STEPS}
     size = 64 if original.candidate == "study-cnn" else 32
-    for training in first_draws(original, "float32", size, range(DRAWS)):
-        with pinned("float32"):
-            mine, masked = _trained(original, candidate, weights_only(training))
-        exact = {name: value.astype(np.float64) for name, value in training.weights.items()}
-        truth = original.train(dataclasses.replace(masked, weights=exact), "float64")
-        yours = original.train(masked, "float32")
-        for found, side in ((ours, mine), (theirs, yours)):
-            add_distances(found, side, truth, like=yours, names=training.weights)
-    return no_farther(ours, theirs)
+
+    def runs() -> Iterator[Run]:
+        for training in first_draws(original, "float32", size, range(DRAWS)):
+            with pinned("float32"):
+                mine, masked = _trained(original, candidate, weights_only(training))
+            exact = {name: value.astype(np.float64) for name, value in training.weights.items()}
+            truth = original.train(dataclasses.replace(masked, weights=exact), "float64")
+            yield list(exact), mine, original.train(masked, "float32"), truth
+
+    return no_farther(runs())
 
 
 def _trained(
@@ -137,13 +130,13 @@ def _trained(
     found: dict[str, np.ndarray] = {}
     for number, batch in enumerate(training.batches):
         images = len(batch.labels)
-        noise = program.noise(key, jnp.int32(number), size, _has_dropout(original))
+        noise = program.noise(key, jnp.int32(number), size, bool(original.dropout_rate))
         masks: Any = noise.masks and tuple(np.array(mask)[:images] for mask in noise.masks)
         batches.append(type(batch)(batch.pixels, batch.labels, masks))
         rows = np.arange(size) % images
         weights = (np.arange(size) < images).astype(np.float32)
         given = Batch(batch.pixels[rows], batch.labels[rows].astype(np.int32), weights)
-        state, _ = program.step(state, given, key, _has_dropout(original))
+        state, _ = program.step(state, given, key, bool(original.dropout_rate))
         if number + 1 in training.kept_steps:
             arrays = candidate.to_arrays(nnx.merge(program.graph, state.params))
             found |= {f"{number + 1}/params/{name}": np.array(a) for name, a in arrays.items()}
