@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What an installation is made from; the rest of the checkout is used where it is.
+INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_jax/ops/cpp/*)
 
 .PHONY: train test lint types format constraints wheel clean
 
@@ -37,11 +39,11 @@ constraints: $(VENV)/.test
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.base: $(VENV)/bin/python $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.test: $(VENV)/bin/python $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.base
 

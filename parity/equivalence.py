@@ -55,6 +55,9 @@ _CODE = (
     "reference/photos.py",
 )
 
+# What the files of a folder among them may be: the native kernels count too.
+_SOURCES = {".py", ".cc", ".h"}
+
 Train = Callable[[int], tuple[float, float]]
 
 
@@ -137,7 +140,9 @@ def code_hash(root: Path = ROOT) -> str:
     digest = hashlib.sha256(json.dumps(SETTINGS, sort_keys=True).encode())
     for name in _CODE:
         path = root / name
-        files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix in _SOURCES)
         if not files or not all(file.is_file() for file in files):
             raise ResultError(f"{path} is absent: the result can be judged in a checkout alone")
         for file in files:

@@ -1,5 +1,8 @@
-"""`chifoumi_jax.ops` against loops in NumPy float64, and its two ways against each other."""
+"""`chifoumi_jax.ops` against loops in NumPy float64, and its ways against each other."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,23 +10,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jaxtyping import Array, Float
 
-from chifoumi_jax.ops import bands, conv_relu_pool, conv_relu_pool_lax
+from chifoumi_jax.ops import bands, conv_relu_pool, conv_relu_pool_lax, native
+from chifoumi_jax.ops.conv_relu_pool import differentiable
 
 # NumPy arrays, which JAX takes for its own.
 Arrays = tuple[Any, ...]
 Operation = Callable[..., Float[Array, "batch rows columns out"]]
 
-both = pytest.mark.parametrize("operation", [conv_relu_pool, conv_relu_pool_lax])
+WAYS: dict[str, Operation] = {
+    **{name: differentiable(native.passes) for name in ("x86-64-v4", "x86-64-v3", "baseline")},
+    "bands": differentiable(bands.passes),
+    "whole": conv_relu_pool_lax,
+}
+
+each = pytest.mark.parametrize("way", WAYS)
+native_only = pytest.mark.parametrize("way", [way for way in WAYS if way not in ("bands", "whole")])
 
 
 @pytest.fixture(autouse=True)
 def float64() -> Iterator[None]:
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def operation(way: str) -> Iterator[Operation]:
+    """One way of computing the operation; of the native kernels, with one instruction set."""
+    before = native.instruction_set()
+    if way not in ("bands", "whole") and not native.use_instruction_set(way):
+        pytest.skip(native.absence or f"this processor has no {way}")
+    yield WAYS[way]
+    if before:
+        native.use_instruction_set(before)
 
 
 def reference(images: Any, kernel: Any, bias: Any, weight: Any) -> tuple[np.ndarray, Arrays]:
@@ -80,8 +102,17 @@ def assert_equals_reference(operation: Operation, arguments: Arrays, weight: np.
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
-@both
-@settings(max_examples=6, deadline=None, derandomize=True)
+# The fixture holds through all examples of a test, as it should.
+example_settings = settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@each
+@example_settings
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(4, 11), st.integers(4, 11), st.integers(1, 4)),
     out=st.integers(1, 4),
@@ -95,17 +126,84 @@ def test_equals_the_reference_on_any_shape(
     assert_equals_reference(operation, *random_case(shape, out, seed, whole_numbers))
 
 
-@both
+@native_only
+@example_settings
+@given(
+    shape=st.tuples(st.integers(1, 18), st.integers(4, 20), st.integers(4, 90), st.integers(1, 70)),
+    out=st.integers(1, 70),
+    seed=st.integers(0, 2**31),
+)
+def test_native_kernels_equal_whole_arrays_bit_for_bit(
+    operation: Operation, shape: tuple[int, ...], out: int, seed: int
+) -> None:
+    # Sums of whole numbers are exact in any order: tiles, blocks and tails of all sizes must
+    # give the same bits, and the same winners of the many ties.
+    arguments, _ = random_case(shape, out, seed, whole_numbers=True)
+    weight = np.random.default_rng(seed).integers(-2, 3, operation(*arguments).shape)
+    for dtype in (np.float32, np.float64):
+        typed = tuple(array.astype(dtype) for array in arguments)
+        np.testing.assert_array_equal(operation(*typed), conv_relu_pool_lax(*typed))
+        ours = gradients(operation, typed, weight.astype(dtype))
+        theirs = gradients(conv_relu_pool_lax, typed, weight.astype(dtype))
+        for got, want in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+@native_only
+def test_native_kernels_work_under_vmap(operation: Operation) -> None:
+    (images, kernel, bias), weight = random_case((4, 9, 8, 2), out=3)
+
+    def weighted(image: Array, kernel: Array, weight: Array) -> Array:
+        return (operation(image[None], kernel, bias)[0] * weight).sum()
+
+    per_image = jax.vmap(jax.grad(weighted, 1), (0, None, 0))(images, kernel, weight)
+    _, (_, expected, _) = reference(images, kernel, bias, weight)
+    np.testing.assert_allclose(per_image.sum(0), expected, rtol=1e-12, atol=1e-12)
+
+
+@each
+def test_what_is_not_a_number_stays(operation: Operation) -> None:
+    (images, kernel, bias), _ = random_case((1, 4, 6, 3), out=2)
+    for place in np.ndindex(4, 4):
+        spoilt = images.copy()
+        spoilt[0, *place, 1] = np.nan
+        assert np.isnan(operation(spoilt, kernel, bias)[0, 0, 0]).all(), place
+
+
+@pytest.mark.skipif(bool(native.absence), reason=native.absence)
+def test_native_sums_do_not_depend_on_the_number_of_threads() -> None:
+    code = """
+import hashlib, jax, numpy as np
+from chifoumi_jax.ops import conv_relu_pool
+draw = np.random.default_rng(0).standard_normal
+arguments = [draw(shape, np.float32) for shape in ((5, 60, 60, 8), (3, 3, 8, 40), (40,))]
+loss = lambda *arguments: (conv_relu_pool(*arguments) ** 2).sum()
+found = jax.jit(jax.grad(loss, (0, 1, 2)))(*arguments)
+print(hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in found)).hexdigest())
+"""
+    cores = sorted(os.sched_getaffinity(0))
+    digests = set()
+    for usable in (cores[:1], cores):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {usable})\n{code}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize("windows", [1, 20, 45, 10_000])
 def test_equals_the_reference_however_the_bands_fall(
-    operation: Operation, windows: int, monkeypatch: pytest.MonkeyPatch
+    windows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 7 rows of 2 x 5 windows: bands of 1, 2 (the last overlaps), 4 (likewise) and 7 rows.
     monkeypatch.setattr(bands, "WINDOWS_PER_BAND", windows)
-    assert_equals_reference(operation, *random_case((2, 17, 12, 3), out=4))
+    assert_equals_reference(WAYS["bands"], *random_case((2, 17, 12, 3), out=4))
 
 
-@both
+@each
 def test_first_of_equal_maxima_takes_the_gradient(operation: Operation) -> None:
     arguments = np.ones((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), np.zeros(1)
     of_images, _, _ = gradients(operation, arguments, np.ones((1, 1, 1, 1)))
@@ -114,7 +212,7 @@ def test_first_of_equal_maxima_takes_the_gradient(operation: Operation) -> None:
     np.testing.assert_array_equal(of_images[0, :, :, 0], expected)
 
 
-@both
+@each
 @pytest.mark.parametrize("channels", [3, 32])
 def test_ties_of_equal_patches_survive_rounding(operation: Operation, channels: int) -> None:
     # A surface of one colour: every patch is the same, whatever the kernel. In float32 the four
@@ -132,14 +230,14 @@ def test_ties_of_equal_patches_survive_rounding(operation: Operation, channels: 
     np.testing.assert_allclose(of_images, expected, rtol=1e-4, atol=1e-5)
 
 
-@both
+@each
 def test_relu_passes_nothing_at_zero(operation: Operation) -> None:
     arguments = np.zeros((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), np.zeros(1)
     for gradient in gradients(operation, arguments, np.ones((1, 1, 1, 1))):
         np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
 
 
-@both
+@each
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtypes_are_kept(operation: Operation, dtype: type) -> None:
     arguments, weight = random_case((2, 6, 7, 3), out=2)
@@ -149,15 +247,16 @@ def test_dtypes_are_kept(operation: Operation, dtype: type) -> None:
     assert [gradient.dtype for gradient in got] == [dtype] * 3
 
 
+@each
 @pytest.mark.parametrize("shape", [(3, 21, 30, 32), (3, 30, 21, 3), (2, 16, 22, 1)])
-def test_float32_equals_lax_to_rounding(shape: tuple[int, ...]) -> None:
+def test_float32_equals_lax_to_rounding(operation: Operation, shape: tuple[int, ...]) -> None:
     arguments, weight = random_case(shape, out=16)
     arguments = tuple(array.astype(np.float32) for array in arguments)
     weight = weight.astype(np.float32)
     np.testing.assert_allclose(
-        conv_relu_pool(*arguments), conv_relu_pool_lax(*arguments), rtol=1e-5, atol=1e-4
+        operation(*arguments), conv_relu_pool_lax(*arguments), rtol=1e-5, atol=1e-4
     )
-    ours = gradients(conv_relu_pool, arguments, weight)
+    ours = gradients(operation, arguments, weight)
     theirs = gradients(conv_relu_pool_lax, arguments, weight)
     for got, want in zip(ours, theirs, strict=True):
         scale = float(jnp.abs(want).max())
@@ -182,7 +281,7 @@ def test_works_in_a_scan_under_jit() -> None:
     np.testing.assert_allclose(got, kernel, rtol=1e-12)
 
 
-@both
+@each
 def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Operation) -> None:
     exact, weight = random_case((2, 16, 16, 3), out=4)
     # In 64 bits there is no convolution that could be counted.
@@ -194,12 +293,12 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Ope
 
         compiled = jax.jit(jax.grad(weighted, argnums)).lower(*arguments).compile().as_text()
         assert compiled is not None
-        return compiled.count(" convolution(") + compiled.count(" while(")
+        return sum(compiled.count(f" {part}(") for part in ("convolution", "while", "custom-call"))
 
     assert passes(1, 2) < passes(0, 1, 2)
 
 
-@both
+@pytest.mark.parametrize("operation", [conv_relu_pool, conv_relu_pool_lax])
 def test_says_what_is_wrong_with_a_shape(operation: Operation) -> None:
     with pytest.raises(ValueError, match=r"\(5, 5, 1, 1\); expected \(3, 3, in, out\)"):
         operation(np.ones((1, 8, 8, 1)), np.ones((5, 5, 1, 1)), np.ones(1))

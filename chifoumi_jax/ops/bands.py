@@ -24,7 +24,7 @@ from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
-from chifoumi_jax.ops.pooling import CLOSED, relu_pool, unpool, unpool_places
+from chifoumi_jax.ops.pooling import CLOSED, bias_gradient, relu_pool, unpool, unpool_places
 
 WINDOWS_PER_BAND = 2048
 """Pooling windows in a band, at least one row. At 600 px, batch 25, that is one row: the kernel's
@@ -56,7 +56,9 @@ def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner
     return lax.fori_loop(0, -(-rows // band), step, results)
 
 
-def _kernel_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Winner) -> Kernel:
+def _weight_gradients(
+    images: Images, kernel: Kernel, gradient: Pooled, winner: Winner
+) -> tuple[Kernel, Bias]:
     batch, rows, columns, out = gradient.shape
     channels = images.shape[3]
     band = _rows_per_band(batch, rows, columns)
@@ -76,7 +78,7 @@ def _kernel_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: W
     total = lax.fori_loop(0, -(-rows // band), step, total)
     total = total.reshape(4, 4, channels, 2, 2, out)
     of_places = [total[y : y + 3, x : x + 3, :, y, x] for y in range(2) for x in range(2)]
-    return jnp.stack(of_places).sum(0)
+    return jnp.stack(of_places).sum(0), bias_gradient(gradient, winner)
 
 
 def _image_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Winner) -> Images:
@@ -178,4 +180,4 @@ def _product(
     return jnp.einsum("bhwp,pq->bhwq", patches, kernel.reshape(-1, kernel.shape[3]))
 
 
-passes = Passes(_forward, _kernel_gradient, _image_gradient)
+passes = Passes(_forward, _weight_gradients, _image_gradient)

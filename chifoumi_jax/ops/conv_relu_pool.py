@@ -1,25 +1,22 @@
 """Convolution, ReLU and max pooling as one operation with a gradient of its own."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from chifoumi_jax.ops import bands, whole
+from chifoumi_jax.ops import bands, native, whole
 from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
-from chifoumi_jax.ops.pooling import CLOSED
-
-T = TypeVar("T")
 
 
 def conv_relu_pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
     """Keras' `Conv2D(out, 3)`, `Activation("relu")`, `MaxPooling2D(2)`, without padding.
 
     Equal to `lax`'s own operations to rounding; gradients follow the tie rules of
-    `pooling.relu_pool`. Computed by `bands` on a CPU and by `whole` elsewhere.
+    `pooling.relu_pool`. Computed by `native` on a CPU, or by `bands` where that is not compiled or
+    does not serve the type, and by `whole` elsewhere.
 
     Args:
         images: Float, any size from 4 x 4.
@@ -33,7 +30,7 @@ def conv_relu_pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
         ValueError: The kernel is not 3 x 3, or the images are smaller than 4 x 4.
     """
     _check(images, kernel)
-    return _by_platform(images, kernel, bias)
+    return _chosen(images, kernel, bias)
 
 
 def conv_relu_pool_lax(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
@@ -49,7 +46,9 @@ def _check(images: Images, kernel: Kernel) -> None:
         raise ValueError(f"images have shape {images.shape}; give them at least 4 x 4 pixels")
 
 
-def _differentiable(passes: Passes) -> Callable[[Images, Kernel, Bias], Pooled]:
+def differentiable(passes: Passes) -> Callable[[Images, Kernel, Bias], Pooled]:
+    """The operation that these passes compute and differentiate; it checks nothing."""
+
     @jax.custom_vjp
     def operation(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
         return passes.forward(images, kernel, bias)[0]
@@ -66,29 +65,25 @@ def _differentiable(passes: Passes) -> Callable[[Images, Kernel, Bias], Pooled]:
         images, kernel, winner = saved
         return (
             passes.image_gradient(images, kernel, gradient, winner),
-            passes.kernel_gradient(images, kernel, gradient, winner),
-            jnp.where(winner == CLOSED, 0, gradient).sum((0, 1, 2)),
+            *passes.weight_gradients(images, kernel, gradient, winner),
         )
 
     operation.defvjp(run, pull_back)
     return operation
 
 
-def _choose(on_cpu: Callable[..., T], elsewhere: Callable[..., T]) -> Callable[..., T]:
-    def chosen(*arguments: Array) -> T:
-        return lax.platform_dependent(*arguments, cpu=on_cpu, default=elsewhere)
+def _by_platform(name: str) -> Callable[..., Any]:
+    # The choice is made when XLA compiles, for the device that it compiles for; asking for the
+    # default backend here could name another one. It sits inside the gradient's rule: no switch is
+    # ever differentiated, and a gradient that nobody uses is still removed.
+    def chosen(*arguments: Array) -> Any:
+        on_cpu = native.passes if native.serves(arguments[0].dtype) else bands.passes
+        return lax.platform_dependent(
+            *arguments, cpu=getattr(on_cpu, name), default=getattr(whole.passes, name)
+        )
 
     return chosen
 
 
-# The choice is made when XLA compiles, for the device that it compiles for; asking for the default
-# backend here could name another one. It sits inside the gradient's rule: no switch is ever
-# differentiated, and a gradient that nobody uses is still removed.
-_by_platform = _differentiable(
-    Passes(
-        _choose(bands.passes.forward, whole.passes.forward),
-        _choose(bands.passes.kernel_gradient, whole.passes.kernel_gradient),
-        _choose(bands.passes.image_gradient, whole.passes.image_gradient),
-    )
-)
-_whole = _differentiable(whole.passes)
+_chosen = differentiable(Passes(*map(_by_platform, Passes._fields)))
+_whole = differentiable(whole.passes)

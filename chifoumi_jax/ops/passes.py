@@ -22,8 +22,8 @@ class Passes(NamedTuple):
     forward: Callable[[Images, Kernel, Bias], tuple[Pooled, Winner]]
     """Pooled values, and the winners of their windows (see `pooling.relu_pool`)."""
 
-    kernel_gradient: Callable[[Images, Kernel, Pooled, Winner], Kernel]
-    """From images, kernel, the pooled values' gradient and the winners."""
+    weight_gradients: Callable[[Images, Kernel, Pooled, Winner], tuple[Kernel, Bias]]
+    """Of kernel and bias, from images, kernel, the pooled values' gradient and the winners."""
 
     image_gradient: Callable[[Images, Kernel, Pooled, Winner], Images]
     """From images, kernel, the pooled values' gradient and the winners."""

@@ -50,3 +50,10 @@ def unpool(
     places = jnp.stack(unpool_places(gradient, winner), axis=3)
     places = places.reshape(batch, rows, columns, 2, 2, out).transpose(0, 1, 3, 2, 4, 5)
     return places.reshape(batch, 2 * rows, 2 * columns, out)
+
+
+def bias_gradient(
+    gradient: Float[Array, "batch rows columns out"], winner: UInt8[Array, "batch rows columns out"]
+) -> Float[Array, " out"]:
+    """Returns the gradient with respect to the bias that every value has in it."""
+    return jnp.where(winner == CLOSED, 0, gradient).sum((0, 1, 2))

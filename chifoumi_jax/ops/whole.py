@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
-from chifoumi_jax.ops.pooling import relu_pool, unpool
+from chifoumi_jax.ops.pooling import bias_gradient, relu_pool, unpool
 
 
 def _convolve(images: Images, kernel: Kernel) -> Float[Array, "batch height-2 width-2 out"]:
@@ -22,8 +22,11 @@ def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner
     return relu_pool(_convolve(images, kernel) + bias)
 
 
-def _kernel_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Winner) -> Kernel:
-    return _pull_back(images, kernel, gradient, winner)[1]
+def _weight_gradients(
+    images: Images, kernel: Kernel, gradient: Pooled, winner: Winner
+) -> tuple[Kernel, Bias]:
+    _, kernel_gradient = _pull_back(images, kernel, gradient, winner)
+    return kernel_gradient, bias_gradient(gradient, winner)
 
 
 def _image_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Winner) -> Images:
@@ -40,4 +43,4 @@ def _pull_back(
     return images_gradient, kernel_gradient
 
 
-passes = Passes(_forward, _kernel_gradient, _image_gradient)
+passes = Passes(_forward, _weight_gradients, _image_gradient)

@@ -1,0 +1,91 @@
+"""The CPU's fast way: kernels in C++ (`cpp/`), compiled with the package and called by XLA.
+
+Forward, a window's four convolutions stay in registers until the largest is known: the
+convolution's output, four times as large as what is kept of it, never exists. Backward, three of a
+window's four values have no gradient, and the kernels leave them out: a quarter of the arithmetic
+that a convolution's gradient takes, which no product of whole matrices can leave out.
+
+Equal values tie exactly, and the sums depend on shapes alone, not on the number of threads.
+"""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
+
+_LIBRARY = Path(__file__).with_name("_native.so")
+_TARGETS = ("forward", "weight_gradients", "image_gradient")
+_DTYPES = ("float32", "float64")
+
+
+def _load() -> tuple[ctypes.CDLL | None, str]:
+    """Makes the library's functions known to XLA; returns it, or why it cannot be used."""
+    if not _LIBRARY.exists():
+        return None, "chifoumi-jax was installed without a C++ compiler"
+    try:
+        library = ctypes.CDLL(str(_LIBRARY))
+        library.chifoumi_instruction_set.restype = ctypes.c_char_p
+        library.chifoumi_use_instruction_set.restype = ctypes.c_bool
+        for target in _TARGETS:
+            for dtype in _DTYPES:
+                name = f"chifoumi_{target}_{dtype}"
+                jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(library[name]), platform="cpu")
+    except (OSError, AttributeError) as error:
+        return None, f"{_LIBRARY.name} cannot be loaded ({error})"
+    return library, ""
+
+
+_library, absence = _load()
+"""`absence` says why there are no native kernels; it is empty where there are."""
+
+
+def serves(dtype: DTypeLike) -> bool:
+    """Whether there are kernels for arrays of this type."""
+    return _library is not None and jnp.dtype(dtype).name in _DTYPES
+
+
+def instruction_set() -> str | None:
+    """What the kernels use of this processor: "x86-64-v4", "x86-64-v3" or "baseline"."""
+    return None if _library is None else _library.chifoumi_instruction_set().decode()
+
+
+def use_instruction_set(name: str) -> bool:
+    """Use another instruction set from now on; returns whether this processor has it."""
+    return _library is not None and _library.chifoumi_use_instruction_set(name.encode())
+
+
+def _call(target: str, dtype: DTypeLike, *results: jax.ShapeDtypeStruct) -> Callable[..., Any]:
+    name = f"chifoumi_{target}_{jnp.dtype(dtype).name}"
+    return jax.ffi.ffi_call(name, results, vmap_method="sequential")
+
+
+def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner]:
+    batch, height, width, _ = images.shape
+    shape = (batch, (height - 2) // 2, (width - 2) // 2, kernel.shape[3])
+    pooled = jax.ShapeDtypeStruct(shape, images.dtype)
+    winner = jax.ShapeDtypeStruct(shape, jnp.uint8)
+    return _call("forward", images.dtype, pooled, winner)(images, kernel, bias)
+
+
+def _weight_gradients(
+    images: Images, kernel: Kernel, gradient: Pooled, winner: Winner
+) -> tuple[Kernel, Bias]:
+    of_kernel = jax.ShapeDtypeStruct(kernel.shape, kernel.dtype)
+    of_bias = jax.ShapeDtypeStruct(kernel.shape[3:], kernel.dtype)
+    call = _call("weight_gradients", images.dtype, of_kernel, of_bias)
+    return call(images, gradient, winner)
+
+
+def _image_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Winner) -> Images:
+    of_images = jax.ShapeDtypeStruct(images.shape, images.dtype)
+    (result,) = _call("image_gradient", images.dtype, of_images)(kernel, gradient, winner)
+    return result
+
+
+passes = Passes(_forward, _weight_gradients, _image_gradient)

@@ -1,0 +1,40 @@
+"""The native kernels under AddressSanitizer: no byte beyond their arrays is read or written."""
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chifoumi_jax.ops import native
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ROOT / "chifoumi_jax" / "ops" / "cpp"
+COMPILER = shutil.which("c++")
+FLAGS = {"x86-64-v4": "-march=x86-64-v4", "x86-64-v3": "-march=x86-64-v3", "baseline": ""}
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("real", ["float", "double"])
+@pytest.mark.parametrize("name", FLAGS)
+def test_kernels_stay_inside_their_arrays(name: str, real: str, tmp_path: Path) -> None:
+    if name != "baseline" and platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("not an x86 processor")
+    before = native.instruction_set()
+    if before and not native.use_instruction_set(name):
+        pytest.skip(f"this processor has no {name}")
+    native.use_instruction_set(before or name)
+
+    flags = ["-std=c++17", "-O1", "-g", "-Wno-psabi", "-fsanitize=address,undefined"]
+    flags += ["-fno-sanitize-recover=all", f"-DREAL={real}", "-DVARIANT=watched", f"-I{SOURCES}"]
+    program = tmp_path / "watched"
+    sources = [Path(__file__).parent / "sanitize_kernels.cc", SOURCES / "kernels.cc"]
+    compiled = subprocess.run(
+        [str(COMPILER), *filter(None, [FLAGS[name]]), *flags, *sources, "-o", program],
+        capture_output=True,
+        text=True,
+    )
+    assert compiled.returncode == 0, compiled.stderr
+    done = subprocess.run([program], capture_output=True, text=True)
+    assert done.stdout == "200 shapes\n", done.stderr
