@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chifoumi_jax.compiled import keep_compiled
 from chifoumi_jax.data.problems import describe, printable
 from chifoumi_jax.recipes import RECIPES, RecipeError
 
@@ -307,6 +308,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
     try:
         if "" in arguments:
             raise RecipeError("an argument is empty: is it a shell variable that is not set?")
+        _keep_compiled()
         sys.exit(app.cli(args=arguments, prog=prog))
     except KeyboardInterrupt as stop:
         directory = getattr(stop, "directory", None)
@@ -317,6 +319,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
             print(line, file=sys.stderr)
         print(f"error: {_sentence(error)}", file=sys.stderr)
         sys.exit(_USAGE_ERROR)
+
+
+def _keep_compiled() -> None:
+    try:
+        keep_compiled()
+    except OSError as error:
+        _show_warning(f"what is compiled will not be kept for the next start: {_sentence(error)}")
 
 
 def _sentence(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 
 from rich.console import Console
@@ -21,7 +20,7 @@ from chifoumi_jax.metrics import Running
 
 # A step's time is taken over that many of them, after the first, which is slower.
 _TIMED_STEPS = 3
-# Between two looks at the devices' sums, in seconds: looking waits for the step to end.
+# Between two looks at the devices' sums, in seconds. So long may Ctrl-C have to wait, too.
 REFRESH = 0.2
 
 
@@ -87,36 +86,39 @@ class TrainingBar:
         self._display = display
         self._progress = progress
         self._order = order
-        self._looked = time.monotonic()
-        self._first: tuple[int, float] | None = None
-        self._timed = False
+        self._paces: list[float] = []
+        self._step = 0
 
-    def due(self, step: int) -> bool:
-        """Whether it is time to show something new: now and then, or to estimate the time left."""
-        if not self._timed and (self._first is None or step >= self._first[0] + _TIMED_STEPS):
-            return True
-        return self._progress is not None and time.monotonic() - self._looked >= REFRESH
+    @property
+    def stride(self) -> int:
+        """Steps to take until the next look: looking waits for the devices, hence not each."""
+        if not self._paces:
+            return 1
+        if len(self._paces) == 1:
+            return _TIMED_STEPS
+        return max(1, int(REFRESH / self._paces[-1]))
+
+    def pace(self, seconds: float) -> None:
+        """Take in how long a step took since the last look; the second time, say what is left."""
+        self._paces = [*self._paces[:2], seconds]
+        if len(self._paces) == 2:
+            left = duration(seconds * (len(self._order) - self._step))
+            self._display.say(f"A step takes {seconds:.2g} s; about {left} left.")
 
     def show(self, step: int, loss: Running, accuracy: Running, seconds: float) -> None:
-        """Move the bar; once, after some steps, say how long the rest will take."""
-        now = self._looked = time.monotonic()
-        if self._first is None:
-            self._first = (step, now)
-        elif not self._timed and step >= self._first[0] + _TIMED_STEPS:
-            self._timed = True
-            pace = (now - self._first[1]) / (step - self._first[0])
-            left = duration(pace * (len(self._order) - step))
-            self._display.say(f"A step takes {pace:.2g} s; about {left} left.")
-        if self._progress is not None:
-            epoch = (step - 1) // self._order.steps_per_epoch + 1
-            self._progress.update(
-                self._progress.task_ids[0],
-                completed=step,
-                epoch=f"{epoch}/{self._order.epochs}",
-                loss=f"{loss.mean:.3f}",
-                accuracy=f"{accuracy.mean:.1%}",
-                speed=f"{loss.images / seconds:.3g}",
-            )
+        """Move the bar."""
+        self._step = step
+        if self._progress is None:
+            return
+        epoch = (step - 1) // self._order.steps_per_epoch + 1
+        self._progress.update(
+            self._progress.task_ids[0],
+            completed=step,
+            epoch=f"{epoch}/{self._order.epochs}",
+            loss=f"{loss.mean:.3f}",
+            accuracy=f"{accuracy.mean:.1%}",
+            speed=f"{loss.images / seconds:.3g}",
+        )
 
     def end_epoch(self, row: Mapping[str, float]) -> None:
         """One line on a finished epoch."""

@@ -12,6 +12,8 @@ from chifoumi_jax.checkpoint import KEEP
 
 # Python, JAX and the other libraries; measured 0.4 GB with jax 0.10 on Linux.
 _PROCESS = 400_000_000
+# Pixels that take more of the memory than that are read ahead batch by batch.
+_SHARE_FOR_PIXELS = 0.25
 
 
 class DoesNotFitError(RuntimeError):
@@ -62,6 +64,18 @@ def estimate(compiled: Any, checkpoint: int, pixels: int) -> Needs:
     return Needs(memory, (KEEP + 2) * checkpoint + pixels, checkpoint)
 
 
+def fits_beside(size: int) -> bool:
+    """Whether `size` bytes of pixels may stay in a device's memory beside a training.
+
+    It depends on the machine alone, not on what else runs there: a training that goes on must do
+    as it did.
+    """
+    if jax.default_backend() == "cpu":
+        return size <= _SHARE_FOR_PIXELS * psutil.virtual_memory().total
+    limit = _device_limit()
+    return limit is not None and size <= _SHARE_FOR_PIXELS * limit
+
+
 def check(needs: Needs, directory: Path) -> None:
     """Refuse what cannot fit.
 
@@ -85,6 +99,10 @@ def check(needs: Needs, directory: Path) -> None:
 def _memory() -> int | None:
     if jax.default_backend() == "cpu":
         return int(psutil.virtual_memory().available)
+    return _device_limit()
+
+
+def _device_limit() -> int | None:
     statistics = jax.local_devices()[0].memory_stats() or {}
     limit = statistics.get("bytes_limit")
     return None if limit is None else int(limit)

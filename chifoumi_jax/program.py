@@ -16,7 +16,7 @@ from jaxtyping import Array, Int32, Key
 from chifoumi_jax import losses
 from chifoumi_jax.data.augment import study_mlp_augmentation
 from chifoumi_jax.data.augment_photos import photo_augmentation
-from chifoumi_jax.data.pipeline import Batch
+from chifoumi_jax.data.pipeline import Photos, take
 from chifoumi_jax.models import CNN, MLP
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
 from chifoumi_jax.recipes import Recipe
@@ -45,7 +45,9 @@ class Program:
         graph: The model without its parameters.
         init: `init(key)` gives the initial state.
         noise: `noise(seed, number, size, dropout)` is what is random in the step of that number.
-        step: `step(state, batch, seed, dropout)` gives the next state and the sums.
+        steps: `steps(state, photos, rows, first, count, seed, dropout)` takes `count` steps, on the
+            photos that `rows[first]` and the rows after it name, and gives the next state and each
+            row's sums. `count` is an argument like the others: one compilation serves all.
         evaluate: `evaluate(params, batch)` gives probabilities and sums.
         learning_rate: The rate of a step, counted from 0.
     """
@@ -54,7 +56,7 @@ class Program:
     graph: nnx.GraphDef[Any]
     init: Callable[[Key[Array, ""]], TrainState]
     noise: Callable[[Key[Array, ""], Int32[Array, ""], int, bool], Noise]
-    step: Any
+    steps: Any
     evaluate: Any
     learning_rate: Callable[[int], float]
 
@@ -152,6 +154,7 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
     loss, schedule = build_loss(recipe), build_schedule(recipe, total_steps)
     optimizer = build_optimizer(recipe, schedule)
     replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
+    rows_sharded = NamedSharding(mesh, P(None, AXIS))
     take_step = make_step(graph, build_prepare(recipe), loss, optimizer, mesh)
 
     @partial(jax.jit, out_shardings=replicated)
@@ -167,14 +170,27 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
     @partial(
         jax.jit,
         donate_argnums=0,
-        static_argnums=3,
-        in_shardings=(replicated, sharded, replicated),
+        static_argnums=6,
+        in_shardings=(replicated, replicated, rows_sharded, None, None, replicated),
         out_shardings=replicated,
     )
-    def step(
-        state: TrainState, batch: Batch, seed: Key[Array, ""], dropout: bool
+    def steps(
+        state: TrainState,
+        photos: Photos,
+        rows: Int32[Array, "steps batch"],
+        first: Int32[Array, ""],
+        count: Int32[Array, ""],
+        seed: Key[Array, ""],
+        dropout: bool,
     ) -> tuple[TrainState, Sums]:
-        return take_step(state, batch, noise(seed, state.step, batch.labels.shape[0], dropout))
+        def step(i: Array, carry: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
+            state, found = carry
+            batch = jax.lax.with_sharding_constraint(take(photos, rows[i]), sharded)
+            state, sums = take_step(state, batch, noise(seed, state.step, rows.shape[1], dropout))
+            return state, jax.tree.map(lambda all_sums, one: all_sums.at[i].set(one), found, sums)
+
+        nothing = Sums(*(jnp.zeros(rows.shape[0]) for _ in Sums._fields))
+        return jax.lax.fori_loop(first, first + count, step, (state, nothing))
 
     evaluate = jax.jit(
         make_evaluation(graph, build_input(recipe), loss, mesh),
@@ -185,7 +201,7 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
     def learning_rate(number: int) -> float:
         return float(schedule(number))
 
-    return Program(mesh, graph, init, noise, step, evaluate, learning_rate)
+    return Program(mesh, graph, init, noise, steps, evaluate, learning_rate)
 
 
 def _per_image(augment: Callable[[Key[Array, ""], Array], Array]) -> Callable[..., Array]:

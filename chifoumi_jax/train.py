@@ -8,16 +8,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from chifoumi_jax import checkpoint, evaluation, needs, run
 from chifoumi_jax.data.order import Order
-from chifoumi_jax.data.pipeline import Batch, padded_size, training_batches
+from chifoumi_jax.data.pipeline import Part, Resident, Streamed, padded_size
 from chifoumi_jax.display import Display, duration
 from chifoumi_jax.environment import cuda_clash
 from chifoumi_jax.files import write_json
@@ -48,7 +49,7 @@ class Progress:
 
     Attributes:
         step: Steps taken.
-        iterator: State of Grain's iterator over the batches.
+        iterator: State of Grain's iterator over the batches, where they are read ahead.
         loss: Of the epoch so far.
         accuracy: Of the epoch so far.
         seconds: That the epoch took so far.
@@ -72,12 +73,14 @@ class Progress:
         running = {name: Running(**values[name]) for name in ("loss", "accuracy")}
         return cls(**values | running)
 
-    def settle(self, pending: list[Sums]) -> None:
-        """Take in the sums of the steps since the last time; waits for the devices."""
-        for sums in jax.device_get(pending):
-            self.loss.add(float(sums.loss), float(sums.images))
-            self.accuracy.add(float(sums.correct), float(sums.images))
-        pending.clear()
+    def settle(self, found: Sequence[tuple[Part, Sums]]) -> None:
+        """Take in the sums of some steps; waits for the devices."""
+        for part, sums in found:
+            rows = slice(part.first, part.first + part.number)
+            for loss, correct, images in zip(*(np.asarray(s)[rows] for s in sums), strict=True):
+                self.loss.add(float(loss), float(images))
+                self.accuracy.add(float(correct), float(images))
+            self.step += part.number
 
     def end_epoch(self, row: dict[str, float]) -> None:
         """Keep a finished epoch's row and begin the next."""
@@ -221,6 +224,7 @@ class Trainer:
         order: Which images make up each batch.
         program: What runs on the devices.
         seeds: Keys of the initial weights and of the steps' noise.
+        feed: Hands the images to the devices.
     """
 
     def __init__(self, recipe: Recipe, data: Dataset, display: Display):
@@ -237,7 +241,13 @@ class Trainer:
         self.program = build(recipe, len(data.classes), len(self.order), device_mesh())
         self.seeds = jax.random.split(jax.random.key(recipe.seed))
         self._evaluation = evaluation.Evaluation(recipe, self.program, data)
-        self._steps: dict[bool, Any] = {}
+        self._compiled: dict[bool, Any] = {}
+        given = data.pixels, data.train, self.order
+        size = padded_size(self.order.batch_size, self.program.devices)
+        fits = needs.fits_beside(data.pixels.nbytes)
+        self.feed = (
+            Resident(*given, size, self.program.replicated) if fits else Streamed(*given, size)
+        )
 
     def compile(self, directory: Path) -> None:
         """Compile the step, say what it needs, and refuse what `directory`'s machine lacks.
@@ -247,7 +257,7 @@ class Trainer:
         """
         start = time.monotonic()
         state = self.program.abstract_state()
-        compiled = self._step(self._dropout(self.recipe.epochs - 1), state)
+        compiled = self._steps(self._dropout(self.recipe.epochs - 1), state)
         found = needs.estimate(compiled, checkpoint.size(state._asdict()), self.data.pixels.nbytes)
         devices = f"{self.program.devices} {jax.devices()[0].device_kind.upper()}"
         self.display.say(
@@ -280,30 +290,22 @@ class Trainer:
         Raises:
             Stopped: If the user asked for it; the state is saved.
         """
-        batches = training_batches(
-            self.data.pixels, self.data.train, self.order, self.program.devices
-        )
-        if progress.iterator is not None:
-            batches.set_state(progress.iterator)
-        checkpoints = _Checkpoints(directory, batches)
-        epoch_began = time.monotonic() - progress.seconds
-        pending: list[Sums] = []
+        self.feed.seek(progress.step, progress.iterator)
+        checkpoints = _Checkpoints(directory, self.feed)
         with self.display.training(self.order, progress.step) as bar, _stop_requests() as stop:
             while progress.step < len(self.order):
                 epoch, place = divmod(progress.step, self.order.steps_per_epoch)
-                take_step = self._step(self._dropout(epoch), state)
-                state, sums = take_step(state, next(batches), self.seeds[1])
-                pending.append(sums)
-                progress.step += 1
-                epoch_ends = place + 1 == self.order.steps_per_epoch
+                began = time.monotonic()
+                count = min(bar.stride, self.order.steps_per_epoch - place)
+                state = self._take_steps(state, progress, count, self._dropout(epoch))
+                took = time.monotonic() - began
+                progress.seconds += took
+                bar.show(progress.step, progress.loss, progress.accuracy, progress.seconds)
+                bar.pace(took / count)
+                epoch_ends = place + count == self.order.steps_per_epoch
                 stopping = stop.is_set()
-                if bar.due(progress.step) or epoch_ends or stopping:
-                    progress.settle(pending)
-                    progress.seconds = time.monotonic() - epoch_began
-                    bar.show(progress.step, progress.loss, progress.accuracy, progress.seconds)
                 if epoch_ends:
                     progress.end_epoch(self._row(state, progress, epoch))
-                    epoch_began = time.monotonic()
                 done = progress.step == len(self.order)
                 if done or stopping or (epoch_ends and checkpoints.due(progress)):
                     checkpoints.save(state, progress, epoch_ends)
@@ -314,6 +316,18 @@ class Trainer:
                     raise Stopped(directory)
         self._finish(directory, state)
         return run.read(directory)
+
+    def _take_steps(
+        self, state: TrainState, progress: Progress, count: int, dropout: bool
+    ) -> TrainState:
+        take_steps = self._steps(dropout, state)
+        found = []
+        for part in self.feed.parts(progress.step, count):
+            first, number = np.int32(part.first), np.int32(part.number)
+            state, sums = take_steps(state, part.photos, part.rows, first, number, self.seeds[1])
+            found.append((part, sums))
+        progress.settle(found)
+        return state
 
     def _row(self, state: TrainState, progress: Progress, epoch: int) -> dict[str, float]:
         seconds = progress.seconds
@@ -350,29 +364,21 @@ class Trainer:
     def _dropout(self, epoch: int) -> bool:
         return self.recipe.dropout_epochs < 0 or epoch < self.recipe.dropout_epochs
 
-    def _step(self, dropout: bool, state: TrainState) -> Any:
-        if dropout not in self._steps:
-            size = padded_size(self.order.batch_size, self.program.devices)
-            batch = jax.eval_shape(lambda: _empty_batch(size, self.recipe.input_shape))
-            lowered = self.program.step.lower(state, batch, self.seeds[1], dropout)
-            self._steps[dropout] = lowered.compile()
-        return self._steps[dropout]
-
-
-def _empty_batch(size: int, input_shape: tuple[int, ...]) -> Batch:
-    return Batch(
-        jnp.zeros((size, *input_shape), jnp.uint8),
-        jnp.zeros(size, jnp.int32),
-        jnp.zeros(size, jnp.float32),
-    )
+    def _steps(self, dropout: bool, state: TrainState) -> Any:
+        if dropout not in self._compiled:
+            part, number = self.feed.abstract(), jax.ShapeDtypeStruct((), jnp.int32)
+            self._compiled[dropout] = self.program.steps.lower(
+                state, part.photos, part.rows, number, number, self.seeds[1], dropout
+            ).compile()
+        return self._compiled[dropout]
 
 
 class _Checkpoints:
     """Saves a run's state, as often as a save is worth its time."""
 
-    def __init__(self, directory: Path, batches: Any):
+    def __init__(self, directory: Path, feed: Resident | Streamed):
         self._directory = directory
-        self._batches = batches
+        self._feed = feed
         self._saved_at, self._cost = -float("inf"), 0.0
 
     def due(self, progress: Progress) -> bool:
@@ -386,7 +392,7 @@ class _Checkpoints:
         start = time.monotonic()
         if epoch_ends and progress.improves():
             progress.mark_best()
-        progress.iterator = self._batches.get_state()
+        progress.iterator = self._feed.state()
         checkpoints = self._directory / "checkpoints"
         checkpoint.save(checkpoints, progress.step, state._asdict(), dataclasses.asdict(progress))
         checkpoint.prune(checkpoints, progress.best_step)

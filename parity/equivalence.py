@@ -219,7 +219,7 @@ def jax_side(train: photos.Split, test: photos.Split) -> Train:
 
     from chifoumi_jax import recipes
     from chifoumi_jax.data.order import Order
-    from chifoumi_jax.data.pipeline import Batch
+    from chifoumi_jax.data.pipeline import Batch, Photos
     from chifoumi_jax.program import build
     from chifoumi_jax.step import device_mesh
 
@@ -233,6 +233,7 @@ def jax_side(train: photos.Split, test: photos.Split) -> Train:
 
     steps = len(Order(len(train), size, recipe.epochs, seed=0, kind=recipe.order))
     program = build(recipe, int(train.labels.max()) + 1, steps, device_mesh())
+    pixels = Photos(train.pixels, train.labels.astype(np.int32))
 
     def accuracy(params: Any, split: photos.Split) -> float:
         right = 0.0
@@ -247,8 +248,8 @@ def jax_side(train: photos.Split, test: photos.Split) -> Train:
         weights_key, noise_key = jax.random.split(jax.random.key(seed))
         state = program.init(weights_key)
         order = Order(len(train), size, recipe.epochs, seed, kind=recipe.order)
-        for step in range(len(order)):
-            state, _ = program.step(state, batch(train, order[step]), noise_key, True)
+        rows = np.stack([order[step] for step in range(len(order))])
+        state, _ = program.steps(state, pixels, rows, 0, len(order), noise_key, True)
         return accuracy(state.params, train), accuracy(state.params, test)
 
     return run

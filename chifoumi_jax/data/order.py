@@ -1,6 +1,7 @@
 """In which order the images are shown: rows of the training set, batch by batch."""
 
 import dataclasses
+import functools
 import math
 from typing import Literal
 
@@ -58,8 +59,13 @@ class Order:
     def __getitem__(self, step: int) -> Int32[np.ndarray, " batch"]:
         """Rows of batch `step`, counted from the first epoch's first."""
         number, slot = divmod(step, self.steps_per_pass)
-        rows = np.random.default_rng([self.seed, number]).permutation(self.images)
+        rows = _shuffled(self.images, self.seed, number)
         return pad(rows[slot * self.batch_size :][: self.batch_size], self.batch_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _shuffled(images: int, seed: int, number: int) -> Int32[np.ndarray, " images"]:
+    return np.random.default_rng([seed, number]).permutation(images).astype(np.int32)
 
 
 def pad(rows: np.ndarray, length: int) -> Int32[np.ndarray, " length"]:

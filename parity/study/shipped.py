@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from chifoumi_jax.data.pipeline import Batch
+from chifoumi_jax.data.order import PADDING
+from chifoumi_jax.data.pipeline import Photos
 from chifoumi_jax.program import Program, build
 from chifoumi_jax.recipes import RECIPES, Recipe
 from chifoumi_jax.step import device_mesh
@@ -133,10 +134,10 @@ def _trained(
         noise = program.noise(key, jnp.int32(number), size, bool(original.dropout_rate))
         masks: Any = noise.masks and tuple(np.array(mask)[:images] for mask in noise.masks)
         batches.append(type(batch)(batch.pixels, batch.labels, masks))
-        rows = np.arange(size) % images
-        weights = (np.arange(size) < images).astype(np.float32)
-        given = Batch(batch.pixels[rows], batch.labels[rows].astype(np.int32), weights)
-        state, _ = program.step(state, given, key, bool(original.dropout_rate))
+        places = np.arange(size, dtype=np.int32)
+        photos = Photos(batch.pixels[places % images], batch.labels[places % images].astype("i4"))
+        rows = np.where(places < images, places, PADDING)[None]
+        state, _ = program.steps(state, photos, rows, 0, 1, key, bool(original.dropout_rate))
         if number + 1 in training.kept_steps:
             arrays = candidate.to_arrays(nnx.merge(program.graph, state.params))
             found |= {f"{number + 1}/params/{name}": np.array(a) for name, a in arrays.items()}
