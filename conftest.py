@@ -11,14 +11,20 @@ import pytest
 def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Share what is compiled between all tests and the processes that they start."""
     cache = {
+        # Decoded pixels and rendered hands: not the user's own, which another version may share.
+        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
+    before = {name: os.environ.get(name) for name in cache}
     os.environ |= cache
     jax.config.update("jax_compilation_cache_dir", cache["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     yield
-    for name in cache:
-        del os.environ[name]
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value

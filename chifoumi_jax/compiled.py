@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import jax
+
+from chifoumi_jax.files import cache_path
 
 # A recipe's programs take 1 to 5 MB; the least recently used go first.
 _MAX_BYTES = 500_000_000
-
-
-def compiled_path() -> Path:
-    """Where it is kept: in the user's cache."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("chifoumi", appauthor=False) / "compiled"
 
 
 def keep_compiled() -> None:
@@ -28,7 +21,7 @@ def keep_compiled() -> None:
     """
     if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         return
-    directory = compiled_path()
+    directory = cache_path("compiled")
     directory.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_compilation_cache_max_size", _MAX_BYTES)

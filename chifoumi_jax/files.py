@@ -9,6 +9,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
+def cache_path(name: str) -> Path:
+    """A folder of this name in the user's cache, which may be emptied at any time."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("chifoumi", appauthor=False) / name
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A temporary file beside `path` to write to (and read from), which then takes its place.

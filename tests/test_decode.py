@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import AvifImagePlugin, BmpImagePlugin, Image
+from PIL import AvifImagePlugin, BmpImagePlugin, ExifTags, Image
 
 from chifoumi_jax.data import decode as decode_module
-from chifoumi_jax.data.decode import decode, open_checked, read_bytes, to_rgb
+from chifoumi_jax.data.decode import Memory, decode, open_checked, read_bytes, to_rgb
+from chifoumi_jax.data.pixels import Layout, resize_pixels
 from chifoumi_jax.data.problems import MEANINGS, ImageProblem, Kind
 from tests.photos import FORMATS, SIZE, bomb, claims, encode, photo, picture, tiff
 
+LAYOUTS: tuple[Layout, ...] = ("keras", "torch")
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100
 
 
@@ -353,3 +355,70 @@ def test_avif_where_pillow_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = refusal(content)
     assert problem.kind is Kind.NO_DECODER
     assert "upgrade pillow" in str(problem)
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (17, 31), (64, 48), (301, 7)])
+def test_fast_jpegs_are_pillows(size: tuple[int, int], progressive: bool, subsampling: str) -> None:
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3), np.uint8)).resize(size)
+    options = {"quality": 80, "progressive": progressive, "subsampling": subsampling}
+    content = saved(coarse, restart_marker_rows=1, **options)
+    fast = decode(content, "", memory=Memory())
+    assert fast.mode == "RGBX", "not the fast way"
+    slow = decode(content, "")
+    np.testing.assert_array_equal(np.asarray(fast)[..., :3], slow)
+    np.testing.assert_array_equal(to_rgb(fast, upright=True), slow)
+    for layout in LAYOUTS:
+        np.testing.assert_array_equal(
+            resize_pixels(fast, 8, layout), resize_pixels(slow, 8, layout)
+        )
+
+
+def test_fast_jpegs_keep_their_orientation() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    fast = decode(saved(Image.new("RGB", (20, 10), "red"), exif=exif), "", memory=Memory())
+    assert fast.mode == "RGBX"
+    assert to_rgb(fast, upright=True).size == (10, 20)
+    assert to_rgb(fast, upright=False).size == (20, 10)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_other_jpegs_go_the_slow_way(mode: str) -> None:
+    assert decode(saved(Image.new(mode, (20, 10))), "", memory=Memory()).mode == mode
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.integers(0, 2**31), st.integers(1, 4))
+def test_damaged_jpegs_are_judged_as_by_pillow(seed: int, changes: int) -> None:
+    random = np.random.default_rng(seed)
+    content = bytearray(photo(1, "jpg"))
+    for place in random.integers(2, len(content), changes):
+        content[place] = random.integers(256)
+    if seed % 2:
+        del content[random.integers(2, len(content)) :]
+
+    def judged(memory: Memory | None) -> tuple[str, object]:
+        try:
+            return "good", np.asarray(decode(bytes(content), "", memory=memory).convert("RGB"))
+        except ImageProblem as problem:
+            return problem.kind, None
+
+    (fast, ours), (slow, theirs) = judged(Memory()), judged(None)
+    assert fast == slow
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_memory_is_used_again() -> None:
+    memory = Memory()
+    first = memory.take(40, 30, 4)
+    assert np.shares_memory(first, memory.take(20, 10, 4))
+    assert memory.take(50, 30, 4).shape == (50, 30, 4)
+
+
+def saved(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", **options)
+    return file.getvalue()

@@ -146,13 +146,17 @@ def test_each_photo_is_decoded_once(photos: Path, tmp_path: Path, monkeypatch) -
     decoded: list[str] = []
     from chifoumi_jax.data.decode import decode
 
-    def counting(content: bytes, name: str, **options: int) -> Image.Image:
+    def counting(content: bytes, name: str, **options: Any) -> Image.Image:
         decoded.append(name)
         return decode(content, name, **options)
 
     monkeypatch.setattr(intake, "decode", counting)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
     assert len(decoded) == len(set(decoded)) == 54
+    # Nor by the next run.
+    fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
+    assert len(decoded) == 54
 
 
 def test_bad_photos_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

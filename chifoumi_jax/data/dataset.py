@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import PIL
 from jaxtyping import Int32, UInt8
-from PIL import Image
+from PIL import Image, features
 
+from chifoumi_jax.data import decode, pixels
 from chifoumi_jax.data.folder import Photo, Scan, scan
 from chifoumi_jax.data.hands import RENDERER_VERSION, write_hands
 from chifoumi_jax.data.pixels import resize_pixels
-from chifoumi_jax.data.store import PixelStore
+from chifoumi_jax.data.store import PixelStore, trim
+from chifoumi_jax.files import cache_path
 from chifoumi_jax.recipes import HANDS_TEST, HANDS_TRAIN, Recipe
 
 # Of a folder that does not say what to test on; the study tested on 52 of 346 photos.
 TEST_SHARE = 0.15
+# Of decoded pixels in the user's cache: 18,000 photos of 600 pixels.
+_MAX_CACHE_BYTES = 20_000_000_000
 
 Progress = Callable[[int, int], None]
 
@@ -56,13 +66,16 @@ class Dataset:
         """Names of the classes, by label."""
         return self.scan.classes
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the pixels of all splits take."""
+        images = len(self.train) + len(self.valid) + len(self.test)
+        return images * int(np.prod(self.pixels.shape[1:]))
+
 
 def hands_path() -> Path:
     """Where the rendered hands that stand in for a folder are kept: in the user's cache."""
-    from platformdirs import user_cache_path
-
-    name = f"hands-v{RENDERER_VERSION}-{HANDS_TRAIN}-{HANDS_TEST}"
-    return user_cache_path("chifoumi", appauthor=False) / name
+    return cache_path(f"hands-v{RENDERER_VERSION}-{HANDS_TRAIN}-{HANDS_TEST}")
 
 
 def hands_folder(progress: Progress | None = None) -> Path:
@@ -84,20 +97,28 @@ def load_dataset(
 ) -> Dataset:
     """Scan `directory` as the recipe says, and keep every good photo's pixels.
 
+    They are kept in the user's cache, by the content of the photos' files, so that the next run
+    need not decode them; where that cannot be written to, beside the runs, until the process ends.
+
     Args:
         recipe: Says the split, the size and the layout.
         directory: The folder of photos.
-        store_in: Folder on the disk that gives the pixels their space.
+        store_in: Folder for the pixels where the user's cache cannot be used.
         progress: Called with the number of files done and of all.
         classes: The classes, where they are known already; then nothing is split.
 
     Raises:
         DataError: If nothing can be trained on what the folder holds.
     """
-    store = PixelStore(store_in, recipe.input_shape)
+    store = _store(recipe, store_in)
 
     def keep(key: str, image: Image.Image) -> None:
-        store.add(key, resize_pixels(image, recipe.image_size, recipe.layout, recipe.upright))
+        resized = resize_pixels(image, recipe.image_size, recipe.layout, recipe.upright)
+        store.add(key, resized, *image.size)
+
+    def known(key: str) -> tuple[int, int] | None:
+        kept = store.find(key)
+        return None if kept is None else (kept.width, kept.height)
 
     found = scan(
         directory,
@@ -109,10 +130,42 @@ def load_dataset(
         strict=recipe.strict,
         classes=classes,
         on_image=keep,
+        known=known,
         progress=progress,
     )
     splits = (_split(photos, store) for photos in (found.train, found.valid, found.test))
     return Dataset(found, store.pixels(), *splits)
+
+
+def _store(recipe: Recipe, store_in: Path) -> PixelStore:
+    stores = cache_path("pixels")
+    try:
+        store = PixelStore(stores / _kind_of_pixels(recipe), recipe.input_shape)
+        # What this run adds is counted by the next one: what is in use is not removed.
+        trim(stores, _MAX_CACHE_BYTES)
+    except OSError:
+        own = Path(tempfile.mkdtemp(prefix=".pixels-", dir=store_in))
+        return PixelStore(own, recipe.input_shape, temporary=True)
+    return store
+
+
+@functools.cache
+def _loader() -> str:
+    """A name for all that decides which pixels a file gives, apart from the recipe."""
+    digest = hashlib.sha256(PIL.__version__.encode())
+    for module in (decode, pixels):
+        digest.update(Path(module.__file__ or "").read_bytes())
+    for feature in ("jpg", "libjpeg_turbo", "webp", "avif", "libtiff"):
+        digest.update(f"{feature} {features.version(feature)}".encode())
+    for package in ("simplejpeg", "pillow-heif"):
+        with contextlib.suppress(PackageNotFoundError):
+            digest.update(version(package).encode())
+    return digest.hexdigest()[:16]
+
+
+def _kind_of_pixels(recipe: Recipe) -> str:
+    upright = "-upright" if recipe.upright else ""
+    return f"{recipe.layout}-{recipe.image_size}{upright}-{_loader()}"
 
 
 def _split(photos: Sequence[Photo], store: PixelStore) -> Split:

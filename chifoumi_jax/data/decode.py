@@ -1,6 +1,7 @@
 """From a file that nobody has checked to a decoded picture, within limits."""
 
 import importlib
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -124,8 +125,28 @@ def open_checked(
     return decode(content, name, max_pixels=max_pixels)
 
 
-def decode(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+class Memory:
+    """Room for decoded pictures, one at a time: fresh memory costs a tenth of the decoding."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def take(self, *shape: int) -> UInt8[np.ndarray, "..."]:
+        """An array that is good until the next call."""
+        size = math.prod(shape)
+        if size > len(self._bytes):
+            # The old one first: two would be the peak of memory.
+            self._bytes = np.empty(0, np.uint8)
+            self._bytes = np.empty(size, np.uint8)
+        return self._bytes[:size].reshape(shape)
+
+
+def decode(
+    content: bytes, name: str, *, max_pixels: int = MAX_PIXELS, memory: Memory | None = None
+) -> Image.Image:
     """`open_checked` for the bytes of a file; `name` is what errors call it.
+
+    Where `memory` is given, a JPEG may lie in it, as RGBX: good until the memory is used again.
 
     Raises:
         ImageProblem: If the file is refused.
@@ -144,7 +165,33 @@ def decode(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.
     _check_size(_tile_size(image), name, max_pixels)
     if image.mode not in _MODES:
         raise ImageProblem(Kind.UNSUPPORTED, name, f"colour mode {image.mode}")
+    if memory is not None and image_format == "JPEG" and image.mode == "RGB":
+        fast = _decode_jpeg(content, image, memory)
+        if fast is not None:
+            return fast
     _guarded(image.load, image_format, name)
+    return image
+
+
+def _decode_jpeg(content: bytes, header: Image.Image, memory: Memory) -> Image.Image | None:
+    """The picture as RGBX, straight from libjpeg-turbo; `None` if Pillow should look at the file.
+
+    The same library and the same pixels as Pillow's, at four fifths of the time: Pillow fills its
+    own memory, a buffer at a time, from a second one.
+    """
+    import simplejpeg
+
+    width, height = header.size
+    try:
+        if simplejpeg.decode_jpeg_header(content)[:2] != (height, width):
+            return None
+        pixels = memory.take(height, width, 4)
+        simplejpeg.decode_jpeg(content, "RGBX", buffer=pixels)
+    except (ValueError, MemoryError):
+        # Whatever is odd about it, even if it could be decoded, is for Pillow to judge.
+        return None
+    image = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
+    image.info = header.info
     return image
 
 
@@ -162,7 +209,13 @@ def to_rgb(image: Image.Image, *, upright: bool) -> Image.Image:
             orientation (damaged EXIF has none) and lays transparent pictures on white. TIFF is
             always turned, by Pillow itself.
     """
-    rgb = _flatten(image, on_white=upright)
+    return to_rgbx(image, upright=upright).convert("RGB")
+
+
+def to_rgbx(image: Image.Image, *, upright: bool) -> Image.Image:
+    """`to_rgb`, where RGB and RGBX will both do: a decoded photo is not copied."""
+    is_plain = image.mode in ("RGB", "RGBX") and "transparency" not in image.info
+    rgb = image if is_plain else _flatten(image, on_white=upright)
     turn = _UPRIGHT.get(_orientation(image)) if upright else None
     return rgb if turn is None else rgb.transpose(turn)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chifoumi_jax.data.decode import MAX_PIXELS
-from chifoumi_jax.data.intake import Decoded, OnImage, Progress, decode_all
+from chifoumi_jax.data.intake import Decoded, Known, OnImage, Progress, decode_all
 from chifoumi_jax.data.layout import Candidate, arrange
 from chifoumi_jax.data.leakage import find_duplicates, find_split_sessions
 from chifoumi_jax.data.lists import read_groups
@@ -78,6 +78,7 @@ def scan(
     max_pixels: int = MAX_PIXELS,
     workers: int | None = None,
     on_image: OnImage | None = None,
+    known: Known | None = None,
     progress: Progress | None = None,
 ) -> Scan:
     """Check every photo of a folder by decoding it once; bad ones are reported and left out.
@@ -104,8 +105,10 @@ def scan(
         workers: Number of threads, each with one decoded photo at a time; by default one for each
             core, 8 at most.
         on_image: Called in a worker's thread with the hash (`Photo.sha256`) and the decoded photo
-            of every good file. It may raise `ImageProblem` to refuse the photo; any other error
-            ends the scan.
+            of every good file; the photo's memory is used again when it returns. It may raise
+            `ImageProblem` to refuse the photo; any other error ends the scan.
+        known: Called likewise with a hash, before the file is decoded: the width and height of a
+            photo that is known to be good, which is then neither decoded nor given to `on_image`.
         progress: Called in this thread after every file with the numbers done and in all.
 
     Raises:
@@ -143,6 +146,7 @@ def scan(
         max_pixels=max_pixels,
         workers=workers,
         on_image=on_image,
+        known=known,
         progress=progress,
     )
     sound = keep(chosen, lambda candidate: candidate.path in good)

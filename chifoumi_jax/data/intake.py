@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from chifoumi_jax.data.decode import decode, read_bytes
+from chifoumi_jax.data.decode import Memory, decode, read_bytes
 from chifoumi_jax.data.problems import ImageProblem, Problem
 
 OnImage = Callable[[str, Image.Image], object]
+Known = Callable[[str], tuple[int, int] | None]
 Progress = Callable[[int, int], object]
 
 # More threads than that only hold more decoded pictures.
@@ -36,14 +38,17 @@ def decode_all(
     max_pixels: int,
     workers: int | None,
     on_image: OnImage | None,
+    known: Known | None,
     progress: Progress | None,
 ) -> tuple[dict[str, Decoded], list[Problem]]:
     """Read, hash and decode each file once; no more than `workers` are in memory at a time.
 
+    A file whose hash is `known` to be good, with this width and height, is not decoded.
+
     Returns:
         The good ones by path, and a problem for each bad one, in the order of `paths`.
     """
-    take = partial(_take, root, max_pixels, on_image)
+    take = partial(_take, root, max_pixels, on_image, known)
     good: dict[str, Decoded] = {}
     problems: list[Problem] = []
     with ThreadPoolExecutor(workers or _default_workers()) as pool:
@@ -59,16 +64,30 @@ def decode_all(
     return good, problems
 
 
-def _take(root: Path, max_pixels: int, on_image: OnImage | None, path: str) -> Decoded | Problem:
+def _take(
+    root: Path, max_pixels: int, on_image: OnImage | None, known: Known | None, path: str
+) -> Decoded | Problem:
     try:
         content = read_bytes(root / path)
         digest = hashlib.sha256(content).hexdigest()
-        image = decode(content, path, max_pixels=max_pixels)
+        if known is not None and (size := known(digest)) is not None:
+            return Decoded(digest, *size)
+        image = decode(content, path, max_pixels=max_pixels, memory=_memory())
         if on_image is not None:
             on_image(digest, image)
     except ImageProblem as problem:
         return Problem(problem.kind, (path,), problem.detail)
     return Decoded(digest, *image.size)
+
+
+_of_thread = threading.local()
+
+
+def _memory() -> Memory:
+    if not hasattr(_of_thread, "memory"):
+        _of_thread.memory = Memory()
+    memory: Memory = _of_thread.memory
+    return memory
 
 
 def _default_workers() -> int:

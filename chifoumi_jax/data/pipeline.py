@@ -90,11 +90,17 @@ class Resident:
         size: int,
         sharding: jax.sharding.Sharding,
     ):
-        # On a CPU the pixels stay where they are, mapped from the disk: nothing is copied.
+        first, last = int(split.rows.min()), int(split.rows.max())
+        if last - first < 2 * len(split):
+            # One stretch of the store, others' images among them. On a CPU it stays where it is,
+            # mapped from the disk: nothing is copied.
+            pixels, self._places = pixels[first : last + 1], split.rows - first
+        else:
+            pixels, self._places = pixels[split.rows], np.arange(len(split), dtype=np.int32)
         labels = np.zeros(len(pixels), np.int32)
-        labels[split.rows] = split.labels
+        labels[self._places] = split.labels
         self._photos: Photos = jax.device_put(Photos(pixels, labels), sharding)
-        self._split, self._order, self._size = split, order, size
+        self._order, self._size = order, size
         self._epoch, self._rows = -1, np.zeros((0, size), np.int32)
 
     def abstract(self) -> Part:
@@ -118,7 +124,7 @@ class Resident:
     def _rows_of(self, epoch: int) -> Int32[np.ndarray, "steps batch"]:
         steps = self._order.steps_per_epoch
         places = np.stack([pad(self._order[epoch * steps + i], self._size) for i in range(steps)])
-        return np.where(places == PADDING, PADDING, self._split.rows[np.maximum(places, 0)])
+        return np.where(places == PADDING, PADDING, self._places[np.maximum(places, 0)])
 
 
 class Streamed:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from chifoumi_jax.data.decode import open_checked, to_rgb
+from chifoumi_jax.data.decode import open_checked, to_rgbx
 
 Layout = Literal["keras", "torch"]
 
@@ -60,10 +60,10 @@ def resize_pixels(
         ValueError: If `size` is below 1 or `layout` is unknown.
     """
     _check(size, layout)
-    rgb = to_rgb(image, upright=upright)
+    large = to_rgbx(image, upright=upright)
     if layout == "keras":
-        return np.array(rgb.resize((size, size), Image.Resampling.NEAREST))
-    return _gray(np.asarray(_resize_bilinear(rgb, size)))
+        return np.array(large.resize((size, size), Image.Resampling.NEAREST).convert("RGB"))
+    return _gray(np.asarray(_resize_bilinear(large, size).convert("RGB")))
 
 
 def _check(size: int, layout: str) -> None:
@@ -74,11 +74,11 @@ def _check(size: int, layout: str) -> None:
         raise ValueError(f'layout must be {known}, not "{layout}"')
 
 
-def _resize_bilinear(rgb: Image.Image, size: int) -> Image.Image:
+def _resize_bilinear(large: Image.Image, size: int) -> Image.Image:
     # Pillow 5.3 always resampled along the rows first and rounded to 8 bits in between. Later
     # versions go down the columns first in tall images, which changes up to a quarter of the
     # pixels by 1; two calls of one direction each keep the old order.
-    rows = rgb.resize((size, rgb.height), Image.Resampling.BILINEAR)
+    rows = large.resize((size, large.height), Image.Resampling.BILINEAR)
     return rows.resize((size, size), Image.Resampling.BILINEAR)
 
 

@@ -1,40 +1,98 @@
-"""Decoded pixels on disk, so that a photo is decoded once a run and memory need not hold all."""
+"""Decoded pixels on disk, by the content of their files: a photo is decoded once, not once a run.
 
+A store is two files that only grow: `images-<name>`, image after image, which is mapped into
+memory for reading, and `index`, a record for each image. A record is written after its image and
+carries checksums of both, so that what a crash or a full disk left behind is passed over. Two runs
+may use a store at once: they lock the index while they add to it. A store is removed as a whole,
+by name; a run that has it open keeps it until its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
 import mmap
 import os
-import tempfile
+import shutil
+import struct
 import threading
 import weakref
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
+# SHA-256 of the photo's file, the photo's width and height, CRC-32 of the pixels and of the record.
+_RECORD = struct.Struct("<32sIII4xI12x")
+# The index begins with the name of the file of images.
+_HEADER = struct.Struct("<8s16s40x")
+_MAGIC = b"chifoum1"
 
-class PixelStore:
-    """Images of one shape, by key, in a file without a name.
 
-    The file is mapped into memory for reading, so that the system keeps what fits and reads again
-    what does not. Having no name, it vanishes with the process, however that ends.
+class Kept(NamedTuple):
+    """An image of the store.
 
-    Args:
-        directory: Where the file takes its space.
-        shape: Of one image.
+    Attributes:
+        row: Where it stands among the pixels.
+        width: Of the photo that it was decoded from, in pixels.
+        height: Likewise.
+        checksum: CRC-32 of its pixels.
     """
 
-    def __init__(self, directory: Path, shape: tuple[int, ...]):
+    row: int
+    width: int
+    height: int
+    checksum: int
+
+
+class PixelStore:
+    """Images of one shape, by the SHA-256 of the files that they were decoded from.
+
+    Args:
+        directory: The store's own; it is made if it is not there.
+        shape: Of one image.
+        temporary: Whether the store vanishes with the process, however that ends.
+
+    Raises:
+        OSError: The directory cannot be written to.
+    """
+
+    def __init__(self, directory: Path, shape: tuple[int, ...], *, temporary: bool = False):
         self.shape = shape
         self._directory = directory
-        self._file, path = tempfile.mkstemp(prefix=".pixels-", dir=directory)
-        Path(path).unlink()
-        weakref.finalize(self, os.close, self._file)
         self._bytes = int(np.prod(shape))
+        self._kept: dict[str, Kept] = {}
         self._rows: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._index, self._images = _open(directory)
+        for file in (self._index, self._images):
+            weakref.finalize(self, os.close, file)
+        self._read_index()
+        if temporary:
+            shutil.rmtree(directory)
 
-    def add(self, key: str, pixels: UInt8[np.ndarray, "..."]) -> None:
-        """Keep `pixels` under `key`; a key that is there already stays as it is. Thread-safe.
+    def find(self, key: str) -> Kept | None:
+        """The image of this key, if the store has it whole. Thread-safe."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        pixels = os.pread(self._images, self._bytes, kept.row * self._bytes)
+        if len(pixels) != self._bytes or zlib.crc32(pixels) != kept.checksum:
+            return None
+        self._rows[key] = kept.row
+        return kept
+
+    def add(self, key: str, pixels: UInt8[np.ndarray, ...], width: int, height: int) -> None:
+        """Keep `pixels` under `key`; a key that is in use stays as it is. Thread-safe.
+
+        Args:
+            key: SHA-256 of the photo's file, hexadecimal.
+            pixels: The decoded image.
+            width: The photo's, before it was resized.
+            height: Likewise.
 
         Raises:
             ValueError: If the pixels have another shape or type.
@@ -42,33 +100,117 @@ class PixelStore:
         """
         if pixels.shape != self.shape or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 {self.shape}, got {pixels.dtype} {pixels.shape}")
+        content = np.ascontiguousarray(pixels).data.cast("B")
+        checksum = zlib.crc32(content)
         with self._lock:
             if key in self._rows:
                 return
-            row = self._rows[key] = len(self._rows)
-        view = memoryview(np.ascontiguousarray(pixels).data).cast("B")
-        offset = row * self._bytes
-        try:
-            while view:
-                written = os.pwrite(self._file, view, offset)
-                view, offset = view[written:], offset + written
-        except OSError as error:
-            message = f"decoded photos could not be kept ({error.strerror}): make room"
-            raise OSError(error.errno, message, str(self._directory)) from error
+            fcntl.flock(self._index, fcntl.LOCK_EX)
+            try:
+                # Another process may have added some; a record that is cut short is overwritten.
+                row = (os.fstat(self._index).st_size - _HEADER.size) // _RECORD.size
+                _write(self._images, content, row * self._bytes)
+                record = _record(key, width, height, checksum)
+                _write(self._index, record, _HEADER.size + row * _RECORD.size)
+            except OSError as error:
+                message = f"decoded photos could not be kept ({error.strerror}): make room"
+                raise OSError(error.errno, message, str(self._directory)) from error
+            finally:
+                fcntl.flock(self._index, fcntl.LOCK_UN)
+            self._rows[key] = row
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of images in use: those that were found or added."""
         return len(self._rows)
 
     @property
     def rows(self) -> Mapping[str, int]:
-        """Where each key's image stands in `pixels`."""
+        """Where the image of each key in use stands in `pixels`."""
         return self._rows
 
     def pixels(self) -> UInt8[np.ndarray, "images ..."]:
-        """All images, mapped and read-only; what is added later is not among them."""
+        """The images, mapped and read-only, with all in use among them."""
         if not self._rows:
             return np.zeros((0, *self.shape), np.uint8)
-        length = len(self._rows) * self._bytes
-        mapped = mmap.mmap(self._file, length, access=mmap.ACCESS_READ)
+        length = (max(self._rows.values()) + 1) * self._bytes
+        mapped = mmap.mmap(self._images, length, access=mmap.ACCESS_READ)
         return np.frombuffer(mapped, np.uint8).reshape(-1, *self.shape)
+
+    def _read_index(self) -> None:
+        content = os.pread(self._index, os.fstat(self._index).st_size, 0)[_HEADER.size :]
+        whole = len(content) // _RECORD.size * _RECORD.size
+        for row, fields in enumerate(_RECORD.iter_unpack(content[:whole])):
+            digest, width, height, checksum, _ = fields
+            if _record(digest.hex(), width, height, checksum) == _RECORD.pack(*fields):
+                self._kept[digest.hex()] = Kept(row, width, height, checksum)
+
+
+def trim(directory: Path, max_bytes: int) -> None:
+    """Remove the stores in `directory` that were opened longest ago, until the rest fits."""
+    stores = []
+    for store in directory.iterdir():
+        index = store / "index"
+        if index.is_file():
+            size = sum(file.stat().st_blocks * 512 for file in store.iterdir())
+            stores.append((index.stat().st_mtime, size, store))
+    total = sum(size for _, size, _ in stores)
+    for _, size, store in sorted(stores):
+        if total <= max_bytes:
+            return
+        shutil.rmtree(store, ignore_errors=True)
+        total -= size
+
+
+def _open(directory: Path) -> tuple[int, int]:
+    """The index and the images of a store, which is made if it is not there."""
+    path = directory / "index"
+    while True:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        index = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(index, fcntl.LOCK_EX)
+            # It may have been removed between opening and locking.
+            if _is_at(index, path):
+                images = _open_images(directory, index)
+                # When it was last used: `trim` removes the oldest.
+                os.utime(path)
+                fcntl.flock(index, fcntl.LOCK_UN)
+                return index, images
+        except BaseException:
+            os.close(index)
+            raise
+        os.close(index)
+
+
+def _open_images(directory: Path, index: int) -> int:
+    header = os.pread(index, _HEADER.size, 0).ljust(_HEADER.size, b"\0")
+    magic, name = _HEADER.unpack(header)
+    if magic == _MAGIC:
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(directory / f"images-{name.hex()}", os.O_RDWR | os.O_CLOEXEC)
+    # A new store, or one that is of no use.
+    name = os.urandom(16)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    images = os.open(directory / f"images-{name.hex()}", flags, 0o600)
+    os.ftruncate(index, 0)
+    _write(index, _HEADER.pack(_MAGIC, name), 0)
+    return images
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _record(key: str, width: int, height: int, checksum: int) -> bytes:
+    unsigned = _RECORD.pack(bytes.fromhex(key), width, height, checksum, 0)
+    return _RECORD.pack(bytes.fromhex(key), width, height, checksum, zlib.crc32(unsigned))
+
+
+def _write(file: int, content: memoryview | bytes, offset: int) -> None:
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written

@@ -9,6 +9,7 @@ Equal values tie exactly, and the sums depend on shapes alone, not on the number
 """
 
 import ctypes
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library = ctypes.CDLL(str(_LIBRARY))
         library.chifoumi_instruction_set.restype = ctypes.c_char_p
         library.chifoumi_use_instruction_set.restype = ctypes.c_bool
+        # Without this question, JAX would not start at all.
+        if library.chifoumi_ffi_version() > _ffi_version():
+            return (
+                None,
+                f"{_LIBRARY.name} was compiled for a newer jaxlib; install chifoumi-jax again",
+            )
         for target in _TARGETS:
             for dtype in _DTYPES:
                 name = f"chifoumi_{target}_{dtype}"
@@ -39,6 +46,13 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
     except (OSError, AttributeError) as error:
         return None, f"{_LIBRARY.name} cannot be loaded ({error})"
     return library, ""
+
+
+def _ffi_version() -> int:
+    """The version of XLA's interface that the installed jaxlib has."""
+    header = Path(jax.ffi.include_dir()) / "xla/ffi/api/c_api.h"
+    found = re.search(r"#define XLA_FFI_API_MINOR (\d+)", header.read_text())
+    return int(found[1]) if found else 0
 
 
 _library, absence = _load()

@@ -256,6 +256,9 @@ ffi::Error image_gradient(ffi::ThreadPool pool, Array4<kType> kernel,
 DEFINE_HANDLERS(float32, ffi::F32);
 DEFINE_HANDLERS(float64, ffi::F64);
 
+// The version of XLA's interface that this was compiled for: an older XLA refuses it.
+extern "C" int chifoumi_ffi_version() { return XLA_FFI_API_MINOR; }
+
 extern "C" const char* chifoumi_instruction_set() {
   return chifoumi::kLevelNames[chifoumi::level_in_use.load()];
 }
