@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from chifoumi_jax import processes
 from chifoumi_jax.files import sha256, sync_directory, write_json
 
 FORMAT_VERSION = 1
@@ -40,27 +41,31 @@ def save(directory: Path, step: int, trees: dict[str, Any], progress: dict[str, 
     import orbax.checkpoint.experimental.v1 as ocp
 
     final = directory / f"{step:08d}"
-    temporary = directory / f".{step:08d}.{os.getpid()}.tmp"
+    temporary = directory / f".{step:08d}.{processes.of_first(os.getpid())}.tmp"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        if processes.is_first():
+            directory.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+        # Of several processes each calls Orbax, which lets one write what all have alike.
         ocp.save_checkpointables((temporary / "trees").absolute(), trees)
-        write_json(temporary / "progress.json", progress)
-        hashes = {name: sha256(temporary / name) for name in _files(temporary)}
-        manifest = {"version": FORMAT_VERSION, "sha256": hashes, "arrays": _arrays(trees)}
-        write_json(temporary / "manifest.json", manifest)
-        _sync(temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-        sync_directory(directory)
+        if processes.is_first():
+            write_json(temporary / "progress.json", progress)
+            hashes = {name: sha256(temporary / name) for name in _files(temporary)}
+            manifest = {"version": FORMAT_VERSION, "sha256": hashes, "arrays": _arrays(trees)}
+            write_json(temporary / "manifest.json", manifest)
+            _sync(temporary)
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
+            sync_directory(directory)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"the checkpoint of step {step} could not be saved in {directory}: {error}. "
             "Earlier checkpoints are untouched; make room or permit writing, then resume the run"
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if processes.is_first():
+            shutil.rmtree(temporary, ignore_errors=True)
     return final
 
 

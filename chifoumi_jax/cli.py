@@ -19,7 +19,7 @@ from rich.text import Text
 
 from chifoumi_jax.compiled import keep_compiled
 from chifoumi_jax.data.problems import describe, printable
-from chifoumi_jax.recipes import RECIPES, RecipeError
+from chifoumi_jax.recipes import RECIPES, Precision, RecipeError
 
 if TYPE_CHECKING:
     RecipeName = str
@@ -50,10 +50,14 @@ def train(
     image_size: FromRecipe[int] = None,
     learning_rate: FromRecipe[float] = None,
     seed: FromRecipe[int] = None,
+    precision: FromRecipe[Precision] = None,
     strict: bool = False,
     runs: FromRecipe[Path] = None,
     resume: Path | None = None,
     quiet: bool = False,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
 ) -> int:
     """Train a classifier on a folder of photos, or on rendered hands.
 
@@ -71,12 +75,20 @@ def train(
         image_size: Height and width of the network's input.
         learning_rate: The rate, or its peak.
         seed: Of the split, the weights, the order, dropout and augmentation.
+        precision: float32; tf32, which is faster on a GPU; or bfloat16, which is faster still there
+            and slow on a CPU.
         strict: Refuse a folder with a bad file instead of leaving the file out.
         runs: Folder for the run's folder; the recipes take runs.
         resume: Go on with this run instead of starting one; of the others, --epochs alone fits.
         quiet: Print nothing but warnings and the run's folder.
+        coordinator: HOST:PORT of the first of several processes that train together; each is
+            started with the same options but for --process, and sees the same files.
+        processes: How many there are.
+        process: Which one this is, from 0.
     """
     from chifoumi_jax import train as training
+
+    _join(coordinator, processes, process)
 
     fields = {
         "data": data,
@@ -87,6 +99,7 @@ def train(
         "image_size": image_size,
         "learning_rate": learning_rate,
         "seed": seed,
+        "precision": precision,
         "strict": strict or None,
         "runs": runs,
     }
@@ -100,8 +113,24 @@ def train(
         if epochs is not None:
             given["epochs"] = epochs
         run = training.fit(RECIPES[recipe].replace(**given), quiet=quiet)
-    print(run.directory)
+    if not process:
+        print(run.directory)
     return 0
+
+
+def _join(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    if (coordinator, processes, process) == (None, None, None):
+        return
+    if coordinator is None or processes is None or process is None:
+        raise RecipeError("give --coordinator, --processes and --process together")
+    if not 0 <= process < processes:
+        raise RecipeError(f"--process must be from 0 to {processes - 1}, not {process}")
+    import jax
+
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except (RuntimeError, ValueError) as error:
+        raise RecipeError(f"the processes did not come together: {error}") from error
 
 
 @app.command

@@ -16,13 +16,14 @@ from jaxtyping import Array, Int32, Key
 from chifoumi_jax import losses
 from chifoumi_jax.data.augment import study_mlp_augmentation
 from chifoumi_jax.data.augment_photos import photo_augmentation
-from chifoumi_jax.data.pipeline import Photos, take
+from chifoumi_jax.data.pipeline import Batch, Photos, take
 from chifoumi_jax.models import CNN, MLP
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import (
     AXIS,
     Noise,
+    Params,
     Prepare,
     Scale,
     Sums,
@@ -43,6 +44,7 @@ class Program:
     Attributes:
         mesh: The devices.
         graph: The model without its parameters.
+        seeds: `seeds(number)` gives the keys of the initial weights and of the steps' noise.
         init: `init(key)` gives the initial state.
         noise: `noise(seed, number, size, dropout)` is what is random in the step of that number.
         steps: `steps(state, photos, rows, first, count, seed, dropout)` takes `count` steps, on the
@@ -54,6 +56,7 @@ class Program:
 
     mesh: Mesh
     graph: nnx.GraphDef[Any]
+    seeds: Callable[[int], Key[Array, "2"]]
     init: Callable[[Key[Array, ""]], TrainState]
     noise: Callable[[Key[Array, ""], Int32[Array, ""], int, bool], Noise]
     steps: Any
@@ -154,8 +157,11 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
     loss, schedule = build_loss(recipe), build_schedule(recipe, total_steps)
     optimizer = build_optimizer(recipe, schedule)
     replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
-    rows_sharded = NamedSharding(mesh, P(None, AXIS))
-    take_step = make_step(graph, build_prepare(recipe), loss, optimizer, mesh)
+    take_step = make_step(graph, build_prepare(recipe), loss, optimizer, mesh, recipe.precision)
+
+    @partial(jax.jit, static_argnums=0, out_shardings=replicated)
+    def seeds(number: int) -> Key[Array, "2"]:
+        return jax.random.split(jax.random.key(number))
 
     @partial(jax.jit, out_shardings=replicated)
     def init(key: Key[Array, ""]) -> TrainState:
@@ -171,7 +177,7 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
         jax.jit,
         donate_argnums=0,
         static_argnums=6,
-        in_shardings=(replicated, replicated, rows_sharded, None, None, replicated),
+        in_shardings=(replicated, replicated, replicated, None, None, replicated),
         out_shardings=replicated,
     )
     def steps(
@@ -192,16 +198,29 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
         nothing = Sums(*(jnp.zeros(rows.shape[0]) for _ in Sums._fields))
         return jax.lax.fori_loop(first, first + count, step, (state, nothing))
 
-    evaluate = jax.jit(
-        make_evaluation(graph, build_input(recipe), loss, mesh),
+    evaluate_shared = jax.jit(
+        make_evaluation(graph, build_input(recipe), loss, mesh, recipe.precision),
         in_shardings=(replicated, sharded),
         out_shardings=replicated,
     )
 
+    def evaluate(params: Params, batch: Batch) -> tuple[Array, Sums]:
+        return evaluate_shared(params, share(batch, sharded))
+
     def learning_rate(number: int) -> float:
         return float(schedule(number))
 
-    return Program(mesh, graph, init, noise, steps, evaluate, learning_rate)
+    return Program(mesh, graph, seeds, init, noise, steps, evaluate, learning_rate)
+
+
+def share(batch: Batch, sharding: NamedSharding) -> Batch:
+    """A batch that all processes have, as arrays of which each device holds its rows."""
+    if jax.process_count() == 1:
+        # Under `jit` already; that is faster, and does the same.
+        return batch
+    return jax.tree.map(
+        lambda array: jax.make_array_from_callback(array.shape, sharding, array.__getitem__), batch
+    )
 
 
 def _per_image(augment: Callable[[Key[Array, ""], Array], Array]) -> Callable[..., Array]:

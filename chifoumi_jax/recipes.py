@@ -14,6 +14,9 @@ HANDS_TRAIN, HANDS_TEST = 294, 300
 MAX_IMAGE_SIZE = 4096
 
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
 class RecipeError(ValueError):
     """A value that no training could use."""
 
@@ -42,6 +45,9 @@ class Recipe:
         batch_size: Images in a batch; 0 is the whole training set.
         order: `keras` is the study's generator, whose smaller last batch wanders from epoch to
             epoch; `all` shows every image once an epoch.
+        precision: Of convolutions and products. `float32` everywhere; `tf32` lets an accelerator
+            round factors to 10 bits; `bfloat16` computes the network in 16 bits, with weights, loss
+            and optimiser in float32.
         dropout_rate: Share of the units that dropout zeroes.
         dropout_epochs: Dropout is active in that many epochs from the first; -1 is all of them.
         augmentation: `none`, `study-mlp` (rotation, flips) or `photo` (flip, shift, light).
@@ -72,6 +78,7 @@ class Recipe:
     epochs: int
     batch_size: int
     order: Literal["keras", "all"] = "all"
+    precision: Precision = "float32"
     dropout_rate: float
     dropout_epochs: int = -1
     augmentation: Literal["none", "study-mlp", "photo"] = "none"

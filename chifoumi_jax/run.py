@@ -60,18 +60,22 @@ class Run:
         return float(self.results["test_accuracy"])
 
 
-def create(recipe: Recipe) -> Path:
-    """Make the folder `<runs>/<name>-<n>` with the first `n` that is free, and return it."""
+def create(recipe: Recipe) -> int:
+    """Make the folder `<runs>/<name>-<n>` with the first `n` that is free, and return `n`."""
     recipe.runs.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
-        directory = recipe.runs / f"{recipe.name}-{number}"
         try:
-            directory.mkdir()
+            directory(recipe, number).mkdir()
         except FileExistsError:
             number += 1
         else:
-            return directory
+            return number
+
+
+def directory(recipe: Recipe, number: int) -> Path:
+    """The folder of a recipe's run of this number."""
+    return recipe.runs / f"{recipe.name}-{number}"
 
 
 @contextlib.contextmanager

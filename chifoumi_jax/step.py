@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int32, Key, UInt8
 
 from chifoumi_jax.data.pipeline import Batch
 from chifoumi_jax.losses import Loss
+from chifoumi_jax.recipes import Precision
 
 Scale = Callable[[UInt8[Array, "batch ..."]], Float[Array, "batch ..."]]
 Prepare = Callable[[Any, UInt8[Array, "batch ..."]], Float[Array, "batch ..."]]
@@ -73,9 +74,25 @@ def standardize(
 
 
 def device_mesh() -> Mesh:
-    """All local devices in a row; each takes its share of a batch."""
+    """All devices of all processes in a row; each takes its share of a batch."""
     axes = (jax.sharding.AxisType.Auto,)
-    return jax.make_mesh((jax.local_device_count(),), (AXIS,), axis_types=axes)
+    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=axes)
+
+
+def forward(
+    graph: nnx.GraphDef[Any], params: Params, images: Array, masks: Any, precision: Precision
+) -> Float[Array, "batch classes"]:
+    """The network's logits, float32 whatever it computes in."""
+    if precision == "bfloat16":
+        params, images = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, images))
+    logits: Array = nnx.merge(graph, params)(images, masks)
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+def products(precision: Precision) -> Any:
+    """A context in which products are traced that have this precision on an accelerator."""
+    # Left alone, JAX takes the accelerator's fastest for float32: TF32 on a GPU.
+    return jax.default_matmul_precision("tensorfloat32" if precision == "tf32" else "float32")
 
 
 def make_step(
@@ -84,6 +101,7 @@ def make_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
+    precision: Precision = "float32",
 ) -> Callable[[TrainState, Batch, Noise], tuple[TrainState, Sums]]:
     """The step of training: `step(state, batch, noise)` gives the next state and the sums.
 
@@ -104,11 +122,12 @@ def make_step(
         count = jax.lax.psum(jnp.sum(batch.weights), AXIS)
 
         def mean_loss(params: Params) -> tuple[Array, Sums]:
-            logits = nnx.merge(graph, params)(images, noise.masks)
+            logits = forward(graph, params, images, noise.masks, precision)
             sums = _sums(loss, logits, batch)
             return sums.loss / count, sums
 
-        (_, sums), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+        with products(precision):
+            (_, sums), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
         return jax.lax.psum((grads, sums), AXIS)
 
     def step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Sums]:
@@ -121,7 +140,11 @@ def make_step(
 
 
 def make_evaluation(
-    graph: nnx.GraphDef[Any], scale: Scale, loss: Loss, mesh: Mesh
+    graph: nnx.GraphDef[Any],
+    scale: Scale,
+    loss: Loss,
+    mesh: Mesh,
+    precision: Precision = "float32",
 ) -> Callable[[Params, Batch], tuple[Float[Array, "batch classes"], Sums]]:
     """The step of evaluation: probabilities and sums, without dropout or augmentation."""
 
@@ -133,7 +156,9 @@ def make_evaluation(
         check_vma=False,
     )
     def evaluate(params: Params, batch: Batch) -> tuple[Array, Sums]:
-        logits = nnx.merge(graph, params)(scale(jnp.asarray(batch.pixels)))
+        with products(precision):
+            images = scale(jnp.asarray(batch.pixels))
+            logits = forward(graph, params, images, None, precision)
         return jax.nn.softmax(logits), jax.lax.psum(_sums(loss, logits, batch), AXIS)
 
     return evaluate

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from chifoumi_jax import checkpoint, evaluation, needs, run
+from chifoumi_jax import checkpoint, evaluation, needs, processes, run
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pipeline import Part, Resident, Streamed, padded_size
 from chifoumi_jax.display import Display, duration
@@ -115,15 +115,17 @@ def fit(recipe: Recipe, *, quiet: bool = False) -> Run:
         CheckpointError: If a checkpoint could not be saved.
         Stopped: If the user pressed Ctrl-C; the run is saved.
     """
-    display = Display(quiet=quiet)
+    display = Display(quiet=quiet or not processes.is_first())
     if clash := cuda_clash():
         display.warn(f"Warning: {clash}.")
     recipe.runs.mkdir(parents=True, exist_ok=True)
     data = read_photos(recipe, recipe.runs, display)
+    _require_same_photos(data)
     trainer = Trainer(recipe, data, display)
     trainer.compile(recipe.runs)
-    directory = run.create(recipe)
-    with run.locked(directory):
+    number = processes.of_first(run.create(recipe) if processes.is_first() else 0)
+    directory = run.directory(recipe, number)
+    with _locked(directory):
         trainer.write_config(directory)
         return trainer.train(directory, trainer.program.init(trainer.seeds[0]), Progress())
 
@@ -144,7 +146,7 @@ def resume(
         CheckpointError: If no checkpoint is whole.
         Stopped: As `fit`.
     """
-    display, directory = Display(quiet=quiet), Path(directory)
+    display, directory = Display(quiet=quiet or not processes.is_first()), Path(directory)
     recipe, config = run.read_config(directory)
     if epochs is not None and epochs != recipe.epochs:
         if recipe.schedule != "constant":
@@ -153,7 +155,7 @@ def resume(
                 f"cannot become a run of {epochs}; start a new one with --epochs {epochs}"
             )
         recipe = recipe.replace(epochs=epochs)
-    with run.locked(directory):
+    with _locked(directory):
         step, ailments = checkpoint.newest(directory / "checkpoints")
         for ailment in ailments:
             display.warn(f"Passed over a checkpoint: {ailment}.")
@@ -177,6 +179,13 @@ def resume(
             display.say(f"{directory} is complete: all {recipe.epochs} epochs are done.")
             return run.read(directory)
         return trainer.train(directory, state, progress)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the run's lock, in the process that writes to it."""
+    with run.locked(directory) if processes.is_first() else contextlib.nullcontext():
+        yield
 
 
 def restore(directory: Path, program: Program, step: int) -> tuple[TrainState, Progress]:
@@ -215,6 +224,12 @@ def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
     return data
 
 
+def _require_same_photos(data: Dataset) -> None:
+    mine = int(data.scan.fingerprint[:7], 16)
+    if processes.any_of(processes.of_first(mine) != mine):
+        raise RunError(f"the processes do not see the same photos in {data.scan.root}")
+
+
 class Trainer:
     """A recipe's training on a data set.
 
@@ -239,7 +254,7 @@ class Trainer:
             kind=recipe.order,
         )
         self.program = build(recipe, len(data.classes), len(self.order), device_mesh())
-        self.seeds = jax.random.split(jax.random.key(recipe.seed))
+        self.seeds = self.program.seeds(recipe.seed)
         self._evaluation = evaluation.Evaluation(recipe, self.program, data)
         self._compiled: dict[bool, Any] = {}
         given = data.pixels, data.train, self.order
@@ -269,6 +284,8 @@ class Trainer:
 
     def write_config(self, directory: Path) -> None:
         """Write the run's `config.json`."""
+        if not processes.is_first():
+            return
         scan = self.data.scan
         run.write_config(
             directory,
@@ -296,14 +313,16 @@ class Trainer:
             while progress.step < len(self.order):
                 epoch, place = divmod(progress.step, self.order.steps_per_epoch)
                 began = time.monotonic()
-                count = min(bar.stride, self.order.steps_per_epoch - place)
+                count = self.order.steps_per_epoch - place
+                if not processes.several():
+                    count = min(bar.stride, count)
                 state = self._take_steps(state, progress, count, self._dropout(epoch))
                 took = time.monotonic() - began
                 progress.seconds += took
                 bar.show(progress.step, progress.loss, progress.accuracy, progress.seconds)
                 bar.pace(took / count)
                 epoch_ends = place + count == self.order.steps_per_epoch
-                stopping = stop.is_set()
+                stopping = processes.any_of(stop.is_set())
                 if epoch_ends:
                     progress.end_epoch(self._row(state, progress, epoch))
                 done = progress.step == len(self.order)
@@ -315,6 +334,7 @@ class Trainer:
                 if stopping and not done:
                     raise Stopped(directory)
         self._finish(directory, state)
+        processes.wait_for_all()
         return run.read(directory)
 
     def _take_steps(
@@ -355,6 +375,8 @@ class Trainer:
 
         self.display.say("Evaluating.")
         results, outcomes = self._evaluation.results(state.params)
+        if not processes.is_first():
+            return
         write_report(directory, run.read(directory).history, self.data, outcomes)
         write_json(directory / "results.json", results)
         for text in evaluation.sentences(results):
@@ -385,7 +407,8 @@ class _Checkpoints:
         """Whether a finished epoch should be saved: long enough since the last, or the best yet."""
         if "valid_loss" in progress.history[-1] and progress.improves():
             return True
-        return time.monotonic() - self._saved_at >= self._cost / _SAVE_SHARE
+        long_ago = time.monotonic() - self._saved_at >= self._cost / _SAVE_SHARE
+        return bool(processes.of_first(long_ago))
 
     def save(self, state: TrainState, progress: Progress, epoch_ends: bool) -> None:
         """Save, and remove what is no longer needed."""
@@ -395,8 +418,9 @@ class _Checkpoints:
         progress.iterator = self._feed.state()
         checkpoints = self._directory / "checkpoints"
         checkpoint.save(checkpoints, progress.step, state._asdict(), dataclasses.asdict(progress))
-        checkpoint.prune(checkpoints, progress.best_step)
-        run.write_metrics(self._directory, progress.history)
+        if processes.is_first():
+            checkpoint.prune(checkpoints, progress.best_step)
+            run.write_metrics(self._directory, progress.history)
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - start
 

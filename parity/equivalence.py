@@ -36,6 +36,8 @@ CONFIDENCE = 0.95
 POWER = 0.9
 # Of three classes chance is a third; a run below a half after its training has learnt nothing.
 AT_CHANCE = 0.5
+# More than `seeds_needed` asks for with the spreads that were measured (16), so that the interval
+# is a narrow one.
 LEAST_SEEDS = 70
 SETTINGS = {"image_size": 64, "epochs": 10, "batch_size": 25}
 
@@ -107,6 +109,7 @@ def tost(ours: Sequence[float], theirs: Sequence[float], margin: float = MARGIN)
         raise ValueError("an equivalence test needs at least two runs a side")
     parts = [side.var(ddof=1) / len(side) for side in samples]
     error = math.sqrt(sum(parts))
+    # Equal accuracies differ by the rounding of their mean; others by an image of thousands.
     if error < 1e-9:
         raise ValueError("no run differs from another: there is nothing to test")
     freedom = sum(parts) ** 2 / sum(

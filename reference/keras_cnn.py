@@ -24,6 +24,8 @@ import tensorflow as tf
 from reference import order, photos
 
 BATCH_SIZE, EPOCHS = 25, 10
+# The smallest image that leaves a pixel after three convolutions and poolings.
+MIN_IMAGE_SIZE = 22
 
 # Keras' `K.epsilon()`.
 _EPSILON = 1e-7
@@ -183,8 +185,10 @@ def predict(
 
 
 def _image_size(text: str) -> int:
-    if int(text) < 22:
-        raise argparse.ArgumentTypeError(f"the network needs 22 pixels at least, not {text}")
+    if int(text) < MIN_IMAGE_SIZE:
+        raise argparse.ArgumentTypeError(
+            f"the network needs {MIN_IMAGE_SIZE} pixels at least, not {text}"
+        )
     return int(text)
 
 

@@ -26,7 +26,7 @@ LAYOUTS: tuple[Layout, ...] = ("keras", "torch")
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100
 
 
-def refusal(content: bytes, **options: int) -> ImageProblem:
+def refusal(content: bytes, **options: Any) -> ImageProblem:
     with pytest.raises(ImageProblem) as caught:
         decode(content, "hand.jpg", **options)
     return caught.value

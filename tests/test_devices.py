@@ -1,5 +1,6 @@
-"""Several devices: simulated ones, in a process that is told so before JAX starts."""
+"""Several devices: simulated ones, in a process that is told so, and those of two processes."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from chifoumi_jax import fit, load, recipes
-from tests.commands import environment
+from tests.commands import QUICK, environment
 
 CODE = """
 import sys
@@ -39,3 +40,53 @@ def test_three_devices_train_as_one_does(name: str, photos: Path, tmp_path: Path
         # Sums of float32 in another order move a weight by a share of its steps of up to 1e-3;
         # other noise or a lost image would move it by whole steps.
         np.testing.assert_allclose(left, right, atol=1e-4)
+
+
+def start_two(*arguments: str | Path) -> list[tuple[int, str, str]]:
+    """Two processes of one training: exit code, output and errors of each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "chifoumi_jax.cli", "train", *map(str, arguments)]
+    command += ["--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process"]
+    both = [
+        subprocess.Popen(
+            [*command, str(number)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        for number in range(2)
+    ]
+    ends = [process.communicate(timeout=300) for process in both]
+    return [(process.returncode, *end) for process, end in zip(both, ends, strict=True)]
+
+
+def test_two_processes_train_as_one_does(photos: Path, tmp_path: Path) -> None:
+    recipe = recipes.study_cnn.replace(data=photos, runs=tmp_path / "one", image_size=24)
+    one = fit(recipe.replace(epochs=3, batch_size=7, learning_rate=2e-3), quiet=True)
+
+    options = ("--recipe", "study-cnn", "--data", photos, "--batch-size", "7", *QUICK)
+    first, second = start_two(*options, "--epochs", "2", "--runs", tmp_path / "two")
+    assert first[0] == second[0] == 0, first[2] + second[2]
+    run = Path(first[1].strip())
+    assert run == tmp_path / "two" / "study-cnn-1"
+    assert second[1] == "", "one process speaks"
+    assert [path.name for path in run.parent.iterdir()] == [run.name], "and one writes"
+
+    first, second = start_two("--resume", run, "--epochs", "3")
+    assert first[0] == second[0] == 0, first[2] + second[2]
+    both, single = load(run), load(one.directory)
+    for left, right in zip(*map(jax.tree.leaves, (both.params, single.params)), strict=True):
+        # As above: the sum over devices is rounded otherwise.
+        np.testing.assert_allclose(left, right, atol=1e-4)
+
+
+def test_processes_must_be_named_fully(photos: Path) -> None:
+    command = [sys.executable, "-m", "chifoumi_jax.cli", "train", "--data", str(photos)]
+    done = subprocess.run(
+        [*command, "--coordinator", "127.0.0.1:1"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "give --coordinator, --processes and --process together" in done.stderr

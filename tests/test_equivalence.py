@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -124,12 +125,12 @@ def test_the_hash_changes_with_the_code(tmp_path: Path) -> None:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            target.mkdir()
-            for file in source.glob("*.py"):
-                (target / file.name).write_bytes(file.read_bytes())
+            shutil.copytree(source, target)
         else:
             target.write_bytes(source.read_bytes())
     assert equivalence.code_hash(tmp_path) == equivalence.code_hash()
-    changed = tmp_path / "chifoumi_jax" / "ops" / "bands.py"
-    changed.write_text(changed.read_text() + "\n")
-    assert equivalence.code_hash(tmp_path) != equivalence.code_hash()
+    for name in ("bands.py", "cpp/kernels.cc"):
+        before = equivalence.code_hash(tmp_path)
+        changed = tmp_path / "chifoumi_jax" / "ops" / name
+        changed.write_text(changed.read_text() + "\n")
+        assert equivalence.code_hash(tmp_path) != before

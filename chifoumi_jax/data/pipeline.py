@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float32, Int32, UInt8
 
 from chifoumi_jax.data.order import PADDING, Order, pad
+from chifoumi_jax.processes import everywhere
 
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Split
@@ -99,7 +100,7 @@ class Resident:
             pixels, self._places = pixels[split.rows], np.arange(len(split), dtype=np.int32)
         labels = np.zeros(len(pixels), np.int32)
         labels[self._places] = split.labels
-        self._photos: Photos = jax.device_put(Photos(pixels, labels), sharding)
+        self._photos: Photos = everywhere(Photos(pixels, labels), sharding)
         self._order, self._size = order, size
         self._epoch, self._rows = -1, np.zeros((0, size), np.int32)
 

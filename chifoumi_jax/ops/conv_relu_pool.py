@@ -51,7 +51,7 @@ def differentiable(passes: Passes) -> Callable[[Images, Kernel, Bias], Pooled]:
 
     @jax.custom_vjp
     def operation(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
-        return passes.forward(images, kernel, bias)[0]
+        return passes.pool(images, kernel, bias)
 
     def run(
         images: Images, kernel: Kernel, bias: Bias

@@ -21,7 +21,7 @@ from jax.typing import DTypeLike
 from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
 
 _LIBRARY = Path(__file__).with_name("_native.so")
-_TARGETS = ("forward", "weight_gradients", "image_gradient")
+_TARGETS = ("pool", "forward", "weight_gradients", "image_gradient")
 _DTYPES = ("float32", "float64")
 
 
@@ -79,11 +79,20 @@ def _call(target: str, dtype: DTypeLike, *results: jax.ShapeDtypeStruct) -> Call
     return jax.ffi.ffi_call(name, results, vmap_method="sequential")
 
 
-def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner]:
+def _pooled(images: Images, kernel: Kernel) -> jax.ShapeDtypeStruct:
     batch, height, width, _ = images.shape
     shape = (batch, (height - 2) // 2, (width - 2) // 2, kernel.shape[3])
-    pooled = jax.ShapeDtypeStruct(shape, images.dtype)
-    winner = jax.ShapeDtypeStruct(shape, jnp.uint8)
+    return jax.ShapeDtypeStruct(shape, images.dtype)
+
+
+def _pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
+    (pooled,) = _call("pool", images.dtype, _pooled(images, kernel))(images, kernel, bias)
+    return pooled
+
+
+def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner]:
+    pooled = _pooled(images, kernel)
+    winner = jax.ShapeDtypeStruct(pooled.shape, jnp.uint8)
     return _call("forward", images.dtype, pooled, winner)(images, kernel, bias)
 
 
@@ -102,4 +111,4 @@ def _image_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Wi
     return result
 
 
-passes = Passes(_forward, _weight_gradients, _image_gradient)
+passes = Passes(_pool, _forward, _weight_gradients, _image_gradient)

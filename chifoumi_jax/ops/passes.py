@@ -13,11 +13,14 @@ Winner = UInt8[Array, "batch rows columns out"]
 
 
 class Passes(NamedTuple):
-    """One forward pass and two backward passes.
+    """Two forward passes, without and with what the gradients need, and two backward passes.
 
     The gradients are two functions, not one with two results, so that a first layer, which needs no
     gradient with respect to its images, does not pay for it: under `jit` an unused call is removed.
     """
+
+    pool: Callable[[Images, Kernel, Bias], Pooled]
+    """Pooled values."""
 
     forward: Callable[[Images, Kernel, Bias], tuple[Pooled, Winner]]
     """Pooled values, and the winners of their windows (see `pooling.relu_pool`)."""

@@ -22,6 +22,11 @@ def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner
     return relu_pool(_convolve(images, kernel) + bias)
 
 
+def _pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
+    pooled, _ = _forward(images, kernel, bias)
+    return pooled
+
+
 def _weight_gradients(
     images: Images, kernel: Kernel, gradient: Pooled, winner: Winner
 ) -> tuple[Kernel, Bias]:
@@ -43,4 +48,4 @@ def _pull_back(
     return images_gradient, kernel_gradient
 
 
-passes = Passes(_forward, _weight_gradients, _image_gradient)
+passes = Passes(_pool, _forward, _weight_gradients, _image_gradient)

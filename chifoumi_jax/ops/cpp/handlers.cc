@@ -154,25 +154,38 @@ template <ffi::DataType kType>
 using Array1 = ffi::Buffer<kType, 1>;
 using Winner = Array4<ffi::U8>;
 
+// `winner` is null where nobody asks for it.
 template <ffi::DataType kType>
-ffi::Error forward(ffi::ThreadPool pool, Array4<kType> images,
-                   Array4<kType> kernel, Array1<kType> bias,
-                   ffi::Result<Array4<kType>> pooled, ffi::Result<Winner> winner) {
+ffi::Error compute(ffi::ThreadPool& pool, Array4<kType>& images, Array4<kType>& kernel,
+                   Array1<kType>& bias, Array4<kType>& pooled, uint8_t* winner) {
   using Real = ffi::NativeType<kType>;
   const Shape shape = shape_of(images.dimensions(), kernel.dimensions());
-  if (!fits(shape, kernel.dimensions(), pooled->dimensions())) return wrong_shapes();
-  want_huge_pages(pooled->typed_data(), pooled->size_bytes());
-  want_huge_pages(winner->typed_data(), winner->size_bytes());
+  if (!fits(shape, kernel.dimensions(), pooled.dimensions())) return wrong_shapes();
+  want_huge_pages(pooled.typed_data(), pooled.size_bytes());
+  if (winner != nullptr) want_huge_pages(winner, pooled.element_count());
   const Kernels<Real>& kernels = kernels_in_use<Real>();
   std::vector<Real> packed(kernels.packed_size(shape));
   kernels.pack(shape, kernel.typed_data(), bias.typed_data(), packed.data());
   const int64_t rows = shape.rows(), line = shape.columns() * shape.out;
   parallel_for(pool, shape.batch * rows, [&](int64_t task) {
     kernels.forward_row(shape, images.typed_data() + task / rows * shape.image_size(),
-                        packed.data(), task % rows, pooled->typed_data() + task * line,
-                        winner->typed_data() + task * line);
+                        packed.data(), task % rows, pooled.typed_data() + task * line,
+                        winner == nullptr ? nullptr : winner + task * line);
   });
   return ffi::Error::Success();
+}
+
+template <ffi::DataType kType>
+ffi::Error pool(ffi::ThreadPool pool, Array4<kType> images, Array4<kType> kernel,
+                Array1<kType> bias, ffi::Result<Array4<kType>> pooled) {
+  return compute<kType>(pool, images, kernel, bias, *pooled, nullptr);
+}
+
+template <ffi::DataType kType>
+ffi::Error forward(ffi::ThreadPool pool, Array4<kType> images, Array4<kType> kernel,
+                   Array1<kType> bias, ffi::Result<Array4<kType>> pooled,
+                   ffi::Result<Winner> winner) {
+  return compute<kType>(pool, images, kernel, bias, *pooled, winner->typed_data());
 }
 
 template <ffi::DataType kType>
@@ -225,8 +238,15 @@ ffi::Error image_gradient(ffi::ThreadPool pool, Array4<kType> kernel,
 }  // namespace
 }  // namespace chifoumi
 
-// Three handlers for each type, found by name in this library.
+// Four handlers for each type, found by name in this library.
 #define DEFINE_HANDLERS(suffix, type)                                                           \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(chifoumi_pool_##suffix, chifoumi::pool<type>,                   \
+                                ffi::Ffi::Bind()                                                \
+                                    .Ctx<ffi::ThreadPool>()                                     \
+                                    .Arg<chifoumi::Array4<type>>()                              \
+                                    .Arg<chifoumi::Array4<type>>()                              \
+                                    .Arg<chifoumi::Array1<type>>()                              \
+                                    .Ret<chifoumi::Array4<type>>());                            \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(chifoumi_forward_##suffix, chifoumi::forward<type>,             \
                                 ffi::Ffi::Bind()                                                \
                                     .Ctx<ffi::ThreadPool>()                                     \

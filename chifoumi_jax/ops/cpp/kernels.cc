@@ -71,18 +71,24 @@ void pack(const Shape& shape, const Real* kernel, const Real* bias, Real* packed
   }
 }
 
+// The larger one; what is not a number stays, since a training that has diverged must show it.
+inline Vec larger(Vec largest, Vec value, Mask greater) {
+  return (greater | (value != value)) ? value : largest;
+}
+
 // Computes `count` windows side by side for one block of output channels. `kIn` is the number of
-// input channels where it is known to the compiler, 0 elsewhere.
-template <int kIn, int count>
+// input channels where the compiler is to know it, 0 elsewhere.
+template <int kIn, int count, bool with_winner>
 void pool_windows(const Real* pixels, int64_t in, int64_t width, const Real* packed,
                   int64_t channels, int64_t out, Real* pooled, uint8_t* winner) {
   if (kIn) in = kIn;
+  // Long sums are the sum of one for each row of the kernel: half of the rounding of one chain.
+  constexpr bool by_row = kIn == 0 || kIn > 8;
   const int64_t line = width * in;
   const Real* weights = packed + kOutBlock;
-  // One sum for each row of the kernel, then the sum of these: half of the rounding of one chain.
   Vec totals[2][2 * count][kOutVectors] = {};
+  Vec sums[2][2 * count][kOutVectors] = {};
   for (int dy = 0; dy < 3; ++dy) {
-    Vec sums[2][2 * count][kOutVectors] = {};
     for (int dx = 0; dx < 3; ++dx) {
       const Real* from = pixels + dy * line + dx * in;
       for (int64_t channel = 0; channel < in; ++channel, weights += kOutBlock) {
@@ -96,37 +102,46 @@ void pool_windows(const Real* pixels, int64_t in, int64_t width, const Real* pac
         }
       }
     }
+    if (!by_row && dy < 2) continue;
     for (int y = 0; y < 2; ++y) {
       for (int x = 0; x < 2 * count; ++x) {
-        for (int v = 0; v < kOutVectors; ++v) totals[y][x][v] += sums[y][x][v];
+        for (int v = 0; v < kOutVectors; ++v) {
+          totals[y][x][v] = by_row ? totals[y][x][v] + sums[y][x][v] : sums[y][x][v];
+          sums[y][x][v] = Vec{};
+        }
       }
     }
   }
-  for (int window = 0; window < count; ++window, pooled += out, winner += out) {
+  for (int window = 0; window < count; ++window, pooled += out) {
     Real values[kOutBlock];
     uint8_t places[kOutBlock];
     for (int v = 0; v < kOutVectors; ++v) {
       const Vec bias = load(packed + v * kLanes);
+      // The bias comes first: values that differ may tie with it.
       Vec largest = totals[0][2 * window][v] + bias;
       Mask place = {};
       for (int other = 1; other < 4; ++other) {
         const Vec value = totals[other / 2][2 * window + other % 2][v] + bias;
         const Mask greater = value > largest;
-        place = greater ? Mask{} + other : place;
-        // What is not a number stays: a training that has diverged must show it.
-        largest = (greater | (value != value)) ? value : largest;
+        if (with_winner) place = greater ? Mask{} + other : place;
+        largest = larger(largest, value, greater);
       }
-      place = largest > 0 ? place : Mask{} + kClosed;
       store(values + v * kLanes, largest <= 0 ? Vec{} : largest);
-      const Bytes narrow = __builtin_convertvector(place, Bytes);
-      std::memcpy(places + v * kLanes, &narrow, sizeof narrow);
+      if (with_winner) {
+        place = largest > 0 ? place : Mask{} + kClosed;
+        const Bytes narrow = __builtin_convertvector(place, Bytes);
+        std::memcpy(places + v * kLanes, &narrow, sizeof narrow);
+      }
     }
     std::memcpy(pooled, values, channels * sizeof(Real));
-    std::memcpy(winner, places, channels);
+    if (with_winner) {
+      std::memcpy(winner, places, channels);
+      winner += out;
+    }
   }
 }
 
-template <int kIn>
+template <int kIn, bool with_winner>
 void forward_row_of(const Shape& shape, const Real* image, const Real* packed, int64_t row,
                     Real* pooled, uint8_t* winner) {
   const int64_t in = kIn ? kIn : shape.in, columns = shape.columns();
@@ -134,29 +149,36 @@ void forward_row_of(const Shape& shape, const Real* image, const Real* packed, i
   for (int64_t block = 0; block < out_blocks(shape); ++block) {
     const int64_t first = block * kOutBlock;
     const int64_t channels = std::min<int64_t>(kOutBlock, shape.out - first);
+    const auto winner_at = [&](int64_t at) { return with_winner ? winner + at : nullptr; };
     int64_t column = 0;
     for (; column + kWindows <= columns; column += kWindows) {
       const int64_t at = column * shape.out + first;
-      pool_windows<kIn, kWindows>(pixels + 2 * column * in, in, shape.width, packed, channels,
-                                  shape.out, pooled + at, winner + at);
+      pool_windows<kIn, kWindows, with_winner>(pixels + 2 * column * in, in, shape.width, packed,
+                                               channels, shape.out, pooled + at, winner_at(at));
     }
     for (; column < columns; ++column) {
       const int64_t at = column * shape.out + first;
-      pool_windows<kIn, 1>(pixels + 2 * column * in, in, shape.width, packed, channels, shape.out,
-                           pooled + at, winner + at);
+      pool_windows<kIn, 1, with_winner>(pixels + 2 * column * in, in, shape.width, packed,
+                                        channels, shape.out, pooled + at, winner_at(at));
     }
     packed += (1 + 9 * in) * kOutBlock;
   }
 }
 
+template <bool with_winner>
+void forward_row_of(const Shape& shape, const Real* image, const Real* packed, int64_t row,
+                    Real* pooled, uint8_t* winner) {
+  switch (shape.in) {
+    case 3: return forward_row_of<3, with_winner>(shape, image, packed, row, pooled, winner);
+    case 32: return forward_row_of<32, with_winner>(shape, image, packed, row, pooled, winner);
+    default: return forward_row_of<0, with_winner>(shape, image, packed, row, pooled, winner);
+  }
+}
+
 void forward_row(const Shape& shape, const Real* image, const Real* packed, int64_t row,
                  Real* pooled, uint8_t* winner) {
-  switch (shape.in) {
-    case 3: return forward_row_of<3>(shape, image, packed, row, pooled, winner);
-    case 32: return forward_row_of<32>(shape, image, packed, row, pooled, winner);
-    case 64: return forward_row_of<64>(shape, image, packed, row, pooled, winner);
-    default: return forward_row_of<0>(shape, image, packed, row, pooled, winner);
-  }
+  if (winner == nullptr) return forward_row_of<false>(shape, image, packed, row, pooled, winner);
+  return forward_row_of<true>(shape, image, packed, row, pooled, winner);
 }
 
 // ---- Gradients of the weights: a partial sum is out x (3 rows of a patch), then the bias.

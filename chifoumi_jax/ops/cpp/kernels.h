@@ -30,7 +30,8 @@ struct Kernels {
   int64_t (*packed_size)(const Shape&);
   void (*pack)(const Shape&, const Real* kernel, const Real* bias, Real* packed);
 
-  // One row of pooling windows: `pooled` and `winner` are columns x out.
+  // One row of pooling windows: `pooled` and `winner` are columns x out. Without a `winner` none is
+  // looked for.
   void (*forward_row)(const Shape&, const Real* image, const Real* packed, int64_t row,
                       Real* pooled, uint8_t* winner);
 

@@ -1,0 +1,180 @@
+"""Times processes: one repetition of each peer in turn, so that a noisy minute hits all alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+class PeerError(Exception):
+    """A peer could not be run; the message says why."""
+
+
+@dataclasses.dataclass
+class Row:
+    """What was measured of one peer.
+
+    Attributes:
+        peer: Its name.
+        values: Every repetition, in the case's unit.
+        peak_bytes: Largest memory of any of its processes.
+        versions: Of what it ran on.
+        error: Why there are no values.
+    """
+
+    peer: str
+    values: list[float] = dataclasses.field(default_factory=list)
+    peak_bytes: int = 0
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def median(self) -> float:
+        """Of all repetitions."""
+        return statistics.median(self.values)
+
+
+@dataclasses.dataclass
+class Case:
+    """One comparison.
+
+    Attributes:
+        name: What is measured.
+        unit: Of the values.
+        rows: One for each peer, ours first.
+        more_is_better: Whether the values are rates.
+    """
+
+    name: str
+    unit: str
+    rows: list[Row]
+    more_is_better: bool = False
+
+    def ratio(self, row: Row) -> float:
+        """How many times as good ours is as this row."""
+        ours = self.rows[0].median
+        return ours / row.median if self.more_is_better else row.median / ours
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything measured."""
+        return dataclasses.asdict(self)
+
+
+Measurement = Callable[[], tuple[Sequence[float], int, Mapping[str, str]]]
+
+
+def alternate(
+    name: str,
+    unit: str,
+    peers: Mapping[str, Measurement],
+    rounds: int,
+    say: Callable[[str], None],
+    *,
+    more_is_better: bool = False,
+) -> Case:
+    """Measure each peer once a round; a peer that cannot be run is left out of the next rounds."""
+    case = Case(name, unit, [Row(peer) for peer in peers], more_is_better)
+    for number in range(rounds):
+        for row, measure in zip(case.rows, peers.values(), strict=True):
+            if row.error is not None:
+                continue
+            try:
+                values, peak, versions = measure()
+            except PeerError as error:
+                row.error = str(error)
+                say(f"{name}: {row.peer}: {row.error}")
+                continue
+            row.values += values
+            row.peak_bytes = max(row.peak_bytes, peak)
+            row.versions = dict(versions)
+            say(f"{name}, round {number + 1}: {row.peer} {statistics.median(values):.4g} {unit}")
+    if case.rows[0].error is not None:
+        raise PeerError(f"{name}: {case.rows[0].error}")
+    return case
+
+
+def run(
+    command: Sequence[object], environment: Mapping[str, str] | None = None
+) -> tuple[float, int, str]:
+    """Run a command to its end: its seconds, its peak memory in bytes, and what it printed.
+
+    Raises:
+        PeerError: If it fails, with the last line that it wrote to standard error.
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | dict(environment or {}),
+    )
+    output, errors = process.communicate()
+    seconds = time.perf_counter() - began
+    if process.returncode != 0:
+        last = (errors.strip() or "it said nothing").splitlines()[-1]
+        raise PeerError(f"exit code {process.returncode}: {last}")
+    return seconds, 0, output
+
+
+def machine() -> dict[str, Any]:
+    """What this ran on."""
+    import platform
+
+    import jax
+    import psutil
+
+    return {
+        "processor": _processor() or platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": psutil.virtual_memory().total,
+        "devices": [device.device_kind for device in jax.devices()],
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "system": platform.platform(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a file
+            names = [line.partition(":")[2] for line in file if line.startswith("model name")]
+    except OSError:
+        return ""
+    return names[0].strip() if names else ""
+
+
+def worker(
+    python: str,
+    arguments: Sequence[object],
+    environment: Mapping[str, str],
+    convert: Callable[[float], float] = lambda seconds: seconds,
+) -> Measurement:
+    """A measurement by `benchmarks.worker` in a process of its own."""
+
+    def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
+        command = [python, "-m", "benchmarks.worker", *arguments]
+        _, _, output = run(command, environment)
+        found = json.loads(output.splitlines()[-1])
+        return [convert(s) for s in found["seconds"]], found["peak_bytes"], found["versions"]
+
+    return measure
+
+
+def command(words: Callable[[], Sequence[object]], environment: Mapping[str, str]) -> Measurement:
+    """A measurement of a whole command, from its start to its end."""
+
+    def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
+        wrapper = [sys.executable, "-m", "benchmarks.watch", *words()]
+        _, _, output = run(wrapper, environment)
+        found = json.loads(output.splitlines()[-1])
+        return [found["seconds"]], found["peak_bytes"], {}
+
+    return measure

@@ -1,0 +1,46 @@
+"""Ours: what `chifoumi train --recipe study-cnn` runs."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from benchmarks.peers import inputs
+from chifoumi_jax import recipes
+from chifoumi_jax.data.pipeline import Batch, Photos
+from chifoumi_jax.program import Program, build
+from chifoumi_jax.step import device_mesh
+
+
+def _program(image_size: int) -> Program:
+    recipe = recipes.study_cnn.replace(image_size=image_size)
+    return build(recipe, inputs.CLASSES, 1000, device_mesh())
+
+
+def train(batch_size: int, image_size: int) -> Callable[[], None]:
+    """One step: scaling, dropout, forward, backward, Adam."""
+    program = _program(image_size)
+    key = jax.random.key(0)
+    held = [program.init(key)]
+    pixels = inputs.images(batch_size, image_size), inputs.labels(batch_size)
+    photos = jax.device_put(Photos(*pixels), program.replicated)
+    rows = np.arange(batch_size, dtype=np.int32)[None]
+
+    def step() -> None:
+        state, sums = program.steps(held.pop(), photos, rows, 0, 1, key, True)
+        held.append(jax.block_until_ready(state))
+        assert np.isfinite(sums.loss).all()
+
+    return step
+
+
+def predict(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Probabilities of a batch of pixels in the host's memory."""
+    program = _program(image_size)
+    params = program.init(jax.random.key(0)).params
+    batch = Batch(
+        inputs.images(batch_size, image_size),
+        inputs.labels(batch_size),
+        np.ones(batch_size, np.float32),
+    )
+    return lambda: jax.block_until_ready(program.evaluate(params, batch)[0])

@@ -1,0 +1,58 @@
+"""PyTorch, with the memory format that TORCH_FORMAT names: channels_last or contiguous."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.peers import inputs
+
+
+def _format() -> Any:
+    name = os.environ.get("TORCH_FORMAT", "channels_last")
+    return getattr(torch, f"{name}_format" if name == "contiguous" else name)
+
+
+def _model(image_size: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    channels = 3
+    for out in (32, 32, 64):
+        layers += [nn.Conv2d(channels, out, 3), nn.ReLU(), nn.MaxPool2d(2)]
+        channels, image_size = out, (image_size - 2) // 2
+    layers += [nn.Flatten(), nn.Linear(image_size**2 * channels, 64), nn.ReLU(), nn.Dropout(0.5)]
+    layers.append(nn.Linear(64, inputs.CLASSES))
+    return nn.Sequential(*layers).to(memory_format=_format())
+
+
+def _images(batch_size: int, image_size: int) -> torch.Tensor:
+    images = torch.from_numpy(inputs.scaled(batch_size, image_size)).permute(0, 3, 1, 2)
+    return images.contiguous(memory_format=_format())
+
+
+def train(batch_size: int, image_size: int) -> Callable[[], None]:
+    """One step: dropout, forward, backward, Adam."""
+    model = _model(image_size).train()
+    optimizer = torch.optim.Adam(model.parameters())
+    images, labels = _images(batch_size, image_size), inputs.labels(batch_size)
+    targets = torch.from_numpy(labels).long()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), targets).backward()
+        optimizer.step()
+
+    return step
+
+
+def predict(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Probabilities of a batch of scaled images in the host's memory."""
+    model = _model(image_size).eval()
+    images = _images(batch_size, image_size)
+
+    def forward() -> None:
+        with torch.inference_mode():
+            torch.softmax(model(images), 1)
+
+    return forward

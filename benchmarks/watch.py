@@ -1,0 +1,26 @@
+"""Runs a command and prints its seconds and peak memory as JSON: `python -m benchmarks.watch …`.
+
+A process of its own, since the system tells a parent the peak memory of all its children as one.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+
+
+def main() -> None:
+    """Run the command that the arguments are; a failure is the command's own."""
+    began = time.perf_counter()
+    done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - began
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak}))
+
+
+if __name__ == "__main__":
+    main()
