@@ -8,7 +8,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -58,9 +57,8 @@ class Case:
     more_is_better: bool = False
 
     def ratio(self, row: Row) -> float:
-        """How many times as good ours is as this row."""
-        ours = self.rows[0].median
-        return ours / row.median if self.more_is_better else row.median / ours
+        """A row's median over that of ours."""
+        return row.median / self.rows[0].median
 
     def as_json(self) -> dict[str, Any]:
         """Everything measured."""
@@ -100,28 +98,22 @@ def alternate(
     return case
 
 
-def run(
-    command: Sequence[object], environment: Mapping[str, str] | None = None
-) -> tuple[float, int, str]:
-    """Run a command to its end: its seconds, its peak memory in bytes, and what it printed.
+def run(command: Sequence[object], environment: Mapping[str, str] | None = None) -> str:
+    """Run a command to its end and return what it printed.
 
     Raises:
         PeerError: If it fails, with the last line that it wrote to standard error.
     """
-    began = time.perf_counter()
-    process = subprocess.Popen(
+    done = subprocess.run(
         [str(word) for word in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         env=os.environ | dict(environment or {}),
     )
-    output, errors = process.communicate()
-    seconds = time.perf_counter() - began
-    if process.returncode != 0:
-        last = (errors.strip() or "it said nothing").splitlines()[-1]
-        raise PeerError(f"exit code {process.returncode}: {last}")
-    return seconds, 0, output
+    if done.returncode != 0:
+        last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+        raise PeerError(f"exit code {done.returncode}: {last}")
+    return done.stdout
 
 
 def machine() -> dict[str, Any]:
@@ -161,19 +153,18 @@ def worker(
 
     def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
         command = [python, "-m", "benchmarks.worker", *arguments]
-        _, _, output = run(command, environment)
+        output = run(command, environment)
         found = json.loads(output.splitlines()[-1])
         return [convert(s) for s in found["seconds"]], found["peak_bytes"], found["versions"]
 
     return measure
 
 
-def command(words: Callable[[], Sequence[object]], environment: Mapping[str, str]) -> Measurement:
+def command(words: Sequence[object], environment: Mapping[str, str] | None = None) -> Measurement:
     """A measurement of a whole command, from its start to its end."""
 
     def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
-        wrapper = [sys.executable, "-m", "benchmarks.watch", *words()]
-        _, _, output = run(wrapper, environment)
+        output = run([sys.executable, "-m", "benchmarks.watch", *words], environment)
         found = json.loads(output.splitlines()[-1])
         return [found["seconds"]], found["peak_bytes"], {}
 

@@ -272,7 +272,7 @@ class Trainer:
         """
         start = time.monotonic()
         state = self.program.abstract_state()
-        compiled = self._steps(self._dropout(self.recipe.epochs - 1), state)
+        compiled = self.steps(self.recipe.epochs - 1, state)
         found = needs.estimate(compiled, checkpoint.size(state._asdict()), self.data.nbytes)
         devices = f"{self.program.devices} {jax.devices()[0].device_kind.upper()}"
         self.display.say(
@@ -316,7 +316,7 @@ class Trainer:
                 count = self.order.steps_per_epoch - place
                 if not processes.several():
                     count = min(bar.stride, count)
-                state = self._take_steps(state, progress, count, self._dropout(epoch))
+                state = self._take_steps(state, progress, count, epoch)
                 took = time.monotonic() - began
                 progress.seconds += took
                 bar.show(progress.step, progress.loss, progress.accuracy, progress.seconds)
@@ -338,9 +338,9 @@ class Trainer:
         return run.read(directory)
 
     def _take_steps(
-        self, state: TrainState, progress: Progress, count: int, dropout: bool
+        self, state: TrainState, progress: Progress, count: int, epoch: int
     ) -> TrainState:
-        take_steps = self._steps(dropout, state)
+        take_steps = self.steps(epoch, state)
         found = []
         for part in self.feed.parts(progress.step, count):
             first, number = np.int32(part.first), np.int32(part.number)
@@ -386,7 +386,9 @@ class Trainer:
     def _dropout(self, epoch: int) -> bool:
         return self.recipe.dropout_epochs < 0 or epoch < self.recipe.dropout_epochs
 
-    def _steps(self, dropout: bool, state: TrainState) -> Any:
+    def steps(self, epoch: int, state: TrainState) -> Any:
+        """The compiled `program.steps` of an epoch, counted from 0."""
+        dropout = self._dropout(epoch)
         if dropout not in self._compiled:
             part, number = self.feed.abstract(), jax.ShapeDtypeStruct((), jnp.int32)
             self._compiled[dropout] = self.program.steps.lower(

@@ -1,0 +1,104 @@
+"""Measures ours beside its originals and its peers: `python -m benchmarks --report report/speed`.
+
+Each peer runs in processes of its own, all in turn, several times. Keras and PyTorch are taken
+from `--peers-python`, another interpreter, where this one has them not; a peer that is not
+installed is left out, and the table says so.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+
+from benchmarks.cases import CASES, Settings
+from benchmarks.measure import PeerError, machine
+from benchmarks.report import plot, table
+from chifoumi_jax.files import write_atomically, write_json
+
+Name = Literal["step", "predict", "train", "mlp", "decode", "start", "growth"]
+
+GROWTH = {
+    "images": (100, 1_000, 10_000, 100_000),
+    "pixels": (64, 150, 300, 600, 1_200),
+    "classes": (2, 10, 100, 1_000, 10_000),
+    "devices": (1, 2, 4),
+}
+TINY_GROWTH = {"images": (10,), "pixels": (22,), "classes": (2,), "devices": (2,)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to measure.
+
+    Attributes:
+        report: Folder for `report.json`, `table.md` and the plots.
+        only: What to measure; everything by default.
+        peers_python: Interpreter that has TensorFlow, Keras and PyTorch; this one by default.
+        data: Folder of photos for the whole trainings; rendered hands by default.
+        rounds: How often each peer has its turn.
+        epochs: Of the whole trainings.
+        tiny: Measure next to nothing, to see that everything runs.
+    """
+
+    report: Path = Path("report/speed")
+    only: tuple[Name, ...] = ()
+    peers_python: str = sys.executable
+    data: Path | None = None
+    rounds: int = 3
+    epochs: int = 10
+    tiny: bool = False
+
+
+def settings(options: Options, console: Console) -> Settings:
+    """The sizes that the options stand for."""
+    from chifoumi_jax.data.dataset import hands_folder
+
+    growth: Mapping[str, Sequence[int]] = TINY_GROWTH if options.tiny else GROWTH
+    return Settings(
+        peers_python=options.peers_python,
+        rounds=1 if options.tiny else options.rounds,
+        budget=0 if options.tiny else 5,
+        least=1 if options.tiny else 3,
+        batch_size=4 if options.tiny else 25,
+        image_size=24 if options.tiny else 600,
+        predict_sizes=(1,) if options.tiny else (1, 32),
+        train_sizes=(24,) if options.tiny else (150, 300, 600),
+        epochs=1 if options.tiny else options.epochs,
+        mlp_epochs=2 if options.tiny else 100,
+        photos=4 if options.tiny else 60,
+        photo_size=(64, 48) if options.tiny else (4160, 3120),
+        growth=growth,
+        data=options.data or hands_folder(),
+        say=lambda line: console.print(line, markup=False),
+    )
+
+
+def main() -> None:
+    """Measure, then write the report."""
+    options = tyro.cli(Options, description=__doc__)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    given = settings(options, console)
+    cases = []
+    try:
+        for name in options.only or CASES:
+            cases += list(CASES[name](given))
+    except PeerError as error:
+        console.print(f"error: {error}", markup=False)
+        sys.exit(1)
+    options.report.mkdir(parents=True, exist_ok=True)
+    about = machine()
+    found = {"machine": about, "cases": [case.as_json() for case in cases]}
+    write_json(options.report / "report.json", found)
+    text = table(cases, about)
+    write_atomically(options.report / "table.md", text)
+    for number, case in enumerate(cases, start=1):
+        plot(case, options.report / f"{number:02}.png")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""What is compared, and how each peer does it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.measure import Case, Measurement, alternate, command, worker
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How large and how often.
+
+    Attributes:
+        peers_python: Interpreter with TensorFlow, Keras and PyTorch.
+        rounds: How often each peer has its turn.
+        budget: Seconds of repetitions in a turn.
+        least: Repetitions in a turn, at least.
+        batch_size: Of a training step.
+        image_size: Of a training step and of predictions.
+        predict_sizes: Images in a prediction.
+        train_sizes: Image sizes of whole trainings.
+        epochs: Of whole trainings.
+        mlp_epochs: Of the perceptron's.
+        photos: Large photos that are decoded.
+        photo_size: Their width and height.
+        growth: Values of each quantity that the cost grows with.
+        data: Folder of photos for whole trainings.
+        say: Gets a line for each measurement.
+    """
+
+    peers_python: str
+    rounds: int
+    budget: float
+    least: int
+    batch_size: int
+    image_size: int
+    predict_sizes: Sequence[int]
+    train_sizes: Sequence[int]
+    epochs: int
+    mlp_epochs: int
+    photos: int
+    photo_size: tuple[int, int]
+    growth: Mapping[str, Sequence[int]]
+    data: Path
+    say: Callable[[str], None]
+
+
+OURS = "chifoumi-jax"
+
+
+def step(settings: Settings) -> Iterator[Case]:
+    """One training step of the CNN."""
+    size, batch = settings.image_size, settings.batch_size
+    yield alternate(
+        f"training step, {size} px, batch {batch}",
+        "s",
+        _peers(settings, "train", batch),
+        settings.rounds,
+        settings.say,
+    )
+
+
+def predict(settings: Settings) -> Iterator[Case]:
+    """Images a second in evaluation, from the host's memory to probabilities in it."""
+    for batch in settings.predict_sizes:
+        yield alternate(
+            f"prediction, {settings.image_size} px, batch {batch}",
+            "images/s",
+            _peers(settings, "predict", batch, functools.partial(operator.truediv, batch)),
+            settings.rounds,
+            settings.say,
+            more_is_better=True,
+        )
+
+
+def train(settings: Settings) -> Iterator[Case]:
+    """Whole trainings, from the start of the process to the saved model."""
+    for size in settings.train_sizes:
+        with tempfile.TemporaryDirectory() as name:
+            directory = Path(name)
+            shared = ("--data", settings.data, "--image-size", size, "--epochs", settings.epochs)
+            ours = (sys.executable, "-m", "chifoumi_jax.train", "--recipe", "study-cnn", "--quiet")
+            theirs = (settings.peers_python, "-m", "reference.keras_cnn")
+            saved = directory / "keras.weights.h5"
+            yield alternate(
+                f"whole training, {size} px, {settings.epochs} epochs",
+                "s",
+                {
+                    f"{OURS}, nothing kept": _cold((*ours, *shared), directory),
+                    f"{OURS}, again": _warm((*ours, *shared), directory),
+                    "Keras on TensorFlow": command([*theirs, *shared, "--save", saved]),
+                },
+                settings.rounds,
+                settings.say,
+            )
+
+
+def mlp(settings: Settings) -> Iterator[Case]:
+    """The perceptron's training: the whole process, and the epochs alone."""
+    epochs = settings.mlp_epochs
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        shared = ("--data", settings.data, "--epochs", epochs)
+        ours = (sys.executable, "-m", "chifoumi_jax.train", "--recipe", "study-mlp", "--quiet")
+        yield alternate(
+            f"whole training of the MLP, {epochs} epochs",
+            "s",
+            {
+                f"{OURS}, nothing kept": _cold((*ours, *shared), directory),
+                f"{OURS}, again": _warm((*ours, *shared), directory),
+                "PyTorch": command([settings.peers_python, "-m", "reference.torch_mlp", *shared]),
+            },
+            settings.rounds,
+            settings.say,
+        )
+    arguments = (settings.data, epochs)
+    yield alternate(
+        f"the MLP's {epochs} epochs alone",
+        "s",
+        {
+            OURS: worker(sys.executable, ("mlp_chifoumi", "epochs", *arguments, 0, 1), {}),
+            "PyTorch": worker(settings.peers_python, ("mlp_torch", "epochs", *arguments, 0, 1), {}),
+        },
+        settings.rounds,
+        settings.say,
+    )
+
+
+def decode(settings: Settings) -> Iterator[Case]:
+    """Photos a second from files to pixels of the network's size, with all cores."""
+    width, height = settings.photo_size
+    with tempfile.TemporaryDirectory() as name:
+        write_photos(Path(name), settings.photos, settings.photo_size)
+        arguments = (name, settings.image_size, settings.budget, settings.least)
+
+        def rate(seconds: float) -> float:
+            return settings.photos / seconds
+
+        yield alternate(
+            f"decoding JPEGs of {width} x {height}",
+            "photos/s",
+            {
+                f"{OURS}: checked, hashed, decoded, resized, kept": worker(
+                    sys.executable, ("decoding", "first_epoch", *arguments), {}, rate
+                ),
+                "libjpeg-turbo: decoded": worker(
+                    sys.executable, ("decoding", "decoded", *arguments), {}, rate
+                ),
+                f"{OURS}: kept by an earlier run": worker(
+                    sys.executable, ("decoding", "kept", *arguments), {}, rate
+                ),
+            },
+            settings.rounds,
+            settings.say,
+            more_is_better=True,
+        )
+
+
+def start(settings: Settings) -> Iterator[Case]:
+    """Seconds from the command to the end of the first step, without the imports."""
+    arguments = ("start", "first_step", settings.data, settings.image_size, 0, 1)
+
+    def measure(kept: bool) -> Measurement:
+        def once() -> tuple[Sequence[float], int, Mapping[str, str]]:
+            with tempfile.TemporaryDirectory() as name:
+                environment = {"XDG_CACHE_HOME": name}
+                if kept:
+                    worker(sys.executable, arguments, environment)()
+                return worker(sys.executable, arguments, environment)()
+
+        return once
+
+    yield alternate(
+        f"start to first step, {settings.image_size} px",
+        "s",
+        {f"{OURS}, again": measure(kept=True), f"{OURS}, nothing kept": measure(kept=False)},
+        settings.rounds,
+        settings.say,
+    )
+
+
+def growth(settings: Settings) -> Iterator[Case]:
+    """How the cost grows: one value after another, ours alone."""
+    sizes = settings.growth
+
+    def case(name: str, task: str, values: Sequence[int], unit: str = "s") -> Case:
+        def measure(value: int) -> Measurement:
+            devices = value if task == "devices" else 1
+            flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+            arguments = ("growth", task, value, settings.budget, settings.least)
+            return worker(sys.executable, arguments, flags)
+
+        peers = {str(value): measure(value) for value in values}
+        return alternate(name, unit, peers, settings.rounds, settings.say)
+
+    yield case("an epoch of the MLP, by images", "images", sizes["images"])
+    yield case("a step of the CNN with 8 images, by pixels on a side", "pixels", sizes["pixels"])
+    yield case("a step of the CNN at 64 px, by classes", "classes", sizes["classes"])
+    yield case("a step of the CNN at 150 px, by simulated devices", "devices", sizes["devices"])
+
+
+CASES: dict[str, Callable[[Settings], Iterator[Case]]] = {
+    "step": step,
+    "predict": predict,
+    "train": train,
+    "mlp": mlp,
+    "decode": decode,
+    "start": start,
+    "growth": growth,
+}
+
+
+def _peers(
+    settings: Settings,
+    task: str,
+    batch: int,
+    convert: Callable[[float], float] = lambda seconds: seconds,
+) -> dict[str, Measurement]:
+    """Every framework's way of doing a task."""
+    theirs = settings.peers_python
+    peers: dict[str, tuple[str, str, Mapping[str, str]]] = {
+        OURS: (sys.executable, "chifoumi", {}),
+        "Keras on TensorFlow": (theirs, "keras", {"KERAS_BACKEND": "tensorflow"}),
+        "PyTorch, channels last": (theirs, "torch", {"TORCH_FORMAT": "channels_last"}),
+        "PyTorch, NCHW": (theirs, "torch", {"TORCH_FORMAT": "contiguous"}),
+        "Keras on JAX": (theirs, "keras", {"KERAS_BACKEND": "jax"}),
+        "plain JAX": (sys.executable, "plain_jax", {}),
+    }
+    numbers = (batch, settings.image_size, settings.budget, settings.least)
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {
+        name: worker(python, (module, task, *numbers), {**environment, **quiet}, convert)
+        for name, (python, module, environment) in peers.items()
+    }
+
+
+def _cold(words: Sequence[object], directory: Path) -> Measurement:
+    """A command that finds nothing of an earlier one."""
+
+    def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
+        cache = Path(tempfile.mkdtemp(dir=directory))
+        return command([*words, "--runs", cache / "runs"], {"XDG_CACHE_HOME": str(cache)})()
+
+    return measure
+
+
+def _warm(words: Sequence[object], directory: Path) -> Measurement:
+    """A command that finds what an earlier one kept."""
+    cache = directory / "kept"
+
+    def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
+        runs = tempfile.mkdtemp(dir=directory)
+        again = command([*words, "--runs", runs], {"XDG_CACHE_HOME": str(cache)})
+        if not cache.exists():
+            cache.mkdir()
+            again()
+        return again()
+
+    return measure
+
+
+def write_photos(directory: Path, count: int, size: tuple[int, int]) -> None:
+    """Write JPEGs as a phone makes them, of a rendered scene with grain.
+
+    Args:
+        directory: An empty folder; the photos go into two classes.
+        count: How many.
+        size: Width and height.
+    """
+    import numpy as np
+    from PIL import Image
+
+    width, height = size
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (30, 40, 3), np.uint8)
+    smooth = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+    grain = random.normal(0, 5, (height, width, 1)).astype(np.int16)
+    noisy = np.clip(np.asarray(smooth, np.int16) + grain, 0, 255).astype(np.uint8)
+    for number in range(count):
+        folder = directory / ("left" if number % 2 else "right")
+        folder.mkdir(exist_ok=True)
+        # Another file each time: equal ones would be decoded once.
+        picture = Image.fromarray(np.roll(noisy, number + 1, axis=1))
+        picture.save(folder / f"{number:04}.jpg", quality=90)

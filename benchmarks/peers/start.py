@@ -1,0 +1,48 @@
+"""A command's way to the end of its first step, its imports left out."""
+
+import tempfile
+from collections.abc import Callable
+
+from chifoumi_jax import recipes, train
+from chifoumi_jax.compiled import keep_compiled
+from chifoumi_jax.train import fit
+
+WARM_UP = 0
+
+
+class _FirstStepError(Exception):
+    """The first step is done."""
+
+
+def first_step(directory: str, image_size: int) -> Callable[[], None]:
+    """Photos, compilation, initial weights, one step; once, as a process starts once."""
+    import grain  # noqa: F401
+    import orbax.checkpoint.experimental.v1  # noqa: F401
+
+    keep_compiled()
+    recipe = recipes.cnn.replace(data=directory, image_size=image_size)
+
+    def stop(*_: object) -> None:
+        raise _FirstStepError
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory() as runs:
+            settle = train.Progress.settle
+            train.Progress.settle = _after(settle, stop)  # type: ignore[method-assign]
+            try:
+                fit(recipe.replace(runs=runs), quiet=True)
+            except _FirstStepError:
+                return
+            finally:
+                train.Progress.settle = settle  # type: ignore[method-assign]
+        raise RuntimeError("the training took no step")
+
+    return work
+
+
+def _after(function: Callable[..., None], then: Callable[..., None]) -> Callable[..., None]:
+    def both(*arguments: object) -> None:
+        function(*arguments)
+        then()
+
+    return both

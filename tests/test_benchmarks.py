@@ -1,0 +1,75 @@
+"""That the benchmarks run, on next to nothing; what they measure is no test's business."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.measure import PeerError, alternate
+from benchmarks.report import table
+from tests.commands import environment
+
+
+@pytest.fixture(scope="module")
+def report(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("report")
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--report", str(directory)]
+    done = subprocess.run(
+        [*command, "--data", str(photos)], capture_output=True, text=True, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (directory / "table.md").read_text() + "\n"
+    return directory
+
+
+def test_measures_every_peer(report: Path) -> None:
+    found = json.loads((report / "report.json").read_text())
+    assert found["machine"]["cores"] >= 1
+    peers = {case["name"]: [row["peer"] for row in case["rows"]] for case in found["cases"]}
+    assert len(peers) == 12
+    for case in found["cases"]:
+        for row in case["rows"]:
+            assert row["error"] is None, row
+            assert row["values"], row
+            assert min(row["values"]) > 0
+            assert row["peak_bytes"] > 1e7
+    assert peers["training step, 24 px, batch 4"] == [
+        "chifoumi-jax",
+        "Keras on TensorFlow",
+        "PyTorch, channels last",
+        "PyTorch, NCHW",
+        "Keras on JAX",
+        "plain JAX",
+    ]
+
+
+def test_draws_every_case(report: Path) -> None:
+    pictures = sorted(report.glob("*.png"))
+    assert len(pictures) == 12
+    for picture in pictures:
+        with Image.open(picture) as image:
+            assert min(image.size) > 100
+
+
+def test_a_peer_that_cannot_run_is_named() -> None:
+    turns: list[str] = []
+
+    def good() -> tuple[list[float], int, dict[str, str]]:
+        turns.append("good")
+        return [2.0, 4.0], 10**9, {"jax": "1"}
+
+    def bad() -> tuple[list[float], int, dict[str, str]]:
+        turns.append("bad")
+        raise PeerError("No module named 'keras'")
+
+    case = alternate("a step", "s", {"ours": good, "Keras": bad, "other": good}, 2, print)
+    assert turns == ["good", "bad", "good", "good", "good"]
+    machine = {"cores": 2, "processor": "P", "memory_bytes": 8e9, "devices": ["cpu"]}
+    text = table([case], machine | {"python": "3", "jax": "1"})
+    assert "| Keras | not measured: No module named 'keras' | | | |" in text
+    assert "| other (jax 1) | **3** | 2 to 4 (4) | 1 GB | 1.00 x |" in text
+    with pytest.raises(PeerError, match="a step: No module"):
+        alternate("a step", "s", {"ours": bad}, 1, print)
