@@ -2,16 +2,30 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The newest JAX needs a newer Python; there is no PyTorch of it in the constraints.
+NEWEST_PYTHON ?= python3.12
+NEWEST := $(VENV)-newest
 # What an installation is made from; the rest of the checkout is used where it is.
 INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_jax/ops/cpp/*)
 
-.PHONY: train test lint types format constraints wheel clean
+.PHONY: train test test-newest lint types format constraints wheel clean
 
 train: $(VENV)/.base
 	$(BIN)/python -m chifoumi_jax.train
 
-test: $(VENV)/.test lint types
+test: $(VENV)/.test lint types test-newest
 	$(BIN)/python -m pytest
+
+# What depends on JAX' version most, on the newest one: the fast operations, and that the benchmarks
+# run, beside the originals in the other environment.
+test-newest: $(VENV)/.test
+	@if command -v $(NEWEST_PYTHON) > /dev/null; then \
+	  $(MAKE) --no-print-directory $(NEWEST)/.base && \
+	  CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
+	    tests/test_ops.py tests/test_benchmarks.py; \
+	else \
+	  echo "There is no $(NEWEST_PYTHON): the operations are tested with one version of JAX only."; \
+	fi
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -47,5 +61,11 @@ $(VENV)/.test: $(VENV)/bin/python $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.base
 
+$(NEWEST)/.base: $(INSTALLED)
+	$(NEWEST_PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -e . pytest hypothesis
+	@touch $@
+
 clean:
-	rm -rf $(VENV) dist build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NEWEST) dist build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -20,8 +20,8 @@ from chifoumi_jax.step import Params
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Dataset, Split
 
-# Large enough to keep two cores busy, small enough that a 600-pixel batch takes little memory.
-BATCH_SIZE = 25
+# Pixels in a batch: 25 images of 600 x 600 keep the cores busy and take little memory.
+_BATCH_PIXELS = 25 * 600 * 600
 
 
 class Outcome(NamedTuple):
@@ -44,11 +44,17 @@ class Evaluation:
         self._recipe = recipe
         self._program = program
         self._data = data
+        # No larger than what is validated and tested on: one compilation serves all splits.
+        height, width, *_ = recipe.input_shape
+        limit = max(1, _BATCH_PIXELS // (height * width))
+        self._batch_size = min(limit, max(25, len(data.valid), len(data.test)))
 
     def outcome(self, params: Params, split: Split) -> Outcome:
         """The model's word on every image of a split that has one."""
-        batches = all_batches(self._data.pixels, split, BATCH_SIZE, self._program.devices)
-        return evaluate_batches(self._program, params, batches)
+        return evaluate_batches(self._program, params, self._batches(split))
+
+    def _batches(self, split: Split) -> Iterable[Batch]:
+        return all_batches(self._data.pixels, split, self._batch_size, self._program.devices)
 
     def validation(self, params: Params) -> dict[str, float]:
         """Loss and accuracy on the validation photos; empty where there are none."""
@@ -97,12 +103,12 @@ class Evaluation:
 
     def _study_test(self, params: Params) -> Outcome:
         """The outcome on one fixed augmentation of the test photos."""
-        keys = jax.random.split(jax.random.key(self._recipe.seed), len(self._data.test))
-        batches = all_batches(self._data.pixels, self._data.test, BATCH_SIZE, self._program.devices)
+        key = jax.random.key(self._recipe.seed)
+        augment = jax.jit(study_mlp_augmentation)
 
         def augmented() -> Iterable[Batch]:
-            for key, batch in zip(keys, batches, strict=False):
-                pixels = study_mlp_augmentation(key, jax.numpy.asarray(batch.pixels))
+            for number, batch in enumerate(self._batches(self._data.test)):
+                pixels = augment(jax.random.fold_in(key, number), batch.pixels)
                 yield batch._replace(pixels=np.asarray(pixels))
 
         return evaluate_batches(self._program, params, augmented())

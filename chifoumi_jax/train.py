@@ -23,6 +23,7 @@ from chifoumi_jax.display import Display, duration
 from chifoumi_jax.environment import cuda_clash
 from chifoumi_jax.files import write_json
 from chifoumi_jax.metrics import Running
+from chifoumi_jax.ops import native
 from chifoumi_jax.program import Program, build
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import Run, RunError
@@ -280,6 +281,8 @@ class Trainer:
             f"parameters on {devices} (compiled in {duration(time.monotonic() - start)}); "
             f"{found.sentence()}."
         )
+        if native.absence and self.recipe.model == "cnn" and jax.default_backend() == "cpu":
+            self.display.warn(f"Two to three times as slow as it could be: {native.absence}.")
         needs.check(found, directory)
 
     def write_config(self, directory: Path) -> None:

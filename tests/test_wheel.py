@@ -1,5 +1,6 @@
 """The built wheel, outside the checkout."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -7,20 +8,31 @@ from pathlib import Path
 
 import pytest
 
+from chifoumi_jax.ops import native
+from tests.commands import environment
+
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
+    built, _ = build(ROOT, out)
+    return built
+
+
+def build(checkout: Path, out: Path, **changes: str) -> tuple[Path, str]:
+    """The wheel that is built from a checkout, and what was said meanwhile."""
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT],
+        [*command, "--skip-dependency-check", "--outdir", str(out), str(checkout)],
         capture_output=True,
         text=True,
+        env=environment(**changes),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = out.glob("*.whl")
-    return built
+    return built, done.stdout + done.stderr
 
 
 def test_holds_the_package_and_nothing_else(wheel: Path) -> None:
@@ -47,6 +59,7 @@ def test_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
         "import chifoumi_jax; print(chifoumi_jax.__file__)\n"
         "from parity.study.golden_original import golden_originals\n"
         "print(len(golden_originals()), 'recorded')\n"
+        "from chifoumi_jax.ops import native; print('native:', native.instruction_set())\n"
         "from chifoumi_jax.cli import main; main(['summary'])"
     )
     done = subprocess.run(
@@ -56,3 +69,30 @@ def test_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith(str(site))
     assert "3 recorded" in done.stdout
     assert "21,856,483" in done.stdout
+    assert f"native: {native.instruction_set()}" in done.stdout
+
+
+def test_without_a_compiler_it_is_pure_python(tmp_path: Path) -> None:
+    copy = tmp_path / "checkout"
+    kept = shutil.ignore_patterns(".*", "_native.*", "tests", "docs", "results", "*.pyc")
+    shutil.copytree(ROOT, copy, ignore=kept)
+    built, said = build(copy, tmp_path, CXX="no-such-compiler")
+    assert "without its native kernels" in said
+    assert built.name.endswith("-py3-none-any.whl")
+    zipfile.ZipFile(built).extractall(tmp_path / "site")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "import jax.numpy as jnp\n"
+        "from chifoumi_jax.ops import conv_relu_pool, native\n"
+        "print(native.absence, native.serves('float32'), native.use_instruction_set('baseline'))\n"
+        "ones = map(jnp.ones, ((1, 6, 6, 3), (3, 3, 3, 2), (2,)))\n"
+        "print(conv_relu_pool(*ones)[0, 0, 0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "chifoumi-jax was installed without a C++ compiler False False",
+        "[28. 28.]",
+    ]
