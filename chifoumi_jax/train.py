@@ -326,14 +326,14 @@ class Trainer:
                 bar.pace(took / count)
                 epoch_ends = place + count == self.order.steps_per_epoch
                 stopping = processes.any_of(stop.is_set())
+                done = progress.step == len(self.order)
                 if epoch_ends:
                     progress.end_epoch(self._row(state, progress, epoch))
-                done = progress.step == len(self.order)
-                if done or stopping or (epoch_ends and checkpoints.due(progress)):
-                    checkpoints.save(state, progress, epoch_ends)
-                if epoch_ends:
+                    checkpoints.end_epoch(state, progress, done or stopping)
                     # After the save: who reads that an epoch is done may count on it.
                     bar.end_epoch(progress.history[-1])
+                elif stopping:
+                    checkpoints.save(state, progress)
                 if stopping and not done:
                     raise Stopped(directory)
         self._finish(directory, state)
@@ -401,33 +401,44 @@ class Trainer:
 
 
 class _Checkpoints:
-    """Saves a run's state, as often as a save is worth its time."""
+    """Saves a run's state as often as a save is worth its time; the best state waits in memory."""
 
     def __init__(self, directory: Path, feed: Resident | Streamed):
         self._directory = directory
         self._feed = feed
         self._saved_at, self._cost = -float("inf"), 0.0
+        self._best: tuple[int, dict[str, Any], dict[str, Any]] | None = None
 
-    def due(self, progress: Progress) -> bool:
-        """Whether a finished epoch should be saved: long enough since the last, or the best yet."""
-        if "valid_loss" in progress.history[-1] and progress.improves():
-            return True
-        long_ago = time.monotonic() - self._saved_at >= self._cost / _SAVE_SHARE
-        return bool(processes.of_first(long_ago))
-
-    def save(self, state: TrainState, progress: Progress, epoch_ends: bool) -> None:
-        """Save, and remove what is no longer needed."""
-        start = time.monotonic()
-        if epoch_ends and progress.improves():
+    def end_epoch(self, state: TrainState, progress: Progress, last: bool) -> None:
+        """Save a finished epoch if it is the last or the last save is long ago."""
+        is_best = progress.improves()
+        if is_best:
             progress.mark_best()
-        progress.iterator = self._feed.state()
+        long_ago = time.monotonic() - self._saved_at >= self._cost / _SAVE_SHARE
+        if last or processes.of_first(long_ago):
+            self.save(state, progress)
+        elif is_best:
+            # Copies: the next step takes the state's own memory.
+            trees = jax.tree.map(jnp.copy, state._asdict())
+            self._best = (progress.step, trees, self._as_json(progress))
+
+    def save(self, state: TrainState, progress: Progress) -> None:
+        """Save, the best state of before too, and remove what is no longer needed."""
+        start = time.monotonic()
         checkpoints = self._directory / "checkpoints"
-        checkpoint.save(checkpoints, progress.step, state._asdict(), dataclasses.asdict(progress))
+        if self._best is not None and self._best[0] == progress.best_step != progress.step:
+            checkpoint.save(checkpoints, *self._best)
+        self._best = None
+        checkpoint.save(checkpoints, progress.step, state._asdict(), self._as_json(progress))
         if processes.is_first():
             checkpoint.prune(checkpoints, progress.best_step)
             run.write_metrics(self._directory, progress.history)
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - start
+
+    def _as_json(self, progress: Progress) -> dict[str, Any]:
+        progress.iterator = self._feed.state()
+        return dataclasses.asdict(progress)
 
 
 @contextlib.contextmanager
