@@ -49,7 +49,8 @@ def versions() -> dict[str, str]:
     """Of Python and of those frameworks that are loaded."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        if name in sys.modules:
+        # TensorFlow brings JAX in where it is installed, and does not run on it.
+        if name in sys.modules and not (name == "jax" and "tensorflow" in sys.modules):
             try:
                 found[name] = version(name)
             except PackageNotFoundError:

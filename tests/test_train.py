@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chifoumi_jax import checkpoint, fit, load, recipes, resume
+from chifoumi_jax import checkpoint, evaluation, fit, load, needs, recipes, resume
+from chifoumi_jax import train as training
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.needs import DoesNotFitError
@@ -254,3 +255,62 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, config: str) -> None
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(RunError, match=r"config\.json"):
         load(tmp_path)
+
+
+def test_the_best_state_is_kept_without_a_save_each(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.1, 0.5, 0.9, 0.2, 0.1, 0.1])
+
+    def scripted(*_: object) -> dict[str, float]:
+        return {"valid_loss": 1.0, "valid_accuracy": next(scores)}
+
+    monkeypatch.setattr(evaluation.Evaluation, "validation", scripted)
+    saved: list[int] = []
+    save = checkpoint.save
+
+    def counting(directory: Path, step: int, *rest: Any) -> Path:
+        saved.append(step)
+        return save(directory, step, *rest)
+
+    monkeypatch.setattr(checkpoint, "save", counting)
+    monkeypatch.setattr(training, "_SAVE_SHARE", 1e-9)
+    recipe = recipes.cnn.replace(data=photos, runs=tmp_path, image_size=24, epochs=6)
+    run = fit(recipe, quiet=True)
+    first, best, last = (int(run.history[epoch]["step"]) for epoch in (0, 2, 5))
+    assert saved == [first, best, last]
+    assert checkpoint.best(run.directory / "checkpoints", last) == best
+    assert set(checkpoint.steps(run.directory / "checkpoints")) >= {best, last}
+    both = (load(run.directory, best=best).params for best in (True, False))
+    assert any(
+        not np.array_equal(left, right)
+        for left, right in zip(*map(jax.tree.leaves, both), strict=True)
+    )
+
+
+def test_sixteen_bits_learn_too(photos: Path, tmp_path: Path) -> None:
+    recipe = recipes.cnn.replace(data=photos, runs=tmp_path, precision="bfloat16", **LEARNS)
+    run = fit(recipe, quiet=True)
+    assert run.test_accuracy == 1.0
+    params = load(run.directory).params
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+    exact = fit(recipe.replace(precision="float32"), quiet=True)
+    # Eight bits of each factor are kept: losses agree to that, and are not the same.
+    rough, fine = ([row["loss"] for row in each.history] for each in (run, exact))
+    assert rough != fine
+    np.testing.assert_allclose(rough, fine, atol=0.1)
+
+
+def test_streamed_pixels_train_as_resident_ones(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK)
+    resident = fit(recipe, quiet=True)
+    monkeypatch.setattr(needs, "_SHARE_FOR_PIXELS", 0.0)
+    streamed = fit(recipe, quiet=True)
+    progress = streamed.directory / "checkpoints" / "00000018" / "progress.json"
+    assert json.loads(progress.read_text())["iterator"] == {"next_index": 18}
+    both = (load(run.directory).params for run in (resident, streamed))
+    for left, right in zip(*map(jax.tree.leaves, both), strict=True):
+        # The same sums; only where a batch's pixels come from differs.
+        np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
