@@ -2,8 +2,10 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The newest JAX needs a newer Python; there is no PyTorch of it in the constraints.
-NEWEST_PYTHON ?= python3.12
+# The newest JAX needs a newer Python: the first one that runs, pyenv's among them.
+NEWEST_PYTHON ?= $(shell for python in python3.12 \
+  $$(pyenv root 2> /dev/null)/versions/3.12.*/bin/python3.12; do \
+  $$python -c '' 2> /dev/null && echo $$python && break; done)
 NEWEST := $(VENV)-newest
 # What an installation is made from; the rest of the checkout is used where it is.
 INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_jax/ops/cpp/*)
@@ -19,12 +21,12 @@ test: $(VENV)/.test lint types test-newest
 # What depends on JAX' version most, on the newest one: the fast operations, and that the benchmarks
 # run, beside the originals in the other environment.
 test-newest: $(VENV)/.test
-	@if command -v $(NEWEST_PYTHON) > /dev/null; then \
+	@if [ -n "$(NEWEST_PYTHON)" ]; then \
 	  $(MAKE) --no-print-directory $(NEWEST)/.base && \
 	  CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
 	    tests/test_ops.py tests/test_benchmarks.py; \
 	else \
-	  echo "There is no $(NEWEST_PYTHON): the operations are tested with one version of JAX only."; \
+	  echo "There is no python3.12: the operations are tested with one version of JAX only."; \
 	fi
 
 lint: $(VENV)/.test
