@@ -14,12 +14,12 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
-from benchmarks.cases import CASES, Settings
+from benchmarks.cases import CASES, DEFAULT, Settings
 from benchmarks.measure import PeerError, machine
 from benchmarks.report import plot, table
 from chifoumi_jax.files import write_atomically, write_json
 
-Name = Literal["step", "predict", "train", "mlp", "decode", "start", "growth"]
+Name = Literal["step", "predict", "train", "mlp", "decode", "start", "growth", "precision"]
 
 GROWTH = {
     "images": (100, 1_000, 10_000, 100_000),
@@ -36,7 +36,7 @@ class Options:
 
     Attributes:
         report: Folder for `report.json`, `table.md` and the plots.
-        only: What to measure; everything by default.
+        only: What to measure; by default everything but precision, which is for a GPU.
         peers_python: Interpreter that has TensorFlow, Keras and PyTorch; this one by default.
         data: Folder of photos for the whole trainings; rendered hands by default.
         rounds: How often each peer has its turn.
@@ -84,7 +84,7 @@ def main() -> None:
     given = settings(options, console)
     cases = []
     try:
-        for name in options.only or CASES:
+        for name in options.only or DEFAULT:
             cases += list(CASES[name](given))
     except PeerError as error:
         console.print(f"error: {error}", markup=False)

@@ -125,8 +125,8 @@ def mlp(settings: Settings) -> Iterator[Case]:
         f"the MLP's {epochs} epochs alone",
         "s",
         {
-            OURS: worker(sys.executable, ("mlp_chifoumi", "epochs", *arguments, 0, 1), {}),
-            "PyTorch": worker(settings.peers_python, ("mlp_torch", "epochs", *arguments, 0, 1), {}),
+            OURS: worker(sys.executable, ("epochs_chifoumi", "mlp", *arguments, 0, 1), {}),
+            "PyTorch": worker(settings.peers_python, ("epochs_torch", "mlp", *arguments, 0, 1), {}),
         },
         settings.rounds,
         settings.say,
@@ -186,6 +186,42 @@ def start(settings: Settings) -> Iterator[Case]:
     )
 
 
+def precision(settings: Settings) -> Iterator[Case]:
+    """A training step and the study's training in each precision, and what memory allows.
+
+    Meant for a GPU; on a CPU `tf32` is `float32`, and 16 bits are slow.
+    """
+    size, batch = settings.image_size, settings.batch_size
+    numbers = (batch, size, settings.budget, settings.least)
+    names = ("float32", "tf32", "bfloat16")
+    steps = {f"{OURS}, {name}": ("precision", name) for name in names}
+    bounds = {f"memory's bound, {name}": ("precision", f"bound_{name}") for name in names[::2]}
+    yield alternate(
+        f"training step by precision, {size} px, batch {batch}",
+        "s",
+        {
+            name: worker(sys.executable, (*task, *numbers), {})
+            for name, task in (steps | bounds).items()
+        },
+        settings.rounds,
+        settings.say,
+    )
+    yield alternate(
+        f"the CNN's {settings.epochs} epochs alone, {size} px",
+        "s",
+        {
+            f"{OURS}, {name}": worker(
+                sys.executable,
+                ("epochs_chifoumi", "cnn", settings.data, settings.epochs, size, name, 0, 1),
+                {},
+            )
+            for name in names
+        },
+        settings.rounds,
+        settings.say,
+    )
+
+
 def growth(settings: Settings) -> Iterator[Case]:
     """How the cost grows: one value after another, ours alone."""
     sizes = settings.growth
@@ -214,7 +250,10 @@ CASES: dict[str, Callable[[Settings], Iterator[Case]]] = {
     "decode": decode,
     "start": start,
     "growth": growth,
+    "precision": precision,
 }
+# What is measured where nothing else is asked for; precisions are for a GPU.
+DEFAULT = tuple(name for name in CASES if name != "precision")
 
 
 def _peers(

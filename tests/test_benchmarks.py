@@ -20,7 +20,7 @@ def report(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     peers = os.environ.get("CHIFOUMI_PEERS_PYTHON", sys.executable)
     command = [sys.executable, "-m", "benchmarks", "--tiny", "--peers-python", peers]
     # Predictions go the way of steps.
-    command += ["--only", "step", "train", "mlp", "decode", "start", "growth"]
+    command += ["--only", "step", "train", "mlp", "decode", "start", "growth", "precision"]
     command += ["--report", str(directory)]
     done = subprocess.run(
         [*command, "--data", str(photos)], capture_output=True, text=True, env=environment()
@@ -34,7 +34,7 @@ def test_measures_every_peer(report: Path) -> None:
     found = json.loads((report / "report.json").read_text())
     assert found["machine"]["cores"] >= 1
     peers = {case["name"]: [row["peer"] for row in case["rows"]] for case in found["cases"]}
-    assert len(peers) == 10
+    assert len(peers) == 12
     for case in found["cases"]:
         for row in case["rows"]:
             assert row["error"] is None, row
@@ -53,7 +53,7 @@ def test_measures_every_peer(report: Path) -> None:
 
 def test_draws_every_case(report: Path) -> None:
     pictures = sorted(report.glob("*.png"))
-    assert len(pictures) == 10
+    assert len(pictures) == 12
     for picture in pictures:
         with Image.open(picture) as image:
             assert min(image.size) > 100

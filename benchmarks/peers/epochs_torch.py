@@ -11,7 +11,7 @@ from reference import photos, torch_mlp
 WARM_UP = 1
 
 
-def epochs(directory: str, number: int) -> Callable[[], None]:
+def mlp(directory: str, number: int) -> Callable[[], None]:
     """All steps of the study's recipe on decoded pixels."""
     files = sorted((Path(directory) / "train").glob("*/*"))
     classes = sorted({file.parent.name for file in files})

@@ -1,4 +1,4 @@
-"""Our MLP's epochs, from decoded pixels to trained weights."""
+"""Our epochs, from decoded pixels to trained weights, without evaluation and saves."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,16 +14,26 @@ from chifoumi_jax.train import Trainer
 WARM_UP = 1
 
 
-def epochs(directory: str, number: int) -> Callable[[], None]:
-    """All steps of the study's recipe, compiled before."""
-    recipe = recipes.study_mlp.replace(data=directory, epochs=number)
-    data = load_dataset(recipe, Path(directory), Path(tempfile.gettempdir()))
+def mlp(directory: str, number: int) -> Callable[[], None]:
+    """All steps of the study's MLP, compiled before."""
+    return _epochs(recipes.study_mlp.replace(data=directory, epochs=number))
+
+
+def cnn(directory: str, number: int, image_size: int, precision: str) -> Callable[[], None]:
+    """All steps of the study's CNN, compiled before."""
+    recipe = recipes.study_cnn.replace(data=directory, epochs=number, image_size=image_size)
+    return _epochs(recipe.replace(precision=precision))
+
+
+def _epochs(recipe: recipes.Recipe) -> Callable[[], None]:
+    assert recipe.data is not None
+    data = load_dataset(recipe, recipe.data, Path(tempfile.gettempdir()))
     trainer = Trainer(recipe, data, Display(quiet=True))
     order = trainer.order
 
     def work() -> None:
         state = trainer.program.init(trainer.seeds[0])
-        for epoch in range(number):
+        for epoch in range(recipe.epochs):
             take_steps = trainer.steps(epoch, state)
             for part in trainer.feed.parts(epoch * order.steps_per_epoch, order.steps_per_epoch):
                 first, count = map(jax.numpy.int32, (part.first, part.number))

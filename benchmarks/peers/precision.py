@@ -1,0 +1,89 @@
+"""A step in each precision, and the time that the memory needs for what a step must move.
+
+The bound counts each array once for each pass that must read or write it: of every layer its input
+and, pooled, its output with the winners, forward and backward; all parameters with Adam's moments
+and the gradient. What fits into a cache need not move, and what an implementation moves besides is
+not counted.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.peers import inputs
+from chifoumi_jax import recipes
+from chifoumi_jax.data.pipeline import Photos
+from chifoumi_jax.program import build
+from chifoumi_jax.step import device_mesh
+
+# Steps in a call, as in a training's loop.
+STEPS = 4
+LAYERS = ((3, 32), (32, 32), (32, 64))
+
+
+def float32(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Products in full float32."""
+    return _steps("float32", batch_size, image_size)
+
+
+def tf32(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Factors rounded to 10 bits where the device does that."""
+    return _steps("tf32", batch_size, image_size)
+
+
+def bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
+    """The network in 16 bits."""
+    return _steps("bfloat16", batch_size, image_size)
+
+
+def bound_float32(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Moves as many bytes as a step in float32 must."""
+    return _move(bytes_to_move(batch_size, image_size, 4))
+
+
+def bound_bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Moves as many bytes as a step in 16 bits must."""
+    return _move(bytes_to_move(batch_size, image_size, 2))
+
+
+def bytes_to_move(batch_size: int, image_size: int, width: int) -> int:
+    """Bytes that a step must read or write, activations being `width` bytes wide."""
+    total = batch_size * image_size**2 * 3
+    side, parameters = image_size, 0
+    for number, (channels, out) in enumerate(LAYERS):
+        pooled_side = (side - 2) // 2
+        taken, pooled = batch_size * side**2 * channels, batch_size * pooled_side**2 * out
+        # Forward: input, output, winners. Backward: the same again, and the input's gradient.
+        total += 2 * (width * (taken + pooled) + pooled) + (width * taken if number else 0)
+        parameters += 9 * channels * out + out
+        side = pooled_side
+    features = side**2 * LAYERS[-1][1]
+    parameters += features * 64 + 64 + 64 * inputs.CLASSES + inputs.CLASSES
+    # Read forward and backward; the gradient written; Adam reads four arrays and writes three.
+    return total + parameters * (2 * width + 4 + 7 * 4)
+
+
+def _steps(precision: str, batch_size: int, image_size: int) -> Callable[[], None]:
+    recipe = recipes.study_cnn.replace(image_size=image_size, precision=precision)
+    program = build(recipe, inputs.CLASSES, 1000, device_mesh())
+    keys = program.seeds(0)
+    held: list[Any] = [program.init(keys[0])]
+    photos = Photos(inputs.images(batch_size, image_size), inputs.labels(batch_size))
+    photos = jax.device_put(photos, program.replicated)
+    rows = np.tile(np.arange(batch_size, dtype=np.int32), (STEPS, 1))
+
+    def work() -> None:
+        state, _ = program.steps(held.pop(), photos, rows, 0, STEPS, keys[1], True)
+        held.append(jax.block_until_ready(state))
+
+    return work
+
+
+def _move(count: int) -> Callable[[], None]:
+    array = jnp.zeros(max(1, STEPS * count // 8), jnp.float32)
+    # Half of the bytes are read, half are written.
+    copy = jax.jit(lambda array: array + 1)
+    return lambda: jax.block_until_ready(copy(array))
