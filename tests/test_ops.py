@@ -158,6 +158,7 @@ def test_native_kernels_work_under_vmap(operation: Operation) -> None:
 
     per_image = jax.vmap(jax.grad(weighted, 1), (0, None, 0))(images, kernel, weight)
     _, (_, expected, _) = reference(images, kernel, bias, weight)
+    # As in `assert_equals_reference`: float64 rounding.
     np.testing.assert_allclose(per_image.sum(0), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -253,6 +254,7 @@ def test_float32_equals_lax_to_rounding(operation: Operation, shape: tuple[int, 
     arguments, weight = random_case(shape, out=16)
     arguments = tuple(array.astype(np.float32) for array in arguments)
     weight = weight.astype(np.float32)
+    # Sums of up to 288 terms of order 1, some of which cancel: float32 rounding is below 1e-4.
     np.testing.assert_allclose(
         operation(*arguments), conv_relu_pool_lax(*arguments), rtol=1e-5, atol=1e-4
     )

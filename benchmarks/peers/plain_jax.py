@@ -55,6 +55,7 @@ def train(batch_size: int, image_size: int) -> Callable[[], None]:
 def predict(batch_size: int, image_size: int) -> Callable[[], None]:
     """Probabilities of a batch of scaled images in the host's memory."""
     model = PlainCNN(image_size, nnx.Rngs(0))
+    # Flax does not annotate it.
     model.eval()  # type: ignore[no-untyped-call]
     images = inputs.scaled(batch_size, image_size)
     forward = nnx.jit(lambda model, images: jax.nn.softmax(model(images)))

@@ -16,6 +16,7 @@ class _FirstStepError(Exception):
 
 def first_step(directory: str, image_size: int) -> Callable[[], None]:
     """Photos, compilation, initial weights, one step; once, as a process starts once."""
+    # Imported here, that their import is not counted later.
     import grain  # noqa: F401
     import orbax.checkpoint.experimental.v1  # noqa: F401
 
@@ -27,6 +28,7 @@ def first_step(directory: str, image_size: int) -> Callable[[], None]:
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as runs:
+            # Where a training learns that its steps are done; it has no hook for others.
             settle = train.Progress.settle
             train.Progress.settle = _after(settle, stop)  # type: ignore[method-assign]
             try:
