@@ -23,8 +23,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build(checkout: Path, out: Path, **changes: str) -> tuple[Path, str]:
     """The wheel that is built from a checkout, and what was said meanwhile."""
-    # Without isolation the kernels are compiled for this environment's jaxlib, which need not be the
-    # oldest one that the check would ask for.
+    # Without isolation the kernels are compiled for this environment's jaxlib, which need not be
+    # the oldest one that the check would ask for.
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
     done = subprocess.run(
         [*command, "--skip-dependency-check", "--outdir", str(out), str(checkout)],
