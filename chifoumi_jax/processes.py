@@ -49,7 +49,7 @@ def wait_for_all() -> None:
 
 
 def everywhere(tree: PyTree, sharding: jax.sharding.Sharding) -> PyTree:
-    """Arrays that all processes have alike, whole on every device of all processes."""
+    """Arrays that all processes have alike, laid out over all their devices."""
     if not several():
         return jax.device_put(tree, sharding)
 

@@ -22,7 +22,9 @@ Prepare = Callable[[Any, UInt8[Array, "batch ..."]], Float[Array, "batch ..."]]
 Params = nnx.State[Any, Any]
 AXIS = "data"
 
-_BY_255 = np.arange(256, dtype=np.float32) / np.float32(255)
+# 1/255 in two parts. Products of the first, of 12 bits, with a pixel are exact.
+_BY_255_HIGH = np.float32(round(2**20 / 255) / 2**20)
+_BY_255_LOW = np.float32(1 / 255 - float(_BY_255_HIGH))
 
 
 class TrainState(NamedTuple):
@@ -55,8 +57,9 @@ def scale_keras(pixels: UInt8[Array, "batch ..."]) -> Float[Array, "batch ..."]:
 
 def scale_torch(pixels: UInt8[Array, "batch ..."]) -> Float[Array, "batch ..."]:
     """Pixels / 255, as torchvision's `ToTensor` does; the last bit differs from Keras' in half."""
-    # A table: XLA turns a division by a constant into a product with its inverse, which is Keras'.
-    return jnp.asarray(_BY_255)[pixels]
+    # XLA turns a division by one value into a product with its inverse, which is Keras' scaling.
+    values = pixels.astype(jnp.float32)
+    return values * _BY_255_HIGH + values * _BY_255_LOW
 
 
 def standardize(
@@ -119,7 +122,7 @@ def make_step(
     )
     def gradients(params: Params, batch: Batch, noise: Noise) -> tuple[Params, Sums]:
         images = prepare(noise.augmentation, jnp.asarray(batch.pixels))
-        count = jax.lax.psum(jnp.sum(batch.weights), AXIS)
+        count = _over_devices(jnp.sum(batch.weights), mesh)
 
         def mean_loss(params: Params) -> tuple[Array, Sums]:
             logits = forward(graph, params, images, noise.masks, precision)
@@ -128,7 +131,7 @@ def make_step(
 
         with products(precision):
             (_, sums), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
-        return jax.lax.psum((grads, sums), AXIS)
+        return _over_devices((grads, sums), mesh)
 
     def step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Sums]:
         grads, sums = gradients(state.params, batch, noise)
@@ -159,7 +162,7 @@ def make_evaluation(
         with products(precision):
             images = scale(jnp.asarray(batch.pixels))
             logits = forward(graph, params, images, None, precision)
-        return jax.nn.softmax(logits), jax.lax.psum(_sums(loss, logits, batch), AXIS)
+        return jax.nn.softmax(logits), _over_devices(_sums(loss, logits, batch), mesh)
 
     return evaluate
 
@@ -167,6 +170,11 @@ def make_evaluation(
 def step_key(seed: Key[Array, ""], step: Int32[Array, ""]) -> Key[Array, ""]:
     """The key of a step's noise: the same whenever and on whatever device the step is taken."""
     return jax.random.fold_in(seed, step)
+
+
+def _over_devices(tree: Any, mesh: Mesh) -> Any:
+    # Of one device XLA would make copies.
+    return jax.lax.psum(tree, AXIS) if mesh.size > 1 else tree
 
 
 def _sums(loss: Loss, logits: Float[Array, "batch classes"], batch: Batch) -> Sums:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
-from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
+from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner, without_winners
 from chifoumi_jax.ops.pooling import CLOSED, bias_gradient, relu_pool, unpool, unpool_places
 
 WINDOWS_PER_BAND = 2048
@@ -44,11 +44,6 @@ def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner
     shape = (batch, rows, columns, kernel.shape[3])
     results = jnp.zeros(shape, images.dtype), jnp.zeros(shape, jnp.uint8)
     return lax.fori_loop(0, -(-rows // band), step, results)
-
-
-def _pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
-    pooled, _ = _forward(images, kernel, bias)
-    return pooled
 
 
 def _weight_gradients(
@@ -175,4 +170,4 @@ def _product(
     return jnp.einsum("bhwp,pq->bhwq", patches, kernel.reshape(-1, kernel.shape[3]))
 
 
-passes = Passes(_pool, _forward, _weight_gradients, _image_gradient)
+passes = Passes(without_winners(_forward), _forward, _weight_gradients, _image_gradient)

@@ -12,6 +12,10 @@ Pooled = Float[Array, "batch rows columns out"]
 Winner = UInt8[Array, "batch rows columns out"]
 
 
+Pool = Callable[[Images, Kernel, Bias], Pooled]
+Forward = Callable[[Images, Kernel, Bias], tuple[Pooled, Winner]]
+
+
 class Passes(NamedTuple):
     """Two forward passes, without and with what the gradients need, and two backward passes.
 
@@ -19,10 +23,10 @@ class Passes(NamedTuple):
     gradient with respect to its images, does not pay for it: under `jit` an unused call is removed.
     """
 
-    pool: Callable[[Images, Kernel, Bias], Pooled]
+    pool: Pool
     """Pooled values."""
 
-    forward: Callable[[Images, Kernel, Bias], tuple[Pooled, Winner]]
+    forward: Forward
     """Pooled values, and the winners of their windows (see `pooling.relu_pool`)."""
 
     weight_gradients: Callable[[Images, Kernel, Pooled, Winner], tuple[Kernel, Bias]]
@@ -30,3 +34,13 @@ class Passes(NamedTuple):
 
     image_gradient: Callable[[Images, Kernel, Pooled, Winner], Images]
     """From images, kernel, the pooled values' gradient and the winners."""
+
+
+def without_winners(forward: Forward) -> Pool:
+    """The first of a forward pass' results. Under `jit` the other is not computed."""
+
+    def pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
+        pooled, _ = forward(images, kernel, bias)
+        return pooled
+
+    return pool

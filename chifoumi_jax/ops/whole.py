@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
+from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner, without_winners
 from chifoumi_jax.ops.pooling import bias_gradient, relu_pool, unpool
 
 
@@ -20,11 +20,6 @@ def _convolve(images: Images, kernel: Kernel) -> Float[Array, "batch height-2 wi
 
 def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner]:
     return relu_pool(_convolve(images, kernel) + bias)
-
-
-def _pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
-    pooled, _ = _forward(images, kernel, bias)
-    return pooled
 
 
 def _weight_gradients(
@@ -48,4 +43,4 @@ def _pull_back(
     return images_gradient, kernel_gradient
 
 
-passes = Passes(_pool, _forward, _weight_gradients, _image_gradient)
+passes = Passes(without_winners(_forward), _forward, _weight_gradients, _image_gradient)
