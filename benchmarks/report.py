@@ -55,9 +55,17 @@ def plot(case: Case, path: Path) -> None:
         axes = figure.add_subplot()
         if all(row.peer.isdecimal() for row in rows):
             figure.set_size_inches(6, 4)
-            axes.errorbar([int(row.peer) for row in rows], medians, spread, marker="o", capsize=3)
-            axes.set(xscale="log", yscale="log", xlabel=case.name.rpartition(", by ")[2])
-            axes.set(ylabel=case.unit)
+            quantity = case.name.rpartition(", by ")[2]
+            values = [int(row.peer) for row in rows]
+            axes.errorbar(values, medians, spread, marker="o", capsize=3)
+            axes.set(xscale="log", yscale="log", xlabel=quantity, ylabel=case.unit)
+            axes.set_xticks(values, [f"{value:,}" for value in values])
+            axes.minorticks_off()
+            # A decade at least: noise is not to look like growth.
+            low, high = axes.get_ylim()
+            middle = (low * high) ** 0.5
+            axes.set_ylim(min(low, middle / 10**0.5), max(high, middle * 10**0.5))
+            axes.yaxis.set_major_formatter("{x:g}")
             axes.grid(alpha=0.3)
         else:
             colours = ["#2a6f97"] + ["#adb5bd"] * (len(rows) - 1)
@@ -67,7 +75,7 @@ def plot(case: Case, path: Path) -> None:
             axes.set(xlabel=case.unit, xlim=(0, 1.15 * max(max(row.values) for row in rows)))
             axes.spines[["top", "right"]].set_visible(False)
         better = "more is better" if case.more_is_better else "less is better"
-        axes.set_title(f"{case.name} ({better})", loc="left")
+        axes.set_title(f"{case.name}\n({better})", loc="left", fontsize=10)
         figure.savefig(path, dpi=120)
 
 
