@@ -24,7 +24,7 @@ test-newest: $(VENV)/.test
 	@if [ -n "$(NEWEST_PYTHON)" ]; then \
 	  $(MAKE) --no-print-directory $(NEWEST)/.base && \
 	  CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
-	    tests/test_ops.py tests/test_benchmarks.py; \
+	    tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py; \
 	else \
 	  echo "There is no python3.12: the operations are tested with one version of JAX only."; \
 	fi

@@ -18,6 +18,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("chifoumi_jax/ops/cpp")
 LIBRARY = Path("chifoumi_jax/ops/_native.so")
+# Compiled for each instruction set and type; the others once, with XLA's headers.
+KERNELS = ("kernels.cc", "depthwise.cc")
+HANDLERS = ("library.cc", "handlers.cc", "depthwise_handlers.cc")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-Wall", "-Wno-psabi", "-Wno-attributes")
 # A name for each instruction set, and what makes the compiler use it.
 X86 = {
@@ -56,19 +59,18 @@ def compile_library(sources: Path, library: Path) -> None:
     compiler = shlex.split(os.environ.get("CXX", "")) or [_find_compiler()]
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
     instruction_sets = {"baseline": (), **(X86 if is_x86 else {})}
-    kernels, handlers = sources / "kernels.cc", sources / "handlers.cc"
+    include = ("-isystem", _xla_headers())
+    commands: list[tuple[str, str, tuple[str, ...]]] = [(name, "", include) for name in HANDLERS]
+    for name, flags in instruction_sets.items():
+        for real in ("float", "double"):
+            variant = f"{name}_{real}"
+            defines = (f"-DVARIANT={variant}", f"-DREAL={real}")
+            commands += [(source, variant, (*flags, *defines)) for source in KERNELS]
     with tempfile.TemporaryDirectory() as build, ThreadPoolExecutor() as pool:
-        include = ("-isystem", _xla_headers())
-        commands: list[tuple[Path, str, tuple[str, ...]]] = [(handlers, "handlers", include)]
-        for name, flags in instruction_sets.items():
-            for real in ("float", "double"):
-                variant = f"{name}_{real}"
-                defines = (f"-DVARIANT={variant}", f"-DREAL={real}")
-                commands.append((kernels, variant, (*flags, *defines)))
 
-        def compile_one(source: Path, name: str, flags: tuple[str, ...]) -> Path:
-            compiled = Path(build) / f"{name}.o"
-            _run(*compiler, *FLAGS, *flags, "-c", source, "-o", compiled)
+        def compile_one(source: str, variant: str, flags: tuple[str, ...]) -> Path:
+            compiled = Path(build) / f"{source}_{variant}.o"
+            _run(*compiler, *FLAGS, *flags, "-c", sources / source, "-o", compiled)
             return compiled
 
         objects = list(pool.map(lambda command: compile_one(*command), commands))

@@ -17,9 +17,18 @@ FLAGS = {"x86-64-v4": "-march=x86-64-v4", "x86-64-v3": "-march=x86-64-v3", "base
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 @pytest.mark.parametrize(
-    ("name", "real"), [*((name, "float") for name in FLAGS), ("baseline", "double")]
+    ("source", "name", "real"),
+    [
+        *(("kernels", name, "float") for name in FLAGS),
+        ("kernels", "baseline", "double"),
+        # The widest and the narrowest vectors: between them only the number of lanes differs.
+        ("depthwise", "x86-64-v4", "float"),
+        ("depthwise", "baseline", "double"),
+    ],
 )
-def test_kernels_stay_inside_their_arrays(name: str, real: str, tmp_path: Path) -> None:
+def test_kernels_stay_inside_their_arrays(
+    source: str, name: str, real: str, tmp_path: Path
+) -> None:
     if name != "baseline" and platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("not an x86 processor")
     before = native.instruction_set()
@@ -30,7 +39,7 @@ def test_kernels_stay_inside_their_arrays(name: str, real: str, tmp_path: Path) 
     flags = ["-std=c++17", "-O1", "-g", "-Wno-psabi", "-fsanitize=address,undefined"]
     flags += ["-fno-sanitize-recover=all", f"-DREAL={real}", "-DVARIANT=watched", f"-I{SOURCES}"]
     program = tmp_path / "watched"
-    sources = [Path(__file__).parent / "sanitize_kernels.cc", SOURCES / "kernels.cc"]
+    sources = [Path(__file__).parent / f"sanitize_{source}.cc", SOURCES / f"{source}.cc"]
     compiled = subprocess.run(
         [str(COMPILER), *filter(None, [FLAGS[name]]), *flags, *sources, "-o", program],
         capture_output=True,

@@ -21,7 +21,10 @@ from jax.typing import DTypeLike
 from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
 
 _LIBRARY = Path(__file__).with_name("_native.so")
-_TARGETS = ("pool", "forward", "weight_gradients", "image_gradient")
+_TARGETS = (
+    *("pool", "forward", "weight_gradients", "image_gradient"),
+    *(f"depthwise_{target}" for target in ("forward", "kernel_gradient", "image_gradient")),
+)
 _DTYPES = ("float32", "float64")
 
 
@@ -74,7 +77,8 @@ def use_instruction_set(name: str) -> bool:
     return _library is not None and _library.chifoumi_use_instruction_set(name.encode())
 
 
-def _call(target: str, dtype: DTypeLike, *results: jax.ShapeDtypeStruct) -> Callable[..., Any]:
+def function(target: str, dtype: DTypeLike, *results: jax.ShapeDtypeStruct) -> Callable[..., Any]:
+    """One of the library's functions for arrays of a type that it serves."""
     name = f"chifoumi_{target}_{jnp.dtype(dtype).name}"
     return jax.ffi.ffi_call(name, results, vmap_method="sequential")
 
@@ -86,14 +90,14 @@ def _pooled(images: Images, kernel: Kernel) -> jax.ShapeDtypeStruct:
 
 
 def _pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
-    (pooled,) = _call("pool", images.dtype, _pooled(images, kernel))(images, kernel, bias)
+    (pooled,) = function("pool", images.dtype, _pooled(images, kernel))(images, kernel, bias)
     return pooled
 
 
 def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner]:
     pooled = _pooled(images, kernel)
     winner = jax.ShapeDtypeStruct(pooled.shape, jnp.uint8)
-    return _call("forward", images.dtype, pooled, winner)(images, kernel, bias)
+    return function("forward", images.dtype, pooled, winner)(images, kernel, bias)
 
 
 def _weight_gradients(
@@ -101,13 +105,13 @@ def _weight_gradients(
 ) -> tuple[Kernel, Bias]:
     of_kernel = jax.ShapeDtypeStruct(kernel.shape, kernel.dtype)
     of_bias = jax.ShapeDtypeStruct(kernel.shape[3:], kernel.dtype)
-    call = _call("weight_gradients", images.dtype, of_kernel, of_bias)
+    call = function("weight_gradients", images.dtype, of_kernel, of_bias)
     return call(images, gradient, winner)
 
 
 def _image_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Winner) -> Images:
     of_images = jax.ShapeDtypeStruct(images.shape, images.dtype)
-    (result,) = _call("image_gradient", images.dtype, of_images)(kernel, gradient, winner)
+    (result,) = function("image_gradient", images.dtype, of_images)(kernel, gradient, winner)
     return result
 
 

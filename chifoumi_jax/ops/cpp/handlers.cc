@@ -1,138 +1,23 @@
-// What XLA calls: checks of shapes, and the work shared out over XLA's own threads.
+// What XLA calls for convolution, ReLU and pooling: checks of shapes, and the work shared out.
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <cstring>
-#include <functional>
-#include <memory>
-#include <mutex>
-#include <type_traits>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
+#include "host.h"
 #include "kernels.h"
-#include "xla/ffi/api/ffi.h"
-
-namespace ffi = xla::ffi;
 
 namespace chifoumi {
 
-#define DECLARE(variant)                                             \
-  namespace variant##_float { extern const Kernels<float> kernels; } \
-  namespace variant##_double { extern const Kernels<double> kernels; }
-
-DECLARE(baseline)
-#if defined(__x86_64__)
-DECLARE(v3)
-DECLARE(v4)
-#endif
+CHIFOUMI_KERNELS(Kernels, kernels)
 
 namespace {
-
-// Instruction sets, the fastest first.
-enum Level { kV4, kV3, kBaseline };
-constexpr const char* kLevelNames[] = {"x86-64-v4", "x86-64-v3", "baseline"};
-
-bool runs_here(Level level) {
-#if defined(__x86_64__)
-  // What each adds; a processor that has these has the rest of it.
-  if (level == kV4) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl");
-  }
-  if (level == kV3) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-  }
-#endif
-  return level == kBaseline;
-}
-
-Level fastest() {
-  for (Level level : {kV4, kV3}) {
-    if (runs_here(level)) return level;
-  }
-  return kBaseline;
-}
-
-std::atomic<Level> level_in_use{fastest()};
-
-template <typename Real>
-const Kernels<Real>& one_of(const Kernels<float>& of_float, const Kernels<double>& of_double) {
-  if constexpr (std::is_same_v<Real, float>) {
-    return of_float;
-  } else {
-    return of_double;
-  }
-}
-
-template <typename Real>
-const Kernels<Real>& kernels_in_use() {
-#if defined(__x86_64__)
-  switch (level_in_use.load()) {
-    case kV4: return one_of<Real>(v4_float::kernels, v4_double::kernels);
-    case kV3: return one_of<Real>(v3_float::kernels, v3_double::kernels);
-    default: break;
-  }
-#endif
-  return one_of<Real>(baseline_float::kernels, baseline_double::kernels);
-}
-
-struct Tasks {
-  std::atomic<int64_t> next{0};
-  std::mutex mutex;
-  std::condition_variable all_done;
-  int64_t done = 0;
-};
-
-// Runs `body(task)` for each task below `count`. The caller works too: it never waits for a thread
-// that has not begun, and one that begins after the last task finds nothing to do.
-template <typename Body>
-void parallel_for(ffi::ThreadPool& pool, int64_t count, const Body& body) {
-  if (count <= 0) return;
-  auto tasks = std::make_shared<Tasks>();
-  std::function<void()> work = [tasks, count, &body] {
-    int64_t mine = 0;
-    for (int64_t task; (task = tasks->next.fetch_add(1)) < count; ++mine) body(task);
-    if (mine == 0) return;
-    std::lock_guard<std::mutex> lock(tasks->mutex);
-    tasks->done += mine;
-    if (tasks->done == count) tasks->all_done.notify_one();
-  };
-  const int64_t helpers = std::min(count, pool.num_threads()) - 1;
-  for (int64_t i = 0; i < helpers; ++i) pool.Schedule(std::function<void()>(work));
-  work();
-  std::unique_lock<std::mutex> lock(tasks->mutex);
-  tasks->all_done.wait(lock, [&] { return tasks->done == count; });
-}
-
-// Asks for huge pages under a large result. XLA's arrays are fresh memory in every step; in pages of
-// 4 KB, the first touch of each costs more than the arithmetic of a first layer.
-void want_huge_pages(void* data, int64_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr uintptr_t page = 4096;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  // A hint: where the system refuses it, the result is the same.
-  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#else
-  (void)data, (void)bytes;
-#endif
-}
 
 // The parts into which an image's rows go so that a small batch keeps all threads busy. It depends
 // on the shape alone: the sums must not depend on the machine.
 int64_t parts_of_image(const Shape& shape) {
   return std::clamp<int64_t>(16 / std::max<int64_t>(shape.batch, 1), 1, shape.rows());
 }
-
-using Dimensions = ffi::Span<const int64_t>;
 
 Shape shape_of(Dimensions images, Dimensions kernel) {
   return {images[0], images[1], images[2], images[3], kernel[3]};
@@ -148,10 +33,6 @@ ffi::Error wrong_shapes() {
   return ffi::Error::InvalidArgument("conv_relu_pool: the shapes do not belong together");
 }
 
-template <ffi::DataType kType>
-using Array4 = ffi::Buffer<kType, 4>;
-template <ffi::DataType kType>
-using Array1 = ffi::Buffer<kType, 1>;
 using Winner = Array4<ffi::U8>;
 
 // `winner` is null where nobody asks for it.
@@ -275,21 +156,3 @@ ffi::Error image_gradient(ffi::ThreadPool pool, Array4<kType> kernel,
 
 DEFINE_HANDLERS(float32, ffi::F32);
 DEFINE_HANDLERS(float64, ffi::F64);
-
-// The version of XLA's interface that this was compiled for: an older XLA refuses it.
-extern "C" int chifoumi_ffi_version() { return XLA_FFI_API_MINOR; }
-
-extern "C" const char* chifoumi_instruction_set() {
-  return chifoumi::kLevelNames[chifoumi::level_in_use.load()];
-}
-
-// Returns whether this processor has it.
-extern "C" bool chifoumi_use_instruction_set(const char* name) {
-  for (chifoumi::Level level : {chifoumi::kV4, chifoumi::kV3, chifoumi::kBaseline}) {
-    if (std::strcmp(name, chifoumi::kLevelNames[level]) == 0 && chifoumi::runs_here(level)) {
-      chifoumi::level_in_use = level;
-      return true;
-    }
-  }
-  return false;
-}

@@ -12,23 +12,14 @@
 #include <type_traits>
 #include <vector>
 
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#else
-#define VECTOR_BYTES 16
-#endif
+#include "vectors.h"
 
 namespace chifoumi {
 namespace VARIANT {
 namespace {
 
-using Real = REAL;
 using Int = std::conditional_t<sizeof(Real) == 4, int32_t, int64_t>;
-constexpr int kLanes = VECTOR_BYTES / sizeof(Real);
 
-typedef Real Vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef Int Mask __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
 
@@ -37,16 +28,6 @@ constexpr int kOutVectors = 2;                            // vectors of output c
 constexpr int kOutBlock = kOutVectors * kLanes;           // channels in a block
 constexpr int kWindows = VECTOR_BYTES == 64 ? 3 : 1;      // windows whose sums are held at once
 constexpr int kRowVectors = VECTOR_BYTES == 64 ? 6 : 4;   // vectors of a patch's row held at once
-
-inline Vec load(const Real* from) {
-  Vec value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-inline void store(Real* to, Vec value) { std::memcpy(to, &value, sizeof value); }
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t out_blocks(const Shape& shape) { return ceil_div(shape.out, kOutBlock); }
 

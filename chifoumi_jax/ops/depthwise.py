@@ -1,0 +1,94 @@
+"""Depthwise convolution, each channel with a kernel of its own, with its own gradients."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from chifoumi_jax.ops import depthwise_native, native
+from chifoumi_jax.ops.depthwise_passes import (
+    DepthwisePasses,
+    Images,
+    Kernel,
+    Result,
+    grouped,
+    shifted,
+)
+
+
+def depthwise_conv(images: Images, kernel: Kernel, stride: int = 1) -> Result:
+    """Keras' `DepthwiseConv2D(side, stride, padding="same")`, without a bias.
+
+    Equal to `lax`'s grouped convolution to rounding. Where the padding is odd, its last pixel is at
+    the bottom and at the right, as TensorFlow and XLA have it. Computed in C++ on a CPU, by sums of
+    shifted images where that is not compiled or does not serve the type, and by XLA's convolution
+    elsewhere.
+
+    Args:
+        images: Float, any size.
+        kernel: Of the same dtype as `images`, 3 x 3 or 5 x 5.
+        stride: 1 or 2.
+
+    Returns:
+        Of the same dtype, `ceil(height / stride)` rows of `ceil(width / stride)`.
+
+    Raises:
+        ValueError: Kernel, stride, channels or dtypes are none of these.
+    """
+    if kernel.shape not in [(side, side, images.shape[3]) for side in (3, 5)]:
+        raise ValueError(
+            f"kernel has shape {kernel.shape}; expected (3, 3, channels) or (5, 5, channels), "
+            f"and images of shape {images.shape} have {images.shape[3]} channels"
+        )
+    if stride not in (1, 2):
+        raise ValueError(f"stride is {stride}; expected 1 or 2")
+    if jnp.result_type(images) != jnp.result_type(kernel):
+        raise ValueError(f"images are {images.dtype} and the kernel {kernel.dtype}; make them one")
+    return _chosen(images, kernel, stride)
+
+
+def differentiable(passes: DepthwisePasses) -> Callable[[Images, Kernel, int], Result]:
+    """The operation that these passes compute and differentiate; it checks nothing."""
+
+    @partial(jax.custom_vjp, nondiff_argnums=(2,))
+    def operation(images: Images, kernel: Kernel, stride: int) -> Result:
+        return passes.forward(images, kernel, stride)
+
+    def run(images: Images, kernel: Kernel, stride: int) -> tuple[Result, tuple[Images, Kernel]]:
+        return passes.forward(images, kernel, stride), (images, kernel)
+
+    def pull_back(
+        stride: int, saved: tuple[Images, Kernel], gradient: Result
+    ) -> tuple[Images, Kernel]:
+        return (
+            passes.image_gradient(*saved, gradient, stride),
+            passes.kernel_gradient(*saved, gradient, stride),
+        )
+
+    operation.defvjp(run, pull_back)
+    return operation
+
+
+def _by_platform(name: str) -> Callable[..., Any]:
+    # As in `conv_relu_pool`: chosen when XLA compiles, and never differentiated.
+    def chosen(*arguments: Any) -> Array:
+        *arrays, stride = arguments
+        on_cpu = depthwise_native.passes if native.serves(arrays[0].dtype) else shifted
+        return lax.platform_dependent(
+            *arrays,
+            cpu=partial(_with_stride, getattr(on_cpu, name), stride),
+            default=partial(_with_stride, getattr(grouped, name), stride),
+        )
+
+    return chosen
+
+
+def _with_stride(function: Callable[..., Array], stride: int, *arrays: Array) -> Array:
+    return function(*arrays, stride)
+
+
+_chosen = differentiable(DepthwisePasses(*map(_by_platform, DepthwisePasses._fields)))

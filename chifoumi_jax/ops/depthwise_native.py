@@ -1,0 +1,39 @@
+"""Depthwise convolution on a CPU: kernels in C++ (`cpp/depthwise.cc`), called by XLA.
+
+Vectors are of channels, and the sums of eight columns stay in registers while the pixels go by.
+32 x 32 x 144, batch 32, 3 x 3, float32, two cores: 6 ms for result and both gradients, where
+`lax`'s own take 330 ms and shifted sums 87 ms. Sums depend on shapes alone, not on the number of
+threads.
+"""
+
+import jax
+import numpy as np
+
+from chifoumi_jax.ops import native
+from chifoumi_jax.ops.depthwise_passes import DepthwisePasses, Images, Kernel, Result
+
+
+def _forward(images: Images, kernel: Kernel, stride: int) -> Result:
+    batch, height, width, channels = images.shape
+    shape = (batch, -(-height // stride), -(-width // stride), channels)
+    like_result = jax.ShapeDtypeStruct(shape, images.dtype)
+    call = native.function("depthwise_forward", images.dtype, like_result)
+    (result,) = call(images, kernel, stride=np.int64(stride))
+    return result
+
+
+def _kernel_gradient(images: Images, kernel: Kernel, gradient: Result, stride: int) -> Kernel:
+    like_kernel = jax.ShapeDtypeStruct(kernel.shape, kernel.dtype)
+    call = native.function("depthwise_kernel_gradient", images.dtype, like_kernel)
+    (result,) = call(images, gradient, stride=np.int64(stride))
+    return result
+
+
+def _image_gradient(images: Images, kernel: Kernel, gradient: Result, stride: int) -> Images:
+    like_images = jax.ShapeDtypeStruct(images.shape, images.dtype)
+    call = native.function("depthwise_image_gradient", images.dtype, like_images)
+    (result,) = call(kernel, gradient, stride=np.int64(stride))
+    return result
+
+
+passes = DepthwisePasses(_forward, _kernel_gradient, _image_gradient)
