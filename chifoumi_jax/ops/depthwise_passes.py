@@ -74,8 +74,24 @@ def _shifted(images: Images, kernel: Kernel, stride: int) -> Result:
     return sum(shifts[1:], start=shifts[0])
 
 
+def _kernel_gradient_by_image(
+    images: Images, kernel: Kernel, gradient: Result, stride: int
+) -> Kernel:
+    # Over the whole batch XLA goes through memory once for each place of the kernel: four to seven
+    # times as long (32 x 32 x 144, 3 x 3, and 8 x 8 x 240, 5 x 5; batch 32, jax 0.10).
+    def add(total: Array, both: tuple[Array, Array]) -> tuple[Array, None]:
+        image, of_image = both
+        _, pull_back = jax.vjp(lambda kernel: _shifted(image[None], kernel, stride), kernel)
+        return total + pull_back(of_image[None])[0], None
+
+    # A sum over images needs more than the eight bits of bfloat16.
+    zero = jnp.zeros(kernel.shape, jnp.promote_types(kernel.dtype, jnp.float32))
+    total, _ = lax.scan(add, zero, (images, gradient))
+    return total.astype(kernel.dtype)
+
+
 grouped = _derived(_grouped)
 """XLA's own convolution, for accelerators."""
 
-shifted = _derived(_shifted)
+shifted = _derived(_shifted)._replace(kernel_gradient=_kernel_gradient_by_image)
 """Sums of shifted images, for a CPU without compiled kernels, where XLA's own is slow."""
