@@ -18,7 +18,7 @@ from chifoumi_jax.data.pixels import load_pixels, resize_pixels
 from chifoumi_jax.program import Program, build
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import RunError
-from chifoumi_jax.step import Params, device_mesh
+from chifoumi_jax.step import NOTHING, Params, device_mesh, join
 
 _T = TypeVar("_T")
 PhotoLike = str | os.PathLike[str] | np.ndarray
@@ -43,14 +43,14 @@ class Classifier:
         recipe: The run's; says how photos become pixels.
         classes: Names of the classes, in the order of the probabilities.
         program: The compiled model.
-        params: Its weights.
+        weights: What the network is evaluated with.
     """
 
-    def __init__(self, recipe: Recipe, classes: Sequence[str], program: Program, params: Params):
+    def __init__(self, recipe: Recipe, classes: Sequence[str], program: Program, weights: Params):
         self.recipe = recipe
         self.classes = tuple(classes)
         self.program = program
-        self.params = params
+        self.weights = weights
 
     def predict(
         self, photos: PhotoLike | Sequence[PhotoLike], *, batch_size: int = 25
@@ -94,7 +94,7 @@ class Classifier:
         padded = np.zeros((size, *pixels.shape[1:]), np.uint8)
         padded[:count] = pixels
         batch = Batch(padded, np.zeros(size, np.int32), np.ones(size, np.float32))
-        rows, _ = self.program.evaluate(self.params, batch)
+        rows, _ = self.program.evaluate(self.weights, batch)
         return np.asarray(rows)[:count]
 
 
@@ -120,9 +120,13 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
     if best:
         step = checkpoint.best(checkpoints, step)
     program = build(recipe, len(classes), 1, device_mesh())
-    wanted = {"params": program.abstract_state().params}
+    # A training's average is all that is needed of what it trained.
+    names = ("average" if recipe.average else "params", "moments")
+    parts = program.abstract_state().trees()
+    wanted = {name: parts[name] for name in names if name in parts}
     trees, _ = checkpoint.load(checkpoints / f"{step:08d}", wanted)
-    return Classifier(recipe, classes, program, trees["params"])
+    weights = join(trees[names[0]], trees.get("moments", NOTHING))
+    return Classifier(recipe, classes, program, weights)
 
 
 def _image(array: np.ndarray) -> Image.Image:

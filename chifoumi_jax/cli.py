@@ -372,9 +372,18 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from chifoumi_jax.checkpoint import CheckpointError
     from chifoumi_jax.data.problems import DataError
     from chifoumi_jax.needs import DoesNotFitError
+    from chifoumi_jax.pretrained import PretrainedError
     from chifoumi_jax.run import RunError
 
-    return (CheckpointError, DataError, DoesNotFitError, RecipeError, RunError, OSError)
+    return (
+        CheckpointError,
+        DataError,
+        DoesNotFitError,
+        PretrainedError,
+        RecipeError,
+        RunError,
+        OSError,
+    )
 
 
 def _count(number: int, thing: str) -> str:

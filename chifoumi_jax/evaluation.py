@@ -49,21 +49,21 @@ class Evaluation:
         limit = max(1, _BATCH_PIXELS // (height * width))
         self._batch_size = min(limit, max(25, len(data.valid), len(data.test)))
 
-    def outcome(self, params: Params, split: Split) -> Outcome:
+    def outcome(self, weights: Params, split: Split) -> Outcome:
         """The model's word on every image of a split that has one."""
-        return evaluate_batches(self._program, params, self._batches(split))
+        return evaluate_batches(self._program, weights, self._batches(split))
 
     def _batches(self, split: Split) -> Iterable[Batch]:
         return all_batches(self._data.pixels, split, self._batch_size, self._program.devices)
 
-    def validation(self, params: Params) -> dict[str, float]:
+    def validation(self, weights: Params) -> dict[str, float]:
         """Loss and accuracy on the validation photos; empty where there are none."""
         if not len(self._data.valid):
             return {}
-        outcome = self.outcome(params, self._data.valid)
+        outcome = self.outcome(weights, self._data.valid)
         return {"valid_loss": outcome.loss, "valid_accuracy": outcome.accuracy}
 
-    def study_validation(self, params: Params, epoch: int) -> dict[str, float]:
+    def study_validation(self, weights: Params, epoch: int) -> dict[str, float]:
         """The study's validation: some batches of a generator that runs on through the test photos.
 
         Of 52 test images in batches of 25 it took two an epoch: 25 + 25, then 2 + 25, then 25 + 2.
@@ -84,24 +84,24 @@ class Evaluation:
         batches = (gather(self._data.pixels, test, pad(order[step], size)) for step in steps)
         loss, correct = Running(), Running()
         for batch in batches:
-            _, sums = jax.device_get(self._program.evaluate(params, batch))
+            _, sums = jax.device_get(self._program.evaluate(weights, batch))
             loss.add(float(sums.loss), float(sums.images))
             correct.add(float(sums.correct), float(sums.images))
         return {"study_valid_loss": loss.mean, "study_valid_accuracy": correct.mean}
 
-    def results(self, params: Params) -> tuple[dict[str, Any], Outcome | None]:
+    def results(self, weights: Params) -> tuple[dict[str, Any], Outcome | None]:
         """What `results.json` holds, and the outcome on the test photos, if there are any."""
-        results = _named("train", self.outcome(params, self._data.train))
+        results = _named("train", self.outcome(weights, self._data.train))
         if not len(self._data.test):
             return results, None
-        outcome = self.outcome(params, self._data.test)
+        outcome = self.outcome(weights, self._data.test)
         results |= _named("test", outcome)
         results["test_confusion"] = confusion_matrix(outcome.labels, outcome.probabilities).tolist()
         if self._recipe.augment_test:
-            results |= _named("study_test", self._study_test(params))
+            results |= _named("study_test", self._study_test(weights))
         return results, outcome
 
-    def _study_test(self, params: Params) -> Outcome:
+    def _study_test(self, weights: Params) -> Outcome:
         """The outcome on one fixed augmentation of the test photos."""
         key = jax.random.key(self._recipe.seed)
         augment = jax.jit(study_mlp_augmentation)
@@ -111,14 +111,14 @@ class Evaluation:
                 pixels = augment(jax.random.fold_in(key, number), batch.pixels)
                 yield batch._replace(pixels=np.asarray(pixels))
 
-        return evaluate_batches(self._program, params, augmented())
+        return evaluate_batches(self._program, weights, augmented())
 
 
-def evaluate_batches(program: Program, params: Params, batches: Iterable[Batch]) -> Outcome:
+def evaluate_batches(program: Program, weights: Params, batches: Iterable[Batch]) -> Outcome:
     """The model's word on every image of the batches, padding left out."""
     labels, probabilities, loss = [], [], Running()
     for batch in batches:
-        rows, sums = jax.device_get(program.evaluate(params, batch))
+        rows, sums = jax.device_get(program.evaluate(weights, batch))
         real = batch.weights > 0
         labels.append(batch.labels[real])
         probabilities.append(rows[real])

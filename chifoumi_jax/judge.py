@@ -48,7 +48,7 @@ def judge(
     else:
         found, split = _other_photos(data, classifier, test_list)
     batches = all_batches(found.pixels, split, batch_size, classifier.program.devices)
-    outcome = evaluate_batches(classifier.program, classifier.params, batches)
+    outcome = evaluate_batches(classifier.program, classifier.weights, batches)
     matrix = confusion_matrix(outcome.labels, outcome.probabilities)
     correct = int(np.trace(matrix))
     return {

@@ -15,13 +15,14 @@ from jaxtyping import Array, Int32, Key
 
 from chifoumi_jax import losses, processes
 from chifoumi_jax.data.augment import study_mlp_augmentation
-from chifoumi_jax.data.augment_photos import photo_augmentation
+from chifoumi_jax.data.augment_photos import DEFAULT, STRONG, photo_augmentation
 from chifoumi_jax.data.pipeline import Batch, Photos, take
-from chifoumi_jax.models import CNN, MLP
+from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import (
     AXIS,
+    NOTHING,
     Noise,
     Params,
     Prepare,
@@ -30,6 +31,7 @@ from chifoumi_jax.step import (
     TrainState,
     make_evaluation,
     make_step,
+    products,
     scale_keras,
     scale_torch,
     standardize,
@@ -50,7 +52,9 @@ class Program:
         steps: `steps(state, photos, rows, first, count, seed, dropout)` takes `count` steps, on the
             photos that `rows[first]` and the rows after it name, and gives the next state and each
             row's sums. `count` is an argument like the others: one compilation serves all.
-        evaluate: `evaluate(params, batch)` gives probabilities and sums.
+        evaluate: `evaluate(state.weights, batch)` gives probabilities and sums.
+        features: `features(state.weights, pixels)` gives what the last layer classifies; for a
+            network that can be pretrained.
         learning_rate: The rate of a step, counted from 0.
     """
 
@@ -61,6 +65,7 @@ class Program:
     noise: Callable[[Key[Array, ""], Int32[Array, ""], int, bool], Noise]
     steps: Any
     evaluate: Any
+    features: Any
     learning_rate: Callable[[int], float]
 
     @property
@@ -83,10 +88,14 @@ class Program:
         return abstract
 
 
-def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> CNN | MLP:
+def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> CNN | EfficientNetLite0 | MLP:
     """The recipe's architecture with its initial weights."""
     if recipe.model == "cnn":
         return CNN(recipe.image_size, num_classes, dropout_rate=recipe.dropout_rate, rngs=rngs)
+    if recipe.model == "efficientnet-lite0":
+        return EfficientNetLite0(
+            recipe.image_size, num_classes, dropout_rate=recipe.dropout_rate, rngs=rngs
+        )
     return MLP(
         num_classes,
         dropout_rate=recipe.dropout_rate,
@@ -118,6 +127,8 @@ def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
 
 def build_optimizer(recipe: Recipe, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The recipe's optimiser."""
+    if recipe.optimizer == "adamw":
+        return optax.adamw(schedule, weight_decay=recipe.weight_decay, mask=_is_kernel)
     if recipe.optimizer == "torch_sgd":
         return torch_sgd(schedule, recipe.momentum)
     if recipe.wide_layer:
@@ -127,7 +138,7 @@ def build_optimizer(recipe: Recipe, schedule: optax.Schedule) -> optax.GradientT
 
 def build_scale(recipe: Recipe) -> Scale:
     """How the recipe's pixels become floats in [0, 1]."""
-    return scale_keras if recipe.layout == "keras" else scale_torch
+    return scale_torch if recipe.layout == "torch" else scale_keras
 
 
 def build_input(recipe: Recipe) -> Scale:
@@ -142,8 +153,9 @@ def build_prepare(recipe: Recipe) -> Prepare:
     if recipe.augmentation == "study-mlp":
         augment = _per_image(study_mlp_augmentation)
         return lambda keys, pixels: scale(augment(keys, pixels))
-    if recipe.augmentation == "photo":
-        augment = _per_image(photo_augmentation)
+    if recipe.augmentation in ("photo", "strong"):
+        strengths = DEFAULT if recipe.augmentation == "photo" else STRONG
+        augment = _per_image(partial(photo_augmentation, strengths=strengths))
         finish = standardize if recipe.standardize else lambda images: images
         return lambda keys, pixels: finish(augment(keys, scale(pixels)))
     finished = build_input(recipe)
@@ -157,7 +169,8 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
     loss, schedule = build_loss(recipe), build_schedule(recipe, total_steps)
     optimizer = build_optimizer(recipe, schedule)
     replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
-    take_step = make_step(graph, build_prepare(recipe), loss, optimizer, mesh, recipe.precision)
+    prepare = build_prepare(recipe)
+    take_step = make_step(graph, prepare, loss, optimizer, mesh, recipe.precision, recipe.average)
 
     @partial(jax.jit, static_argnums=0, out_shardings=replicated)
     def seeds(number: int) -> Key[Array, "2"]:
@@ -165,8 +178,12 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
 
     @partial(jax.jit, out_shardings=replicated)
     def init(key: Key[Array, ""]) -> TrainState:
-        params = nnx.state(build_model(recipe, num_classes, nnx.Rngs(key)), nnx.Param)
-        return TrainState(params, optimizer.init(params), jnp.zeros([], jnp.int32))
+        model = build_model(recipe, num_classes, nnx.Rngs(key))
+        params, moments = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+        average = params if recipe.average else NOTHING
+        return TrainState(
+            params, optimizer.init(params), jnp.zeros([], jnp.int32), moments, average
+        )
 
     def noise(seed: Key[Array, ""], number: Int32[Array, ""], size: int, dropout: bool) -> Noise:
         masks_key, augmentation_key = jax.random.split(step_key(seed, number))
@@ -199,20 +216,37 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
         return jax.lax.fori_loop(first, first + count, step, (state, nothing))
 
     evaluate_shared = jax.jit(
-        make_evaluation(graph, build_input(recipe), loss, mesh, recipe.precision),
+        make_evaluation(
+            graph, build_input(recipe), loss, mesh, recipe.precision, recipe.mirror_test
+        ),
         in_shardings=(replicated, sharded),
         out_shardings=replicated,
     )
 
-    def evaluate(params: Params, batch: Batch) -> tuple[Array, Sums]:
+    def evaluate(weights: Params, batch: Batch) -> tuple[Array, Sums]:
         # Of one process' arrays `jit` takes each device's rows itself, which is faster.
         batch = processes.everywhere(batch, sharded) if processes.several() else batch
-        return evaluate_shared(params, batch)
+        return evaluate_shared(weights, batch)
+
+    prepared = build_input(recipe)
+
+    @partial(jax.jit, in_shardings=(replicated, sharded), out_shardings=replicated)
+    def features(weights: Params, pixels: Array) -> Array:
+        with products(recipe.precision):
+            model = nnx.merge(graph, weights)
+            assert isinstance(model, EfficientNetLite0)
+            return model.features(prepared(pixels))
 
     def learning_rate(number: int) -> float:
         return float(schedule(number))
 
-    return Program(mesh, graph, seeds, init, noise, steps, evaluate, learning_rate)
+    return Program(mesh, graph, seeds, init, noise, steps, evaluate, features, learning_rate)
+
+
+def _is_kernel(params: Params) -> Params:
+    # What shifts and scales a channel is not drawn to zero.
+    kernels: Params = jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    return kernels
 
 
 def _per_image(augment: Callable[[Key[Array, ""], Array], Array]) -> Callable[..., Array]:

@@ -1,4 +1,4 @@
-"""Named, frozen configurations: the study's three trainings and the default one."""
+"""Named, frozen configurations: the study's three trainings, the default one, and `transfer`."""
 
 from __future__ import annotations
 
@@ -28,17 +28,22 @@ class Recipe:
     Attributes:
         name: Names the run's folder.
         model: Which architecture; `mlp-v21` is the perceptron with a ReLU behind its last layer.
+        pretrained: Whether training begins with weights that were trained on ImageNet.
         image_size: Height and width of the network's input, in pixels.
-        layout: Whose pixels: `keras` (NEAREST, RGB, times 1/255), `torch` (BILINEAR, gray, / 255).
+        layout: Whose pixels: `keras` (NEAREST, RGB, times 1/255), `torch` (BILINEAR, gray, / 255),
+            `rgb` (BILINEAR with antialiasing, RGB, times 1/255).
         upright: Whether a photo is turned as its EXIF orientation says.
         standardize: Whether each image is centred and scaled to unit deviation on the device.
         loss: `keras` clips probabilities, `logits` is stable, `softmax-twice` is v2.1's slip.
         label_smoothing: Share of a label given to all classes alike; with the loss `logits` only.
-        optimizer: `keras_adam` or `torch_sgd`.
+        optimizer: `keras_adam`, `torch_sgd` or `adamw` (Loshchilov & Hutter 2019).
         learning_rate: The rate, or its peak with a schedule.
         wide_layer: A kernel with more inputs than that learns at a rate that is smaller by as much;
             0 for none. Adam moves each weight alike, and so a unit with many inputs too far.
         momentum: Of `torch_sgd`.
+        weight_decay: Of `adamw`; for kernels only.
+        average: Share of the weights' moving average that stays at each step; the average is what
+            is evaluated. 0 for none.
         schedule: `constant`, or `cosine` down to zero after `warmup_steps` of a linear rise.
         warmup_steps: Number of steps of the rise.
         epochs: Number of epochs.
@@ -50,7 +55,9 @@ class Recipe:
             and optimiser in float32.
         dropout_rate: Share of the units that dropout zeroes.
         dropout_epochs: Dropout is active in that many epochs from the first; -1 is all of them.
-        augmentation: `none`, `study-mlp` (rotation, flips) or `photo` (flip, shift, light).
+        augmentation: `none`, `study-mlp` (rotation, flips), `photo` (flip, shift, light) or
+            `strong` (any rotation, zoom, light, colour, blur, erasing).
+        mirror_test: Whether a photo's probabilities are the mean of its own and its mirror image's.
         augment_test: Also test on one fixed augmentation of the test images, as the study did.
         data: A folder of photos, or None for rendered hands.
         groups: CSV file with the columns path and session; no session is split.
@@ -62,17 +69,20 @@ class Recipe:
     """
 
     name: str
-    model: Literal["cnn", "mlp", "mlp-v21"]
+    model: Literal["cnn", "mlp", "mlp-v21", "efficientnet-lite0"]
+    pretrained: bool = False
     image_size: int
-    layout: Literal["keras", "torch"]
+    layout: Literal["keras", "torch", "rgb"]
     upright: bool = False
     standardize: bool = False
     loss: Literal["keras", "logits", "softmax-twice"]
     label_smoothing: float = 0.0
-    optimizer: Literal["keras_adam", "torch_sgd"]
+    optimizer: Literal["keras_adam", "torch_sgd", "adamw"]
     learning_rate: float
     wide_layer: int = 0
     momentum: float = 0.0
+    weight_decay: float = 0.0
+    average: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 0
     epochs: int
@@ -81,7 +91,8 @@ class Recipe:
     precision: Precision = "float32"
     dropout_rate: float
     dropout_epochs: int = -1
-    augmentation: Literal["none", "study-mlp", "photo"] = "none"
+    augmentation: Literal["none", "study-mlp", "photo", "strong"] = "none"
+    mirror_test: bool = False
     augment_test: bool = False
     data: Path | None = None
     groups: Path | None = None
@@ -93,16 +104,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise `RecipeError` for a value that no training could use."""
-        cnn_size = MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE
+        is_mlp = self.model in ("mlp", "mlp-v21")
+        size_fits = MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE
         checks = {
             f"epochs must be at least 1, not {self.epochs}": self.epochs >= 1,
             f"batch_size must be at least 1, or 0 for the whole training set, not "
             f"{self.batch_size}": self.batch_size >= 0,
             f"learning_rate must be above 0, not {self.learning_rate}": self.learning_rate > 0,
             f"seed must be from 0 to 2**32 - 1, not {self.seed}": 0 <= self.seed < 2**32,
-            f"image_size must be from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} for the CNN, not "
-            f"{self.image_size}": self.model != "cnn" or cnn_size,
-            f"image_size must be 32 for the MLP, not {self.image_size}": self.model == "cnn"
+            f"image_size must be from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}, not "
+            f"{self.image_size}": is_mlp or size_fits,
+            f"image_size must be 32 for the MLP, not {self.image_size}": not is_mlp
             or self.image_size == 32,
             "groups and lists select photos of a folder: give --data too": self.data is not None
             or not (self.groups or self.train_list or self.test_list),
@@ -117,7 +129,7 @@ class Recipe:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one image's pixels: (height, width, 3), or (height, width) if gray."""
-        channels = (3,) if self.layout == "keras" else ()
+        channels = () if self.layout == "torch" else (3,)
         return (self.image_size, self.image_size, *channels)
 
     def replace(self, **changes: object) -> Recipe:
@@ -189,4 +201,26 @@ cnn = study_cnn.replace(
     augmentation="photo",
 )
 
-RECIPES = {recipe.name: recipe for recipe in (cnn, study_cnn, study_mlp, study_mlp_v21)}
+transfer = Recipe(
+    name="transfer",
+    model="efficientnet-lite0",
+    pretrained=True,
+    image_size=128,
+    layout="rgb",
+    upright=True,
+    loss="logits",
+    label_smoothing=0.1,
+    optimizer="adamw",
+    learning_rate=1e-3,
+    weight_decay=1e-4,
+    average=0.99,
+    schedule="cosine",
+    warmup_steps=50,
+    epochs=10,
+    batch_size=32,
+    dropout_rate=0.2,
+    augmentation="strong",
+    mirror_test=True,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (cnn, transfer, study_cnn, study_mlp, study_mlp_v21)}

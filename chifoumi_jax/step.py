@@ -21,6 +21,7 @@ Scale = Callable[[UInt8[Array, "batch ..."]], Float[Array, "batch ..."]]
 Prepare = Callable[[Any, UInt8[Array, "batch ..."]], Float[Array, "batch ..."]]
 Params = nnx.State[Any, Any]
 AXIS = "data"
+NOTHING: Params = nnx.State({})
 
 # 1/255 in two parts. Products of the first, of 12 bits, with a pixel are exact.
 _BY_255_HIGH = np.float32(round(2**20 / 255) / 2**20)
@@ -28,11 +29,30 @@ _BY_255_LOW = np.float32(1 / 255 - float(_BY_255_HIGH))
 
 
 class TrainState(NamedTuple):
-    """All that a step changes."""
+    """All that a step changes.
+
+    Attributes:
+        params: What is trained.
+        opt_state: The optimiser's state.
+        step: Steps taken.
+        moments: Running moments of batch normalisation; empty where there is none.
+        average: The parameters' moving average; empty where none is kept.
+    """
 
     params: Params
     opt_state: optax.OptState
     step: Int32[Array, ""]
+    moments: Params = NOTHING
+    average: Params = NOTHING
+
+    @property
+    def weights(self) -> Params:
+        """All that the network is evaluated with."""
+        return join(self.average or self.params, self.moments)
+
+    def trees(self) -> dict[str, Any]:
+        """The parts that hold arrays, by name."""
+        return {name: tree for name, tree in self._asdict().items() if jax.tree.leaves(tree)}
 
 
 class Noise(NamedTuple):
@@ -83,12 +103,12 @@ def device_mesh() -> Mesh:
 
 
 def forward(
-    graph: nnx.GraphDef[Any], params: Params, images: Array, masks: Any, precision: Precision
+    graph: nnx.GraphDef[Any], weights: Params, images: Array, masks: Any, precision: Precision
 ) -> Float[Array, "batch classes"]:
     """The network's logits, float32 whatever it computes in."""
     if precision == "bfloat16":
-        params, images = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, images))
-    logits: Array = nnx.merge(graph, params)(images, masks)
+        weights, images = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (weights, images))
+    logits: Array = nnx.merge(graph, weights)(images, masks)
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
@@ -98,6 +118,12 @@ def products(precision: Precision) -> Any:
     return jax.default_matmul_precision("tensorfloat32" if precision == "tf32" else "float32")
 
 
+def join(params: Params, moments: Params) -> Params:
+    """Parameters and running moments in one."""
+    joined: Params = nnx.merge_state(params, moments)
+    return joined
+
+
 def make_step(
     graph: nnx.GraphDef[Any],
     prepare: Prepare,
@@ -105,27 +131,31 @@ def make_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     precision: Precision = "float32",
+    average: float = 0.0,
 ) -> Callable[[TrainState, Batch, Noise], tuple[TrainState, Sums]]:
     """The step of training: `step(state, batch, noise)` gives the next state and the sums.
 
     `prepare(noise.augmentation, pixels)` augments and scales. The gradient is that of the mean
     loss over the images of non-zero weight. Each device works on its share of the batch; gradients
-    are summed over devices before the optimiser sees them.
+    are summed over devices before the optimiser sees them. Batch normalisation goes by its running
+    moments, which stay as they are. Of the parameters' moving average `average` stays at each step.
     """
 
     @partial(
         jax.shard_map,
         mesh=mesh,
-        in_specs=(P(), P(AXIS), P(AXIS)),
+        in_specs=(P(), P(), P(AXIS), P(AXIS)),
         out_specs=(P(), P()),
         check_vma=False,
     )
-    def gradients(params: Params, batch: Batch, noise: Noise) -> tuple[Params, Sums]:
+    def gradients(
+        params: Params, moments: Params, batch: Batch, noise: Noise
+    ) -> tuple[Params, Sums]:
         images = prepare(noise.augmentation, jnp.asarray(batch.pixels))
         count = _over_devices(jnp.sum(batch.weights), mesh)
 
         def mean_loss(params: Params) -> tuple[Array, Sums]:
-            logits = forward(graph, params, images, noise.masks, precision)
+            logits = forward(graph, join(params, moments), images, noise.masks, precision)
             sums = _sums(loss, logits, batch)
             return sums.loss / count, sums
 
@@ -134,10 +164,11 @@ def make_step(
         return _over_devices((grads, sums), mesh)
 
     def step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Sums]:
-        grads, sums = gradients(state.params, batch, noise)
+        grads, sums = gradients(state.params, state.moments, batch, noise)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params, opt_state, state.step + 1), sums
+        averaged = _follow(state.average, params, average, state.step)
+        return TrainState(params, opt_state, state.step + 1, state.moments, averaged), sums
 
     return step
 
@@ -148,8 +179,12 @@ def make_evaluation(
     loss: Loss,
     mesh: Mesh,
     precision: Precision = "float32",
+    mirror: bool = False,
 ) -> Callable[[Params, Batch], tuple[Float[Array, "batch classes"], Sums]]:
-    """The step of evaluation: probabilities and sums, without dropout or augmentation."""
+    """The step of evaluation: probabilities and sums, without dropout or augmentation.
+
+    With `mirror` an image's probabilities are the mean of its own and its mirror image's.
+    """
 
     @partial(
         jax.shard_map,
@@ -158,10 +193,14 @@ def make_evaluation(
         out_specs=(P(AXIS), P()),
         check_vma=False,
     )
-    def evaluate(params: Params, batch: Batch) -> tuple[Array, Sums]:
+    def evaluate(weights: Params, batch: Batch) -> tuple[Array, Sums]:
         with products(precision):
             images = scale(jnp.asarray(batch.pixels))
-            logits = forward(graph, params, images, None, precision)
+            logits = forward(graph, weights, images, None, precision)
+            if mirror:
+                mirrored = forward(graph, weights, images[:, :, ::-1], None, precision)
+                both = jnp.stack([jax.nn.log_softmax(logits), jax.nn.log_softmax(mirrored)])
+                logits = jax.nn.logsumexp(both, axis=0) - jnp.log(2.0)
         return jax.nn.softmax(logits), _over_devices(_sums(loss, logits, batch), mesh)
 
     return evaluate
@@ -175,6 +214,15 @@ def step_key(seed: Key[Array, ""], step: Int32[Array, ""]) -> Key[Array, ""]:
 def _over_devices(tree: Any, mesh: Mesh) -> Any:
     # Of one device XLA would make copies.
     return jax.lax.psum(tree, AXIS) if mesh.size > 1 else tree
+
+
+def _follow(average: Params, params: Params, decay: float, step: Int32[Array, ""]) -> Params:
+    # At first it forgets its beginning sooner. Source: TensorFlow's ExponentialMovingAverage.
+    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    if not average:
+        return average
+    followed: Params = jax.tree.map(lambda old, new: new + kept * (old - new), average, params)
+    return followed
 
 
 def _sums(loss: Loss, logits: Float[Array, "batch classes"], batch: Batch) -> Sums:

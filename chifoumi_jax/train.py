@@ -124,11 +124,12 @@ def fit(recipe: Recipe, *, quiet: bool = False) -> Run:
     _require_same_photos(data)
     trainer = Trainer(recipe, data, display)
     trainer.compile(recipe.runs)
+    state = trainer.begin()
     number = processes.of_first(run.create(recipe) if processes.is_first() else 0)
     directory = run.directory(recipe, number)
     with _locked(directory):
         trainer.write_config(directory)
-        return trainer.train(directory, trainer.program.init(trainer.seeds[0]), Progress())
+        return trainer.train(directory, state, Progress())
 
 
 def resume(
@@ -196,7 +197,7 @@ def restore(directory: Path, program: Program, step: int) -> tuple[TrainState, P
         CheckpointError: If it is not whole.
     """
     path = directory / "checkpoints" / f"{step:08d}"
-    trees, progress = checkpoint.load(path, program.abstract_state()._asdict())
+    trees, progress = checkpoint.load(path, program.abstract_state().trees())
     return TrainState(**trees), Progress.from_json(progress)
 
 
@@ -274,7 +275,7 @@ class Trainer:
         start = time.monotonic()
         state = self.program.abstract_state()
         compiled = self.steps(self.recipe.epochs - 1, state)
-        found = needs.estimate(compiled, checkpoint.size(state._asdict()), self.data.nbytes)
+        found = needs.estimate(compiled, checkpoint.size(state.trees()), self.data.nbytes)
         devices = f"{self.program.devices} {jax.devices()[0].device_kind.upper()}"
         self.display.say(
             f"{self.recipe.name}: {sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} "
@@ -284,6 +285,19 @@ class Trainer:
         if native.absence and self.recipe.model == "cnn" and jax.default_backend() == "cpu":
             self.display.warn(f"Two to three times as slow as it could be: {native.absence}.")
         needs.check(found, directory)
+
+    def begin(self) -> TrainState:
+        """The state before the first step.
+
+        Raises:
+            PretrainedError: If the recipe begins with weights that are not there.
+        """
+        state = self.program.init(self.seeds[0])
+        if not self.recipe.pretrained:
+            return state
+        from chifoumi_jax.transfer import begin
+
+        return begin(state, self.recipe, self.program, self.data)
 
     def write_config(self, directory: Path) -> None:
         """Write the run's `config.json`."""
@@ -360,7 +374,7 @@ class Trainer:
             "loss": progress.loss.mean,
             "accuracy": progress.accuracy.mean,
             **({} if self.recipe.order != "keras" else self._study_row(state, progress, epoch)),
-            **self._evaluation.validation(state.params),
+            **self._evaluation.validation(state.weights),
             "learning_rate": self.program.learning_rate(progress.step - 1),
             "seconds": round(seconds, 3),
             "images_per_second": round(progress.loss.images / seconds, 1),
@@ -370,14 +384,14 @@ class Trainer:
         return {
             "study_loss": progress.loss.printed,
             "study_accuracy": progress.accuracy.printed,
-            **self._evaluation.study_validation(state.params, epoch),
+            **self._evaluation.study_validation(state.weights, epoch),
         }
 
     def _finish(self, directory: Path, state: TrainState) -> None:
         from chifoumi_jax.report import write_report
 
         self.display.say("Evaluating.")
-        results, outcomes = self._evaluation.results(state.params)
+        results, outcomes = self._evaluation.results(state.weights)
         if not processes.is_first():
             return
         write_report(directory, run.read(directory).history, self.data, outcomes)
@@ -419,7 +433,7 @@ class _Checkpoints:
             self.save(state, progress)
         elif is_best:
             # Copies: the next step takes the state's own memory.
-            trees = jax.tree.map(jnp.copy, state._asdict())
+            trees = jax.tree.map(jnp.copy, state.trees())
             self._best = (progress.step, trees, self._as_json(progress))
 
     def save(self, state: TrainState, progress: Progress) -> None:
@@ -429,7 +443,7 @@ class _Checkpoints:
         if self._best is not None and self._best[0] == progress.best_step != progress.step:
             checkpoint.save(checkpoints, *self._best)
         self._best = None
-        checkpoint.save(checkpoints, progress.step, state._asdict(), self._as_json(progress))
+        checkpoint.save(checkpoints, progress.step, state.trees(), self._as_json(progress))
         if processes.is_first():
             checkpoint.prune(checkpoints, progress.best_step)
             run.write_metrics(self._directory, progress.history)

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from jax.typing import DTypeLike
 
-from chifoumi_jax.data.augment_photos import PhotoAugmentation, photo_augmentation
+from chifoumi_jax.data.augment_photos import STRONG, PhotoAugmentation, photo_augmentation
 
 NOTHING = PhotoAugmentation(flip=False, shift=0.0, brightness=0.0, contrast=0.0, colour=0.0)
 STRENGTHS = {
     "default": PhotoAugmentation(),
     "nothing": NOTHING,
     "warp": PhotoAugmentation(zoom=0.2, rotate=20.0),
-    "strong": PhotoAugmentation(shift=0.9, zoom=0.9, brightness=0.9, contrast=0.9, colour=0.9),
+    "extreme": PhotoAugmentation(shift=0.9, zoom=0.9, brightness=0.9, contrast=0.9, colour=0.9),
+    "strong": STRONG,
 }
 
 
@@ -30,7 +31,13 @@ def only(**strengths: Any) -> PhotoAugmentation:
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [("default", jnp.float32), ("strong", jnp.float32), ("warp", jnp.bfloat16)],
+    [
+        ("default", jnp.float32),
+        ("extreme", jnp.float32),
+        ("strong", jnp.float32),
+        ("strong", jnp.bfloat16),
+        ("warp", jnp.bfloat16),
+    ],
 )
 def test_shape_dtype_and_range_are_kept(name: str, dtype: DTypeLike) -> None:
     images = photos().astype(dtype)
@@ -53,7 +60,7 @@ def test_tiny_warp_is_nearly_the_identity() -> None:
     np.testing.assert_allclose(changed, images, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["default", "warp"])
+@pytest.mark.parametrize("name", ["default", "warp", "strong"])
 def test_each_image_has_its_own_draws(name: str) -> None:
     same = jnp.broadcast_to(photos(1), (6, 20, 30, 3))
     changed = np.asarray(photo_augmentation(jax.random.key(0), same, STRENGTHS[name]))
@@ -146,3 +153,50 @@ def test_brightness_contrast_and_colour_are_one_affine_change_a_channel() -> Non
 def test_refuses_strengths_out_of_range(strengths: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(strengths))} must be in"):
         PhotoAugmentation(**strengths)
+
+
+def test_gray_takes_the_colour_from_its_share_of_the_images() -> None:
+    changed = np.asarray(photo_augmentation(jax.random.key(1), photos(400, 4, 4), only(gray=0.3)))
+    gray = np.ptp(changed, axis=-1).max((1, 2)) < 1e-6
+    # Four standard deviations of the share of 400 draws.
+    assert abs(gray.mean() - 0.3) < 4 * (0.3 * 0.7 / 400) ** 0.5
+
+
+def test_saturation_keeps_the_gray() -> None:
+    images = 0.25 + photos() / 2
+    changed = np.asarray(photo_augmentation(jax.random.key(0), images, only(saturation=0.5)))
+    luma = np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(changed @ luma, np.asarray(images) @ luma, atol=1e-6)
+    assert not np.allclose(changed, images, atol=1e-2)
+
+
+def test_blur_keeps_what_is_even_and_smooths_what_is_not() -> None:
+    even = jnp.full((2, 12, 16, 3), 0.4)
+    np.testing.assert_allclose(
+        photo_augmentation(jax.random.key(0), even, only(blur=1.5)), even, atol=1e-6
+    )
+    images = photos(20)
+    changed = np.asarray(photo_augmentation(jax.random.key(0), images, only(blur=2.0)))
+    assert (changed.var((1, 2)) < np.asarray(images).var((1, 2)) + 1e-6).all()
+    assert np.median(changed.var((1, 2)) / np.asarray(images).var((1, 2))) < 0.3
+
+
+def test_erase_covers_one_rectangle_by_one_colour() -> None:
+    images = photos(50)
+    changed = np.asarray(photo_augmentation(jax.random.key(0), images, only(erase=0.5)))
+    covered = (changed != np.asarray(images)).any(-1)
+    for image, cover in zip(changed, covered, strict=True):
+        rows, columns = np.nonzero(cover.any(1))[0], np.nonzero(cover.any(0))[0]
+        assert cover.sum() == len(rows) * len(columns), "a rectangle"
+        assert len(rows) <= 11 and len(columns) <= 16, "half of 20 and of 30, and a part of a pixel"
+        assert len(np.unique(image[cover], axis=0)) <= 1, "of one colour"
+    assert covered.any((1, 2)).mean() > 0.9
+
+
+def test_a_quarter_turn_moves_no_border_into_the_image() -> None:
+    # What turns in from outside is the image's own, mirrored: no value but its two.
+    halves = jnp.where(jnp.arange(16)[None, :, None, None] < 8, 0.2, 0.8)
+    images = jnp.broadcast_to(halves, (30, 16, 16, 3))
+    changed = np.asarray(photo_augmentation(jax.random.key(0), images, only(rotate=180.0)))
+    assert changed.min() >= 0.2 - 1e-6 and changed.max() <= 0.8 + 1e-6
+    assert (np.abs(changed - 0.5) > 0.29).mean() > 0.8

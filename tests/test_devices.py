@@ -36,7 +36,7 @@ def test_three_devices_train_as_one_does(name: str, photos: Path, tmp_path: Path
     recipe = recipes.RECIPES[name].replace(data=photos, runs=tmp_path / "one", epochs=2)
     one = fit(recipe.replace(**({"image_size": 24} if name == "cnn" else {})), quiet=True)
     three, single = load(done.stdout.strip()), load(one.directory)
-    for left, right in zip(*map(jax.tree.leaves, (three.params, single.params)), strict=True):
+    for left, right in zip(*map(jax.tree.leaves, (three.weights, single.weights)), strict=True):
         # Sums of float32 in another order move a weight by a share of its steps of up to 1e-3;
         # other noise or a lost image would move it by whole steps.
         np.testing.assert_allclose(left, right, atol=1e-4)
@@ -79,7 +79,7 @@ def test_two_processes_train_as_one_does(photos: Path, tmp_path: Path) -> None:
     first, second = start_two("--resume", run, "--epochs", "3")
     assert first[0] == second[0] == 0, first[2] + second[2]
     both, single = load(run), load(one.directory)
-    for left, right in zip(*map(jax.tree.leaves, (both.params, single.params)), strict=True):
+    for left, right in zip(*map(jax.tree.leaves, (both.weights, single.weights)), strict=True):
         # As above: the sum over devices is rounded otherwise.
         np.testing.assert_allclose(left, right, atol=1e-4)
 

@@ -77,7 +77,7 @@ def test_a_seed_gives_the_same_weights_and_another_others(
     size = {"image_size": 24} if recipe.model == "cnn" else {}
     recipe = recipe.replace(data=photos, runs=tmp_path, epochs=2, **size)
     runs = [fit(recipe.replace(seed=seed), quiet=True) for seed in (0, 0, 1)]
-    weights = [jax.tree.leaves(load(run.directory).params) for run in runs]
+    weights = [jax.tree.leaves(load(run.directory).weights) for run in runs]
     for first, second, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(first, second)
         assert not np.array_equal(first, other)
@@ -281,7 +281,7 @@ def test_the_best_state_is_kept_without_a_save_each(
     assert saved == [first, best, last]
     assert checkpoint.best(run.directory / "checkpoints", last) == best
     assert set(checkpoint.steps(run.directory / "checkpoints")) >= {best, last}
-    both = (load(run.directory, best=best).params for best in (True, False))
+    both = (load(run.directory, best=best).weights for best in (True, False))
     assert any(
         not np.array_equal(left, right)
         for left, right in zip(*map(jax.tree.leaves, both), strict=True)
@@ -292,7 +292,7 @@ def test_sixteen_bits_learn_too(photos: Path, tmp_path: Path) -> None:
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path, precision="bfloat16", **LEARNS)
     run = fit(recipe, quiet=True)
     assert run.test_accuracy == 1.0
-    params = load(run.directory).params
+    params = load(run.directory).weights
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
     exact = fit(recipe.replace(precision="float32"), quiet=True)
     # Eight bits of each factor are kept: single values are off by up to 1 %, and a training of 10
@@ -311,7 +311,7 @@ def test_streamed_pixels_train_as_resident_ones(
     streamed = fit(recipe, quiet=True)
     progress = streamed.directory / "checkpoints" / "00000018" / "progress.json"
     assert json.loads(progress.read_text())["iterator"] == {"next_index": 18}
-    both = (load(run.directory).params for run in (resident, streamed))
+    both = (load(run.directory).weights for run in (resident, streamed))
     for left, right in zip(*map(jax.tree.leaves, both), strict=True):
         # The same sums; only where a batch's pixels come from differs. XLA may fuse the two
         # programs otherwise: float32 rounding, carried on for 18 steps.

@@ -49,7 +49,7 @@ def cnn_from_arrays(
     """
     _check_names(arrays, CNN_NAMES)
     rows = _size(arrays, "dense_1/kernel", axis=0)
-    classes = _num_classes(_size(arrays, "dense_2/kernel", axis=1))
+    classes = check_num_classes(_size(arrays, "dense_2/kernel", axis=1))
     size = image_size_for(rows, image_size)
     model = nnx.eval_shape(lambda: CNN(size, classes, dropout_rate=dropout_rate, rngs=nnx.Rngs(0)))
     _fill(_cnn_params(model), arrays, dtype)
@@ -85,7 +85,7 @@ def mlp_from_arrays(
         WeightsError: If one is missing, surplus, misshapen, of another dtype, or not finite.
     """
     _check_names(arrays, MLP_NAMES)
-    classes = _num_classes(_size(arrays, "fc3.weight", axis=0))
+    classes = check_num_classes(_size(arrays, "fc3.weight", axis=0))
     model = nnx.eval_shape(
         lambda: MLP(classes, dropout_rate=dropout_rate, relu_logits=relu_logits, rngs=nnx.Rngs(0))
     )
@@ -113,7 +113,7 @@ def check_arrays(
     """
     _check_names(arrays, shapes)
     for name, shape in shapes.items():
-        found = _shape(arrays, name)
+        found = shape_of(arrays, name)
         if found != shape:
             raise WeightsError(f"{name} has shape {found}; expected {shape}")
         if str(arrays[name].dtype) != dtype:
@@ -143,7 +143,7 @@ def _fill(params: Mapping[str, Any], arrays: Arrays, dtype: DTypeLike) -> None:
         value = arrays[name]
         # JAX may go on using the memory that it is given, so that nobody else must have it.
         array = value.read() if isinstance(value, Stored) else np.array(value)
-        _check_finite(name, array)
+        check_finite(name, array)
         # Unlike `jnp.array`, it makes no copy but the device's.
         param.set_value(jax.device_put(_layout(name)(array)))
 
@@ -157,7 +157,7 @@ def _extract(
     }
     check_arrays(arrays, shapes, dtype_name(next(iter(arrays.values())).dtype))
     for name, array in arrays.items():
-        _check_finite(name, array)
+        check_finite(name, array)
     return arrays
 
 
@@ -202,7 +202,8 @@ def _listed(names: Collection[str]) -> str:
     return f"{shown or 'nothing'}{', …' if len(names) > 20 else ''}"
 
 
-def _shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
+def shape_of(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """The shape of an array, or of one that still lies in its file."""
     value = arrays[name]
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise WeightsError(f"{name} is of the type {type(value).__name__}; expected an array")
@@ -210,19 +211,21 @@ def _shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
 
 
 def _size(arrays: Mapping[str, Any], name: str, axis: int) -> int:
-    shape = _shape(arrays, name)
+    shape = shape_of(arrays, name)
     if len(shape) != 2:
         raise WeightsError(f"{name} has shape {shape}; expected two axes")
     return int(shape[axis])
 
 
-def _num_classes(found: int) -> int:
+def check_num_classes(found: int) -> int:
+    """The number of classes, if a network may have so many."""
     if not 1 <= found <= MAX_CLASSES:
         raise WeightsError(f"the last layer has {found} classes; expected 1 to {MAX_CLASSES}")
     return found
 
 
-def _check_finite(name: str, array: Float[np.ndarray, "..."]) -> None:
+def check_finite(name: str, array: Float[np.ndarray, "..."]) -> None:
+    """Refuse weights that are no numbers."""
     # Both extremes are NaN if one value is: no array of booleans as long as the weights is made.
     with np.errstate(invalid="ignore"):
         if array.size == 0 or (np.isfinite(array.min()) and np.isfinite(array.max())):

@@ -28,8 +28,8 @@ MAX_ZIP_ENTRIES = 256
 # make one byte of a thousand zeros.
 MAX_ZIP_RATIO = 20
 
-# A state dict of either perceptron takes 240 opcodes; with the momenta of its training, 300.
-MAX_PICKLE_STEPS = 10_000
+# A state dict of either perceptron takes 240 opcodes, one of EfficientNet-Lite0 NNN.
+MAX_PICKLE_STEPS = 40_000
 
 # A Keras file of the network has 70 HDF5 objects, of which at most 20 in a group, 4 deep.
 MAX_HDF5_OBJECTS = 512

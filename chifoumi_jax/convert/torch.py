@@ -62,8 +62,8 @@ def from_torch(
     wanted = dtype_name(dtype)
 
     def build(tensors: Mapping[str, Any]) -> MLP:
-        stored = {name: _stored(name, tensor) for name, tensor in tensors.items()}
-        return mlp_from_arrays(stored, wanted, relu_logits=relu_logits, dropout_rate=dropout_rate)
+        arrays = {name: stored(name, tensor) for name, tensor in tensors.items()}
+        return mlp_from_arrays(arrays, wanted, relu_logits=relu_logits, dropout_rate=dropout_rate)
 
     if isinstance(source, str | os.PathLike):
         with about(os.fspath(source)), opened(source, TORCH_SUFFIXES, MAX_TORCH_BYTES) as found:
@@ -114,7 +114,7 @@ def _to_file(model: MLP, path: Path) -> None:
 
 def _to_module(model: MLP, module: TorchModule) -> None:
     arrays = mlp_to_arrays(model)
-    present = {name: _stored(name, tensor) for name, tensor in module.state_dict().items()}
+    present = {name: stored(name, tensor) for name, tensor in module.state_dict().items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     check_arrays(present, shapes, str(arrays["fc1.weight"].dtype))
     # Whoever has a module of PyTorch has imported it.
@@ -122,7 +122,7 @@ def _to_module(model: MLP, module: TorchModule) -> None:
     module.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
 
 
-def _stored(name: str, tensor: Any) -> Any:
+def stored(name: str, tensor: Any) -> Any:
     """A PyTorch tensor that is read when it is needed; anything else as it is."""
     if not hasattr(tensor, "detach"):
         return tensor

@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int32, PRNGKeyArray
 
 
@@ -32,16 +33,49 @@ class PhotoAugmentation:
     """Multiply red, green and blue, each on its own, by up to 1 ± this. In [0, 1)."""
     rotate: float = 0.0
     """Turn by up to this many degrees either way. In [0, 180]."""
+    aspect: float = 0.0
+    """Stretch one axis and shrink the other by up to this part. In [0, 1)."""
+    saturation: float = 0.0
+    """Multiply distances from the pixel's gray by up to 1 ± this. In [0, 1]."""
+    gray: float = 0.0
+    """Take the colour from this part of the images. In [0, 1]."""
+    blur: float = 0.0
+    """Blur by a Gaussian of up to this deviation, in pixels. In [0, 2]."""
+    erase: float = 0.0
+    """Cover a rectangle of up to this part of each side by one colour. In [0, 1)."""
 
     def __post_init__(self) -> None:
-        for name in ("shift", "zoom", "brightness", "contrast", "colour"):
+        for name in ("shift", "zoom", "brightness", "contrast", "colour", "aspect", "erase"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         if not 0 <= self.rotate <= 180:
             raise ValueError(f"rotate must be in [0, 180] degrees, not {self.rotate}")
+        for name, most in (("saturation", 1), ("gray", 1), ("blur", 2)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be in [0, {most}], not {getattr(self, name)}")
 
+
+# Brightness of red, green and blue, as ITU-R BT.601 weighs them.
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# Pixels on either side: twice the largest deviation.
+_BLUR_REACH = 4
 
 DEFAULT = PhotoAugmentation()
+
+STRONG = PhotoAugmentation(
+    shift=0.12,
+    zoom=0.25,
+    brightness=0.35,
+    contrast=0.35,
+    colour=0.15,
+    rotate=180,
+    aspect=0.2,
+    saturation=0.5,
+    gray=0.15,
+    blur=1.0,
+    erase=0.3,
+)
+"""For networks that were trained before: a hand stays the same hand however it is turned."""
 
 
 @functools.partial(jax.jit, static_argnames="strengths")
@@ -63,14 +97,23 @@ def photo_augmentation(
     Returns:
         Images of the same shape and dtype, in [0, 1].
     """
-    for_geometry, for_colour = jax.random.split(key)
-    if strengths.zoom or strengths.rotate:
+    for_geometry, for_colour, *for_more = jax.random.split(key, 2 if _is_plain(strengths) else 4)
+    if strengths.zoom or strengths.rotate or strengths.aspect:
         moved = _warp(for_geometry, images, strengths)
     elif strengths.shift or strengths.flip:
         moved = _shift(for_geometry, images, strengths)
     else:
         moved = images
-    return _recolour(for_colour, moved, strengths)
+    recoloured = _recolour(for_colour, moved, strengths)
+    if not for_more:
+        return recoloured
+    for_blur, for_erase = for_more
+    changed = _erase(for_erase, _blur(for_blur, recoloured, strengths.blur), strengths.erase)
+    return changed.astype(images.dtype)
+
+
+def _is_plain(strengths: PhotoAugmentation) -> bool:
+    return not (strengths.blur or strengths.erase)
 
 
 def _shift(
@@ -97,15 +140,16 @@ def _warp(
     key: PRNGKeyArray, images: Float[Array, "batch height width 3"], strengths: PhotoAugmentation
 ) -> Float[Array, "batch height width 3"]:
     batch, height, width, _ = images.shape
-    for_flip, for_zoom, for_angle, for_y, for_x = jax.random.split(key, 5)
+    for_flip, for_zoom, for_angle, for_y, for_x, for_aspect = jax.random.split(key, 6)
     scale = 1 / (1 + _spread(for_zoom, (batch, 1, 1), strengths.zoom))
+    stretch = jnp.sqrt(1 + _spread(for_aspect, (batch, 1, 1), strengths.aspect))
     angle = jnp.deg2rad(_spread(for_angle, (batch, 1, 1), strengths.rotate))
     mirror = jnp.where(jax.random.bernoulli(for_flip, shape=(batch, 1, 1)), -1.0, 1.0)
     if not strengths.flip:
         mirror = jnp.ones_like(mirror)
     center_y, center_x = (height - 1) / 2, (width - 1) / 2
-    y = (jnp.arange(height) - center_y)[None, :, None]
-    x = (jnp.arange(width) - center_x)[None, None, :] * mirror
+    y = (jnp.arange(height) - center_y)[None, :, None] * stretch
+    x = (jnp.arange(width) - center_x)[None, None, :] * mirror / stretch
     cosine, sine = scale * jnp.cos(angle), scale * jnp.sin(angle)
     shift_y = height * _spread(for_y, (batch, 1, 1), strengths.shift)
     shift_x = width * _spread(for_x, (batch, 1, 1), strengths.shift)
@@ -122,7 +166,7 @@ def _bilinear(
     x: Float[Array, "batch height width"],
 ) -> Float[Array, "batch height width 3"]:
     batch, height, width, _ = images.shape
-    y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
+    y, x = _reflected(y, height), _reflected(x, width)
     top, left = y.astype(jnp.int32), x.astype(jnp.int32)
     bottom, right = jnp.minimum(top + 1, height - 1), jnp.minimum(left + 1, width - 1)
     down = (y - top)[..., None].astype(images.dtype)
@@ -137,17 +181,79 @@ def _bilinear(
     return row(top) * (1 - down) + row(bottom) * down
 
 
+def _reflected(
+    places: Float[Array, "batch height width"], side: int
+) -> Float[Array, "batch height width"]:
+    """Places outside, mirrored at the border's pixels."""
+    last = max(side - 1, 1)
+    inside: Array = last - jnp.abs(last - jnp.mod(places, 2 * last))
+    return jnp.clip(inside, 0, side - 1)
+
+
+def _blur(
+    key: PRNGKeyArray, images: Float[Array, "batch height width 3"], most: float
+) -> Float[Array, "batch height width 3"]:
+    if not most:
+        return images
+    deviation = jax.random.uniform(key, (images.shape[0], 1, 1, 1), maxval=most) + 1e-3
+    weights = [jnp.exp(-((offset / deviation) ** 2) / 2) for offset in range(_BLUR_REACH + 1)]
+    total = weights[0] + 2 * sum(weights[1:])
+    for axis in (1, 2):
+        padding = [(0, 0)] * 4
+        padding[axis] = (_BLUR_REACH, _BLUR_REACH)
+        padded, side = jnp.pad(images, padding, mode="edge"), images.shape[axis]
+        blurred = jnp.zeros(images.shape)
+        for start in range(2 * _BLUR_REACH + 1):
+            shifted = jax.lax.slice_in_dim(padded, start, start + side, axis=axis)
+            blurred += weights[abs(start - _BLUR_REACH)] / total * shifted
+        images = blurred
+    return images
+
+
+def _erase(
+    key: PRNGKeyArray, images: Float[Array, "batch height width 3"], most: float
+) -> Float[Array, "batch height width 3"]:
+    if not most:
+        return images
+    batch = images.shape[0]
+    for_colour, *for_axes = jax.random.split(key, 3)
+    inside = jnp.ones((batch, 1, 1, 1), bool)
+    for axis, for_axis in zip((1, 2), for_axes, strict=True):
+        for_side, for_start = jax.random.split(for_axis)
+        side = images.shape[axis]
+        length = side * jax.random.uniform(for_side, (batch, 1, 1, 1), maxval=most)
+        start = jax.random.uniform(for_start, (batch, 1, 1, 1)) * (side - length)
+        place = jnp.expand_dims(jnp.arange(side), [a for a in range(4) if a != axis])
+        inside &= (place >= start) & (place < start + length)
+    colour = jax.random.uniform(for_colour, (batch, 1, 1, 3))
+    return jnp.where(inside, colour, images)
+
+
 def _recolour(
     key: PRNGKeyArray, images: Float[Array, "batch height width 3"], strengths: PhotoAugmentation
 ) -> Float[Array, "batch height width 3"]:
     batch = images.shape[0]
     for_brightness, for_contrast, for_colour = jax.random.split(key, 3)
+    if strengths.saturation or strengths.gray:
+        for_colour, for_saturation = jax.random.split(for_colour)
+        images = _resaturate(for_saturation, images, strengths)
     brightness = 1 + _spread(for_brightness, (batch, 1, 1, 1), strengths.brightness)
     contrast = 1 + _spread(for_contrast, (batch, 1, 1, 1), strengths.contrast)
     colour = 1 + _spread(for_colour, (batch, 1, 1, 3), strengths.colour)
     gain, offset = brightness * contrast * colour, 0.5 * (1 - contrast)
     changed = images * gain.astype(images.dtype) + offset.astype(images.dtype)
     return jnp.clip(changed, 0, 1)
+
+
+def _resaturate(
+    key: PRNGKeyArray, images: Float[Array, "batch height width 3"], strengths: PhotoAugmentation
+) -> Float[Array, "batch height width 3"]:
+    for_saturation, for_gray = jax.random.split(key)
+    one_each = (images.shape[0], 1, 1, 1)
+    kept = 1 + _spread(for_saturation, one_each, strengths.saturation)
+    kept = jnp.where(jax.random.bernoulli(for_gray, strengths.gray, one_each), 0.0, kept)
+    gray = jnp.sum(images * jnp.asarray(_LUMA), axis=-1, keepdims=True)
+    return (gray + kept * (images - gray)).astype(images.dtype)
 
 
 def _spread(key: PRNGKeyArray, shape: tuple[int, ...], most: float) -> Float[Array, "..."]:

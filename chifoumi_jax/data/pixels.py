@@ -1,4 +1,4 @@
-"""From a decoded image to the pixels that the study's two loaders gave its models."""
+"""From a decoded image to the pixels that a model takes, two ways as the study's loaders did."""
 
 from os import PathLike
 from typing import Literal, get_args
@@ -9,13 +9,13 @@ from PIL import Image
 
 from chifoumi_jax.data.decode import open_checked, to_rgbx
 
-Layout = Literal["keras", "torch"]
+Layout = Literal["keras", "torch", "rgb"]
 
 
 def load_pixels(
     path: str | PathLike[str], size: int, layout: Layout = "keras", upright: bool = False
 ) -> UInt8[np.ndarray, "size size 3"] | UInt8[np.ndarray, "size size"]:
-    """Decode one image file and resize it as one of the study's loaders did.
+    """Decode one image file and resize it, as one of the study's loaders did or in colour.
 
     The pixels equal the original loaders' for the same *decoded* image. JPEG decoders differ
     (Pillow 5.3 shipped IJG libjpeg 9, later ones libjpeg-turbo), and 16-bit images are scaled
@@ -28,7 +28,7 @@ def load_pixels(
         upright: See `resize_pixels`.
 
     Returns:
-        `uint8` in [0, 255]: `[size, size, 3]` for "keras", `[size, size]` for "torch".
+        `uint8` in [0, 255]: `[size, size, 3]` for "keras" and "rgb", `[size, size]` for "torch".
 
     Raises:
         ValueError: If `size` is below 1 or `layout` is unknown.
@@ -42,19 +42,20 @@ def load_pixels(
 def resize_pixels(
     image: Image.Image, size: int, layout: Layout = "keras", upright: bool = False
 ) -> UInt8[np.ndarray, "size size 3"] | UInt8[np.ndarray, "size size"]:
-    """Resize a decoded image of any mode as one of the study's loaders did.
+    """Resize a decoded image of any mode, as one of the study's loaders did or in colour.
 
     Args:
         image: The decoded image.
         size: Height and width of the result in pixels, at least 1; the aspect is not kept.
         layout: "keras" gives RGB by nearest neighbour (keras-preprocessing 1.0.5 on
             Pillow 5.3.0). "torch" gives RGB by antialiased bilinear interpolation, then gray by
-            `(19595 R + 38470 G + 7471 B) >> 16` (torchvision 0.2.1 on Pillow 5.3.0).
+            `(19595 R + 38470 G + 7471 B) >> 16` (torchvision 0.2.1 on Pillow 5.3.0). "rgb" stops
+            before the gray.
         upright: Whether to apply the EXIF orientation first, and to lay transparent images on
             white (see `decode.to_rgb`); the study's loaders did neither.
 
     Returns:
-        `uint8` in [0, 255]: `[size, size, 3]` for "keras", `[size, size]` for "torch".
+        `uint8` in [0, 255]: `[size, size, 3]` for "keras" and "rgb", `[size, size]` for "torch".
 
     Raises:
         ValueError: If `size` is below 1 or `layout` is unknown.
@@ -63,7 +64,8 @@ def resize_pixels(
     large = to_rgbx(image, upright=upright)
     if layout == "keras":
         return np.array(large.resize((size, size), Image.Resampling.NEAREST).convert("RGB"))
-    return _gray(np.asarray(_resize_bilinear(large, size).convert("RGB")))
+    rgb = np.array(_resize_bilinear(large, size).convert("RGB"))
+    return rgb if layout == "rgb" else _gray(rgb)
 
 
 def _check(size: int, layout: str) -> None:

@@ -1,7 +1,8 @@
-"""The study's two architectures, one a file, and what holds for any of them."""
+"""The architectures, one a file, and what holds for any of them."""
 
 from chifoumi_jax.models.cnn import CNN
+from chifoumi_jax.models.efficientnet_lite import EfficientNetLite0
 from chifoumi_jax.models.mlp import MLP
 from chifoumi_jax.models.params import count_params
 
-__all__ = ["CNN", "MLP", "count_params"]
+__all__ = ["CNN", "MLP", "EfficientNetLite0", "count_params"]

@@ -1,0 +1,133 @@
+"""EfficientNet-Lite0 from PyTorch and back."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from chifoumi_jax.convert.arrays import (
+    check_arrays,
+    check_finite,
+    check_num_classes,
+    dtype_name,
+    shape_of,
+)
+from chifoumi_jax.convert.errors import WeightsError, about
+from chifoumi_jax.convert.limits import MAX_TORCH_BYTES
+from chifoumi_jax.convert.safetensors_file import read_safetensors
+from chifoumi_jax.convert.source import TORCH_SUFFIXES, Kind, opened
+from chifoumi_jax.convert.stored import Stored
+from chifoumi_jax.convert.torch import TorchModule, stored
+from chifoumi_jax.convert.torch_file import read_torch
+from chifoumi_jax.models.efficientnet_lite import ConvNorm, EfficientNetLite0
+
+# PyTorch counts a normalisation's batches, which nothing reads.
+_COUNTER = ".num_batches_tracked"
+_NORMS = {"_conv_stem": "_bn0", "_conv_head": "_bn1"}
+_BLOCK_NORMS = {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
+
+
+def efficientnet_lite0_from_torch(
+    source: str | os.PathLike[str] | Mapping[str, Any] | TorchModule,
+    *,
+    image_size: int = 224,
+    dtype: DTypeLike = jnp.float32,
+) -> EfficientNetLite0:
+    """The network with the weights and running moments of the PyTorch port, bit for bit.
+
+    Args:
+        source: A `.pt`, `.pth` or `.safetensors` file of a state dict, a state dict, or a module,
+            as efficientnet-lite-pytorch 0.1.0 has them, for any number of classes.
+        image_size: The model's; the weights fit any.
+        dtype: The type of the weights, float32 or float64; they are not converted.
+
+    Raises:
+        WeightsError: If the file is damaged, hostile or of another kind, or the model another one.
+    """
+
+    def build(tensors: Mapping[str, Any]) -> EfficientNetLite0:
+        arrays = {
+            name: stored(name, tensor)
+            for name, tensor in tensors.items()
+            if not str(name).endswith(_COUNTER)
+        }
+        return _from_arrays(arrays, image_size, dtype_name(dtype))
+
+    if isinstance(source, str | os.PathLike):
+        with about(os.fspath(source)), opened(source, TORCH_SUFFIXES, MAX_TORCH_BYTES) as found:
+            file, kind = found
+            read = read_safetensors(file) if kind is Kind.SAFETENSORS else read_torch(file, kind)
+            return build(read)
+    if isinstance(source, Mapping):
+        with about("the state dict"):
+            return build(source)
+    with about("the PyTorch model"):
+        return build(source.state_dict())
+
+
+def efficientnet_lite0_to_arrays(model: EfficientNetLite0) -> dict[str, Float[np.ndarray, "..."]]:
+    """The network's weights and running moments by PyTorch's names, laid out as there."""
+    return {
+        name: np.ascontiguousarray(_to_torch(name, np.asarray(variable[...])))
+        for name, variable in variables(model).items()
+    }
+
+
+def variables(model: EfficientNetLite0) -> dict[str, nnx.Variable[Any]]:
+    """The network's parameters and running moments by PyTorch's names, in its order."""
+    found: dict[str, nnx.Variable[Any]] = {}
+    for name, layer in model.layers.items():
+        if isinstance(layer, ConvNorm):
+            found[f"{name}.weight"] = layer.kernel
+            block, _, convolution = name.rpartition(".")
+            norm = _NORMS.get(name) or f"{block}.{_BLOCK_NORMS[convolution]}"
+            found[f"{norm}.weight"] = layer.norm.scale
+            found[f"{norm}.bias"] = layer.norm.bias
+            found[f"{norm}.running_mean"] = layer.norm.mean
+            found[f"{norm}.running_var"] = layer.norm.variance
+        else:
+            assert isinstance(layer, nnx.Linear) and layer.bias is not None
+            found[f"{name}.weight"], found[f"{name}.bias"] = layer.kernel, layer.bias
+    return found
+
+
+def _from_arrays(arrays: Mapping[str, Any], image_size: int, dtype: str) -> EfficientNetLite0:
+    classes = shape_of(arrays, "_fc.bias") if "_fc.bias" in arrays else ()
+    if len(classes) != 1:
+        raise WeightsError("it has no _fc.bias of one axis: not an EfficientNet")
+    num_classes = check_num_classes(classes[0])
+    model = nnx.eval_shape(lambda: EfficientNetLite0(image_size, num_classes, rngs=nnx.Rngs(0)))
+    found = variables(model)
+    shapes = {name: _torch_shape(name, variable.shape) for name, variable in found.items()}
+    check_arrays(arrays, shapes, dtype)
+    for name, variable in found.items():
+        value = arrays[name]
+        array = value.read() if isinstance(value, Stored) else np.array(value)
+        check_finite(name, array)
+        variable.set_value(jax.device_put(_from_torch(name, array)))
+    return model
+
+
+def _from_torch(name: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim == 4:
+        # Out, in, height, width; a depthwise kernel has one input.
+        hwio = array.transpose(2, 3, 1, 0)
+        return hwio[:, :, 0] if "_depthwise_conv" in name else hwio
+    return array.T if array.ndim == 2 else array
+
+
+def _to_torch(name: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim == 3:
+        array = array[:, :, None]
+    return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+
+
+def _torch_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    # Without memory: a view of one number has any shape.
+    return _to_torch(name, np.broadcast_to(np.float32(0), shape)).shape

@@ -1,0 +1,274 @@
+"""EfficientNet-Lite0, a small network whose weights can be had trained on ImageNet."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Key
+
+from chifoumi_jax.models.dropout import draw_mask, dropout
+from chifoumi_jax.ops import depthwise_conv
+
+FEATURES = 1280
+# Of a running mean this much stays at each step, as in the original's training.
+_MOMENTUM = 0.99
+_EPSILON = 1e-3
+
+
+class Stage(NamedTuple):
+    """Blocks alike, but that only the first has the stride."""
+
+    repeats: int
+    side: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+# Source: Tan & Le 2019, table 1; the lite variants have neither squeeze-and-excitation nor swish.
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+_STEM = 32
+
+
+def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Values cut to [0, 6]; at 0 and at 6 exactly the gradient is 0, as PyTorch has it."""
+    return jnp.where(x > 0, jnp.where(x < 6, x, jnp.full_like(x, 6)), jnp.zeros_like(x))
+
+
+class BatchNorm(nnx.Module):
+    """What normalises a convolution's channels: the trained scale and bias, and running moments."""
+
+    def __init__(self, channels: int):
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.variance = nnx.BatchStat(jnp.ones(channels))
+
+    def folded(self) -> tuple[Float[Array, " channels"], Float[Array, " channels"]]:
+        """Factor and offset that stand for normalisation by the running moments."""
+        factor = self.scale[...] * jax.lax.rsqrt(self.variance[...] + _EPSILON)
+        return factor, self.bias[...] - self.mean[...] * factor
+
+    def __call__(
+        self, values: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width channels"]:
+        """Normalise by the batch's own moments, and let the running ones follow.
+
+        The running variance follows the unbiased one, as in PyTorch and in TensorFlow's fused
+        operation; Flax' own `BatchNorm` takes the biased one.
+        """
+        count = math.prod(values.shape[:3])
+        mean = jnp.mean(values, axis=(0, 1, 2))
+        centred = values - mean
+        variance = jnp.mean(centred**2, axis=(0, 1, 2))
+        for running, new in (
+            (self.mean, mean),
+            (self.variance, variance * (count / max(count - 1, 1))),
+        ):
+            running[...] = _MOMENTUM * running[...] + (1 - _MOMENTUM) * jax.lax.stop_gradient(new)
+        factor = self.scale[...] * jax.lax.rsqrt(variance + _EPSILON)
+        return centred * factor + self.bias[...]
+
+
+class ConvNorm(nnx.Module):
+    """A convolution without bias (dense, or depthwise), batch normalisation, and ReLU6 if asked."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        side: int = 1,
+        stride: int = 1,
+        *,
+        depthwise: bool = False,
+        activate: bool = True,
+        rngs: nnx.Rngs,
+    ):
+        self.stride = stride
+        self.activate = activate
+        self.depthwise = depthwise
+        shape = (side, side, channels_out) if depthwise else (side, side, channels_in, channels_out)
+        fan_out = side * side * (1 if depthwise else channels_out)
+        deviation = math.sqrt(2 / fan_out)
+        self.kernel = nnx.Param(deviation * jax.random.normal(rngs.params(), shape))
+        self.norm = BatchNorm(channels_out)
+
+    def __call__(
+        self, x: Float[Array, "batch height width in"], by_batch: bool
+    ) -> Float[Array, "batch rows columns out"]:
+        """`by_batch` normalises by the batch's moments, else the running ones do."""
+        if by_batch:
+            x = self.norm(self._convolve(x, self.kernel[...]))
+        else:
+            # In the kernel the factor costs nothing, and no value before it need be kept.
+            factor, offset = self.norm.folded()
+            x = self._convolve(x, self.kernel[...] * factor) + offset
+        return relu6(x) if self.activate else x
+
+    def _convolve(self, x: Array, kernel: Array) -> Array:
+        if self.depthwise:
+            return depthwise_conv(x, kernel, self.stride)
+        if kernel.shape[:2] == (1, 1):
+            return x @ kernel[0, 0]
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (self.stride, self.stride),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+
+class Block(nnx.Module):
+    """Inverted bottleneck: widen, convolve each channel, narrow, and add what came in if it fits.
+
+    Source: Sandler et al. 2018, MobileNetV2.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        *,
+        side: int,
+        stride: int,
+        expansion: int,
+        rngs: nnx.Rngs,
+    ):
+        wide = channels_in * expansion
+        self.expand = ConvNorm(channels_in, wide, rngs=rngs) if expansion > 1 else None
+        self.depthwise = ConvNorm(wide, wide, side, stride, depthwise=True, rngs=rngs)
+        self.project = ConvNorm(wide, channels_out, activate=False, rngs=rngs)
+        self.adds_input = stride == 1 and channels_in == channels_out
+
+    def __call__(
+        self, x: Float[Array, "batch height width in"], by_batch: bool
+    ) -> Float[Array, "batch rows columns out"]:
+        """`by_batch` as in `ConvNorm`."""
+        inner = x if self.expand is None else self.expand(x, by_batch)
+        inner = self.project(self.depthwise(inner, by_batch), by_batch)
+        return x + inner if self.adds_input else inner
+
+
+class EfficientNetLite0(nnx.Module):
+    """EfficientNet-Lite0 for any image size: 4,652,008 parameters with ImageNet's 1,000 classes.
+
+    Source: the PyTorch port of TensorFlow's model (PyPI: efficientnet-lite-pytorch 0.1.0). Its
+    stochastic depth is left out.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        *,
+        dropout_rate: float = 0.2,
+        rngs: nnx.Rngs,
+    ):
+        self.image_size = image_size
+        self.num_classes = num_classes
+        self.dropout_rate = dropout_rate
+        self.stem = ConvNorm(3, _STEM, 3, 2, rngs=rngs)
+        self.blocks = nnx.List(_blocks(rngs))
+        self.head = ConvNorm(STAGES[-1].channels, FEATURES, rngs=rngs)
+        self.classify = nnx.Linear(
+            FEATURES, num_classes, kernel_init=_uniform(math.sqrt(1 / num_classes)), rngs=rngs
+        )
+
+    def __call__(
+        self,
+        images: Float[Array, "batch height width 3"],
+        masks: tuple[Bool[Array, "batch 1280"]] | None = None,
+        by_batch: bool = False,
+    ) -> Float[Array, "batch classes"]:
+        """Returns logits.
+
+        Args:
+            images: RGB in [0, 1].
+            masks: Dropout is active if they are given.
+            by_batch: Normalise by each batch's moments, and let the running ones follow (in place:
+                under `jax.jit` split the model first).
+        """
+        x = self.features(images, by_batch)
+        if masks is not None:
+            x = dropout(x, masks[0], self.dropout_rate)
+        logits: Array = self.classify(x)
+        return logits
+
+    def features(
+        self, images: Float[Array, "batch height width 3"], by_batch: bool = False
+    ) -> Float[Array, "batch 1280"]:
+        """What the last layer classifies."""
+        x = self.stem(scale_lite(images), by_batch)
+        for block in self.blocks:
+            x = block(x, by_batch)
+        return jnp.mean(self.head(x, by_batch), axis=(1, 2))
+
+    def activations(
+        self, images: Float[Array, "batch height width 3"], by_batch: bool = False
+    ) -> Mapping[str, Float[Array, "batch ..."]]:
+        """Every block's output without dropout, by the original's names, in order."""
+        outputs: dict[str, Array] = {}
+        x = outputs["_conv_stem"] = self.stem(scale_lite(images), by_batch)
+        for number, block in enumerate(self.blocks):
+            x = outputs[f"_blocks.{number}"] = block(x, by_batch)
+        x = outputs["_conv_head"] = self.head(x, by_batch)
+        x = outputs["_avg_pooling"] = jnp.mean(x, axis=(1, 2))
+        outputs["_fc"] = self.classify(x)
+        return outputs
+
+    def draw_masks(self, key: Key[Array, ""], batch: int) -> tuple[Bool[Array, "batch 1280"]]:
+        """One dropout mask for each place that has one."""
+        return (draw_mask(key, (batch, FEATURES), self.dropout_rate),)
+
+    @property
+    def layers(self) -> Mapping[str, nnx.Module]:
+        """The layers that have parameters, by the original's names, in order."""
+        found: dict[str, nnx.Module] = {"_conv_stem": self.stem}
+        for number, block in enumerate(self.blocks):
+            parts = (("expand", block.expand), ("depthwise", block.depthwise))
+            for name, layer in (*parts, ("project", block.project)):
+                if layer is not None:
+                    found[f"_blocks.{number}._{name}_conv"] = layer
+        return found | {"_conv_head": self.head, "_fc": self.classify}
+
+
+def scale_lite(images: Float[Array, "..."]) -> Float[Array, "..."]:
+    """From [0, 1] to what the weights were trained on: (pixel - 127) / 128.
+
+    Source: TensorFlow's efficientnet_lite_builder.py.
+    """
+    return images * (255 / 128) - 127 / 128
+
+
+def _blocks(rngs: nnx.Rngs) -> Iterator[Block]:
+    channels = _STEM
+    for stage in STAGES:
+        for repeat in range(stage.repeats):
+            yield Block(
+                channels,
+                stage.channels,
+                side=stage.side,
+                stride=stage.stride if repeat == 0 else 1,
+                expansion=stage.expansion,
+                rngs=rngs,
+            )
+            channels = stage.channels
+
+
+def _uniform(bound: float) -> nnx.Initializer:
+    def draw(key: Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return draw
