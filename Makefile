@@ -16,7 +16,7 @@ train: $(VENV)/.base
 	$(BIN)/python -m chifoumi_jax.train
 
 test: $(VENV)/.test lint types test-newest
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # What depends on JAX' version most, on the newest one: the fast operations, and that the benchmarks
 # run, beside the originals in the other environment.

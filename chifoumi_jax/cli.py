@@ -272,6 +272,62 @@ def predict(
 
 
 @app.command
+def crossval(
+    data: Path,
+    groups: Path | None = None,
+    folds: int = 5,
+    heads: tuple[int, ...] = (0, 1, 2),
+    full: bool = False,
+    recipe: RecipeName = "transfer",
+    train_list: Path | None = None,
+    epochs: FromRecipe[int] = None,
+    image_size: FromRecipe[int] = None,
+    seed: int = 0,
+    out: Path = Path("crossval"),
+) -> int:
+    """Judge a pretrained network on photos of sessions that it did not learn from.
+
+    The network runs once over every photo. On what comes out, a head of each depth is trained for
+    each fold and judged on the photos left out. A table and a plot show every fold.
+
+    Args:
+        data: Folder <class>/<photos>, all of which are used, or {train,…}/<class>/<photos>, of
+            which train is.
+        groups: CSV file with the columns path,session; a session never stands on both sides.
+        folds: How many.
+        heads: Numbers of hidden layers to try; 0 is a linear head.
+        full: Also train the whole network for each fold; kept in --out, so that a stopped command
+            goes on where it was.
+        recipe: One with a pretrained network.
+        train_list: Text file of paths, one a line, that selects the photos.
+        epochs: Of --full.
+        image_size: Height and width of the network's input.
+        seed: Of the division and of the training.
+        out: Folder for crossval.json, crossval.png and the trainings.
+    """
+    from chifoumi_jax.crossval import cross_validate
+
+    _require_at_least(2, folds, "--folds")
+    for depth in heads:
+        _require_at_least(0, depth, "--heads")
+    given = {"epochs": epochs, "image_size": image_size, "groups": groups, "train_list": train_list}
+    chosen = RECIPES[recipe].replace(
+        data=data, seed=seed, runs=out, **{k: v for k, v in given.items() if v is not None}
+    )
+    divided, rows = cross_validate(chosen, folds=folds, depths=heads, full=full)
+    numbers = [str(fold + 1) for fold in range(folds)]
+    _print_table(
+        ["model", "mean", "spread", *(f"fold {number}" for number in numbers)],
+        [
+            [row.name, *(f"{share:.1%}" for share in (row.mean, row.spread, *row.accuracies))]
+            for row in rows
+        ],
+    )
+    print(f"{len(divided.of)} photos of {divided.groups} sessions. The plot is in {out}.")
+    return 0
+
+
+@app.command
 def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None = None) -> int:
     """Print a recipe's model layer by layer, with output shapes and numbers of parameters.
 

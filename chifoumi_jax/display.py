@@ -21,7 +21,7 @@ from chifoumi_jax.metrics import Running
 # A step's time is taken over that many of them, after the first, which is slower.
 _TIMED_STEPS = 3
 # Between two looks at the devices' sums, in seconds. So long may Ctrl-C have to wait, too.
-REFRESH = 0.2
+REFRESH = 3.0
 
 
 class Display:

@@ -46,7 +46,9 @@ class Evaluation:
         self._data = data
         # No larger than what is validated and tested on: one compilation serves all splits.
         height, width, *_ = recipe.input_shape
-        limit = max(1, _BATCH_PIXELS // (height * width))
+        # Its widest layer takes eight times the memory of an image that the CNN's does.
+        pixels = _BATCH_PIXELS // (8 if recipe.model == "efficientnet-lite0" else 1)
+        limit = max(1, pixels // (height * width))
         self._batch_size = min(limit, max(25, len(data.valid), len(data.test)))
 
     def outcome(self, weights: Params, split: Split) -> Outcome:

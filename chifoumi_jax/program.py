@@ -128,7 +128,9 @@ def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
 def build_optimizer(recipe: Recipe, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The recipe's optimiser."""
     if recipe.optimizer == "adamw":
-        return optax.adamw(schedule, weight_decay=recipe.weight_decay, mask=_is_kernel)
+        adamw = optax.adamw(schedule, weight_decay=recipe.weight_decay, mask=_is_kernel)
+        clip = optax.clip_by_global_norm(recipe.clip_norm) if recipe.clip_norm else optax.identity()
+        return optax.chain(clip, adamw)
     if recipe.optimizer == "torch_sgd":
         return torch_sgd(schedule, recipe.momentum)
     if recipe.wide_layer:

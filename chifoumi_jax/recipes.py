@@ -42,6 +42,7 @@ class Recipe:
             0 for none. Adam moves each weight alike, and so a unit with many inputs too far.
         momentum: Of `torch_sgd`.
         weight_decay: Of `adamw`; for kernels only.
+        clip_norm: Of `adamw`: longer gradients are shortened to it; 0 for none.
         average: Share of the weights' moving average that stays at each step; the average is what
             is evaluated. 0 for none.
         schedule: `constant`, or `cosine` down to zero after `warmup_steps` of a linear rise.
@@ -82,6 +83,7 @@ class Recipe:
     wide_layer: int = 0
     momentum: float = 0.0
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
     average: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 0
@@ -211,12 +213,13 @@ transfer = Recipe(
     loss="logits",
     label_smoothing=0.1,
     optimizer="adamw",
-    learning_rate=1e-3,
+    learning_rate=5e-4,
     weight_decay=1e-4,
+    clip_norm=1.0,
     average=0.99,
     schedule="cosine",
     warmup_steps=50,
-    epochs=10,
+    epochs=15,
     batch_size=32,
     dropout_rate=0.2,
     augmentation="strong",

@@ -27,16 +27,16 @@ def write_report(
     outcome: Outcome | None,
 ) -> None:
     """Write `curves.png` and, where there are test photos, `confusion.png` and `mistakes.png`."""
-    _save(curves(history), directory / "curves.png")
+    save_figure(curves(history), directory / "curves.png")
     if outcome is not None:
         matrix = confusion_matrix(outcome.labels, outcome.probabilities)
-        _save(confusion(matrix, data.classes), directory / "confusion.png")
-        _save(mistakes(data, outcome), directory / "mistakes.png")
+        save_figure(confusion(matrix, data.classes), directory / "confusion.png")
+        save_figure(mistakes(data, outcome), directory / "mistakes.png")
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Loss and accuracy by epoch."""
-    figure = _figure(8, 3.2)
+    figure = new_figure(8, 3.2)
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for prefix, label in (("", "training"), ("valid_", "validation"), ("study_valid_", "test")):
             points = [
@@ -58,7 +58,7 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
 def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     """Numbers of test photos by true and predicted class."""
     side = 1.8 + 0.7 * len(classes)
-    figure = _figure(side + 0.4, side)
+    figure = new_figure(side + 0.4, side)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -81,12 +81,12 @@ def mistakes(data: Dataset, outcome: Outcome) -> Figure:
     given = outcome.probabilities[wrong, outcome.labels[wrong]]
     worst = wrong[np.argsort(given, kind="stable")][:_MISTAKES]
     if not len(worst):
-        figure = _figure(4, 1)
+        figure = new_figure(4, 1)
         figure.text(0.5, 0.5, "no mistake", ha="center", va="center")
         return figure
     columns = min(len(worst), _COLUMNS)
     rows = -(-len(worst) // columns)
-    figure = _figure(2.2 * columns, 2.7 * rows)
+    figure = new_figure(2.2 * columns, 2.7 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
@@ -102,14 +102,16 @@ def mistakes(data: Dataset, outcome: Outcome) -> Figure:
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of this size in inches."""
     # Figure without pyplot: no global state, no display, safe in any thread.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; a reader finds the old one or the new."""
     temporary = path.with_name(f".{path.name}.tmp")
     figure.savefig(temporary, format="png", dpi=120)
     temporary.replace(path)

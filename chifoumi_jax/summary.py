@@ -21,6 +21,11 @@ _KINDS = {
     "fc": "Linear",
     "relu": "ReLU",
     "softmax": "Softmax",
+    "_conv_stem": "ConvNorm",
+    "_blocks.": "Block",
+    "_conv_head": "ConvNorm",
+    "_avg_pooling": "AvgPool",
+    "_fc": "Linear",
 }
 
 

@@ -1,22 +1,22 @@
 """The beginning of a training from pretrained weights: the last layer on features that stay.
 
 Every photo goes through the frozen network once, and its mirror image too; on what comes out the
-last layer is trained alone, which is a convex problem. Only then does the whole network move, and
+last layer is trained alone. Only then does the whole network move, and
 no random layer pulls at it (Kumar et al. 2022, "Fine-tuning can distort pretrained features").
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
-from jaxtyping import Array, Float, Float32, Int32
+from jaxtyping import Float32, Int32, UInt8
 
 from chifoumi_jax.data.pipeline import all_batches
+from chifoumi_jax.heads import train_head
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.pretrained import pretrained_efficientnet_lite0
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Dataset, Split
 
 _BATCH = 64
-_HEAD_STEPS = 400
-_HEAD_RATE = 3e-3
 
 
 def begin(state: TrainState, recipe: Recipe, program: Program, data: Dataset) -> TrainState:
@@ -38,16 +36,36 @@ def begin(state: TrainState, recipe: Recipe, program: Program, data: Dataset) ->
     Raises:
         PretrainedError: If there are no pretrained weights.
     """
-    model = nnx.merge(program.graph, join(state.params, state.moments))
-    take_over(model, pretrained_efficientnet_lite0(recipe.image_size))
-    state = _replaced(state, model)
-    features, labels = split_features(program, state.weights, data, data.train)
-    loss = smoothed_cross_entropy(recipe.label_smoothing)
-    head = _trained_head(jnp.asarray(features), jnp.asarray(labels), len(data.classes), loss)
-    for variable, value in zip((model.classify.kernel, model.classify.bias), head, strict=True):
+    state, model = with_pretrained(state, recipe, program)
+    features, labels = map(
+        jnp.asarray, split_features(program, state.weights, data.pixels, data.train)
+    )
+    ((kernel, bias),) = train_head(
+        jax.random.key(recipe.seed),
+        features,
+        labels,
+        jnp.ones(len(labels)),
+        classes=len(data.classes),
+        depth=0,
+        loss=smoothed_cross_entropy(recipe.label_smoothing),
+    )
+    for variable, value in (model.classify.kernel, kernel), (model.classify.bias, bias):
         assert variable is not None
         variable.set_value(value)
     return _replaced(state, model)
+
+
+def with_pretrained(
+    state: TrainState, recipe: Recipe, program: Program
+) -> tuple[TrainState, EfficientNetLite0]:
+    """The state with pretrained weights in all layers but the last, and the model of it.
+
+    Raises:
+        PretrainedError: If there are no pretrained weights.
+    """
+    model = nnx.merge(program.graph, join(state.params, state.moments))
+    take_over(model, pretrained_efficientnet_lite0(recipe.image_size))
+    return _replaced(state, model), model
 
 
 def take_over(model: EfficientNetLite0, pretrained: EfficientNetLite0) -> None:
@@ -58,39 +76,15 @@ def take_over(model: EfficientNetLite0, pretrained: EfficientNetLite0) -> None:
 
 
 def split_features(
-    program: Program, weights: Params, data: Dataset, split: Split
+    program: Program, weights: Params, pixels: UInt8[np.ndarray, "images ..."], split: Split
 ) -> tuple[Float32[np.ndarray, "images features"], Int32[np.ndarray, " images"]]:
-    """What the network makes of a split's photos and of their mirror images, and the labels."""
-    found: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    for batch in all_batches(data.pixels, split, _BATCH, program.devices):
+    """What the network makes of a split's photos, then of their mirror images, and the labels."""
+    found: tuple[list[np.ndarray], list[np.ndarray]] = [], []
+    for batch in all_batches(pixels, split, _BATCH, program.devices):
         real = np.asarray(batch.weights) > 0
-        for pixels in (batch.pixels, batch.pixels[:, :, ::-1]):
-            found.append(np.asarray(program.features(weights, pixels))[real])
-            labels.append(np.asarray(batch.labels)[real])
-    return np.concatenate(found), np.concatenate(labels)
-
-
-def _trained_head(
-    features: Float[Array, "images features"], labels: Array, classes: int, loss: Any
-) -> tuple[Float[Array, "features classes"], Float[Array, " classes"]]:
-    # Adam at a falling rate on all images at once, from zero: the problem is convex.
-    optimizer = optax.adam(optax.cosine_decay_schedule(_HEAD_RATE, _HEAD_STEPS))
-
-    def mean_loss(head: tuple[Array, Array]) -> Array:
-        return jnp.mean(loss(features @ head[0] + head[1], labels))
-
-    @jax.jit
-    def train(head: tuple[Array, Array]) -> tuple[Array, Array]:
-        def step(carry: Any, _: None) -> tuple[Any, None]:
-            head, opt_state = carry
-            updates, opt_state = optimizer.update(jax.grad(mean_loss)(head), opt_state)
-            return (optax.apply_updates(head, updates), opt_state), None
-
-        (head, _), _ = jax.lax.scan(step, (head, optimizer.init(head)), None, _HEAD_STEPS)
-        return head
-
-    return train((jnp.zeros((features.shape[1], classes)), jnp.zeros(classes)))
+        for half, side in zip(found, (batch.pixels, batch.pixels[:, :, ::-1]), strict=True):
+            half.append(np.asarray(program.features(weights, side))[real])
+    return np.concatenate([*found[0], *found[1]]), np.tile(split.labels, 2)
 
 
 def _replaced(state: TrainState, model: EfficientNetLite0) -> TrainState:

@@ -13,6 +13,7 @@ import pytest
 
 from chifoumi_jax.convert import WeightsError, from_torch
 from chifoumi_jax.convert.arrays import mlp_to_arrays
+from chifoumi_jax.convert.limits import MAX_PICKLE_STEPS
 from tests.weights import assert_same_bits, mlp_arrays, torch_module
 
 BEFORE_1_6 = {"_use_new_zipfile_serialization": False}
@@ -206,4 +207,4 @@ def test_other_pickles(tmp_path: Path) -> None:
 def test_a_pickle_of_too_many_steps(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     path.write_bytes(saved(dict.fromkeys(map(str, range(100_000))), **BEFORE_1_6))
-    assert "more than 10000 steps" in refusal(path)
+    assert f"more than {MAX_PICKLE_STEPS} steps" in refusal(path)

@@ -128,5 +128,5 @@ def test_refuses_a_size_below_one(size: int) -> None:
 
 
 def test_refuses_an_unknown_layout() -> None:
-    with pytest.raises(ValueError, match='layout must be "keras" or "torch", not "caffe"'):
+    with pytest.raises(ValueError, match='layout must be "keras" or "torch" or "rgb", not "caffe"'):
         resize_pixels(noise("RGB", 4, 4), 4, "caffe")  # type: ignore[arg-type]

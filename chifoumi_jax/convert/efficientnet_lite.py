@@ -25,7 +25,7 @@ from chifoumi_jax.convert.source import TORCH_SUFFIXES, Kind, opened
 from chifoumi_jax.convert.stored import Stored
 from chifoumi_jax.convert.torch import TorchModule, stored
 from chifoumi_jax.convert.torch_file import read_torch
-from chifoumi_jax.models.efficientnet_lite import ConvNorm, EfficientNetLite0
+from chifoumi_jax.models.efficientnet_lite import EfficientNetLite0
 
 # PyTorch counts a normalisation's batches, which nothing reads.
 _COUNTER = ".num_batches_tracked"
@@ -82,19 +82,16 @@ def efficientnet_lite0_to_arrays(model: EfficientNetLite0) -> dict[str, Float[np
 def variables(model: EfficientNetLite0) -> dict[str, nnx.Variable[Any]]:
     """The network's parameters and running moments by PyTorch's names, in its order."""
     found: dict[str, nnx.Variable[Any]] = {}
-    for name, layer in model.layers.items():
-        if isinstance(layer, ConvNorm):
-            found[f"{name}.weight"] = layer.kernel
-            block, _, convolution = name.rpartition(".")
-            norm = _NORMS.get(name) or f"{block}.{_BLOCK_NORMS[convolution]}"
-            found[f"{norm}.weight"] = layer.norm.scale
-            found[f"{norm}.bias"] = layer.norm.bias
-            found[f"{norm}.running_mean"] = layer.norm.mean
-            found[f"{norm}.running_var"] = layer.norm.variance
-        else:
-            assert isinstance(layer, nnx.Linear) and layer.bias is not None
-            found[f"{name}.weight"], found[f"{name}.bias"] = layer.kernel, layer.bias
-    return found
+    for name, layer in model.convolutions.items():
+        block, _, convolution = name.rpartition(".")
+        norm = _NORMS.get(name) or f"{block}.{_BLOCK_NORMS[convolution]}"
+        found[f"{name}.weight"] = layer.kernel
+        found[f"{norm}.weight"] = layer.norm.scale
+        found[f"{norm}.bias"] = layer.norm.bias
+        found[f"{norm}.running_mean"] = layer.norm.mean
+        found[f"{norm}.running_var"] = layer.norm.variance
+    assert model.classify.bias is not None
+    return found | {"_fc.weight": model.classify.kernel, "_fc.bias": model.classify.bias}
 
 
 def _from_arrays(arrays: Mapping[str, Any], image_size: int, dtype: str) -> EfficientNetLite0:

@@ -94,6 +94,7 @@ def load_dataset(
     store_in: Path,
     progress: Progress | None = None,
     classes: Sequence[str] | None = None,
+    test_share: float = TEST_SHARE,
 ) -> Dataset:
     """Scan `directory` as the recipe says, and keep every good photo's pixels.
 
@@ -106,6 +107,7 @@ def load_dataset(
         store_in: Folder for the pixels where the user's cache cannot be used.
         progress: Called with the number of files done and of all.
         classes: The classes, where they are known already; then nothing is split.
+        test_share: Of the photos, to test on, where the folder does not say.
 
     Raises:
         DataError: If nothing can be trained on what the folder holds.
@@ -126,7 +128,7 @@ def load_dataset(
         train_list=recipe.train_list,
         test_list=recipe.test_list,
         seed=recipe.seed,
-        test_share=TEST_SHARE,
+        test_share=test_share,
         strict=recipe.strict,
         classes=classes,
         on_image=keep,

@@ -121,13 +121,8 @@ class ConvNorm(nnx.Module):
             return depthwise_conv(x, kernel, self.stride)
         if kernel.shape[:2] == (1, 1):
             return x @ kernel[0, 0]
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (self.stride, self.stride),
-            "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        # As one product: XLA's gradient of such a kernel takes half of a training step on a CPU.
+        return _patches(x, kernel.shape[0], self.stride) @ kernel.reshape(-1, kernel.shape[3])
 
 
 class Block(nnx.Module):
@@ -234,14 +229,40 @@ class EfficientNetLite0(nnx.Module):
 
     @property
     def layers(self) -> Mapping[str, nnx.Module]:
-        """The layers that have parameters, by the original's names, in order."""
-        found: dict[str, nnx.Module] = {"_conv_stem": self.stem}
+        """The parts that have parameters, by the original's names, in order."""
+        blocks = {f"_blocks.{number}": block for number, block in enumerate(self.blocks)}
+        return {"_conv_stem": self.stem} | blocks | {"_conv_head": self.head, "_fc": self.classify}
+
+    @property
+    def convolutions(self) -> Mapping[str, ConvNorm]:
+        """All convolutions, by the original's names, in order."""
+        found = {"_conv_stem": self.stem}
         for number, block in enumerate(self.blocks):
-            parts = (("expand", block.expand), ("depthwise", block.depthwise))
-            for name, layer in (*parts, ("project", block.project)):
-                if layer is not None:
-                    found[f"_blocks.{number}._{name}_conv"] = layer
-        return found | {"_conv_head": self.head, "_fc": self.classify}
+            for part in ("expand", "depthwise", "project"):
+                if (layer := getattr(block, part)) is not None:
+                    found[f"_blocks.{number}._{part}_conv"] = layer
+        return found | {"_conv_head": self.head}
+
+
+def _patches(
+    x: Float[Array, "batch height width in"], side: int, stride: int
+) -> Float[Array, "batch rows columns patch"]:
+    """The pixels under a kernel at each of its places, zeros around the image as for SAME."""
+    padding, sizes = [(0, 0)], []
+    for length in x.shape[1:3]:
+        size = -(-length // stride)
+        missing = max((size - 1) * stride + side - length, 0)
+        # The odd one lies below and to the right.
+        padding.append((missing // 2, missing - missing // 2))
+        sizes.append(size)
+    padded = jnp.pad(x, [*padding, (0, 0)])
+    rows, columns = ((size - 1) * stride + 1 for size in sizes)
+    places = (
+        padded[:, top : top + rows : stride, left : left + columns : stride]
+        for top in range(side)
+        for left in range(side)
+    )
+    return jnp.concatenate(list(places), axis=-1)
 
 
 def scale_lite(images: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,0 +1,292 @@
+"""Cross-validation: each session's photos judged by a model that never saw the session.
+
+The pretrained network runs once over every photo; on its features a head of each depth is trained
+for each fold, all folds at once. With `full` the whole recipe is trained for each fold besides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from chifoumi_jax import run, train
+from chifoumi_jax.checkpoint import CheckpointError
+from chifoumi_jax.data.dataset import Dataset, Split, load_dataset
+from chifoumi_jax.data.lists import read_groups
+from chifoumi_jax.data.problems import DataError, describe
+from chifoumi_jax.data.split import bind
+from chifoumi_jax.display import Display
+from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.heads import logits, train_head
+from chifoumi_jax.losses import smoothed_cross_entropy
+from chifoumi_jax.metrics import confusion_matrix
+from chifoumi_jax.program import build
+from chifoumi_jax.recipes import Recipe, RecipeError
+from chifoumi_jax.step import device_mesh
+from chifoumi_jax.transfer import split_features, with_pretrained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FINE_TUNED = "fine-tuned"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What one kind of model reached.
+
+    Attributes:
+        name: Of the kind.
+        accuracies: Of each fold.
+        confusion: Photos of all folds by true and predicted class.
+    """
+
+    name: str
+    accuracies: tuple[float, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def mean(self) -> float:
+        """Of the folds' accuracies."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def spread(self) -> float:
+        """Their standard deviation."""
+        return float(np.std(self.accuracies, ddof=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Folds:
+    """Who judges whom.
+
+    Attributes:
+        data: The photos.
+        of: Each training photo's fold.
+        groups: Number of sessions, or of photos that stand alone.
+        number: Number of folds.
+    """
+
+    data: Dataset
+    of: Int32[np.ndarray, " images"]
+    groups: int
+    number: int
+
+
+def cross_validate(
+    recipe: Recipe,
+    *,
+    folds: int = 5,
+    depths: Sequence[int] = (0, 1, 2),
+    full: bool = False,
+    quiet: bool = False,
+) -> tuple[Folds, list[Row]]:
+    """Cross-validate a recipe's network, and write the result into its runs' folder.
+
+    The photos are those that the recipe trains on; of a folder without a test folder, all. Folds
+    hold about as many photos of each class, and no session (`recipe.groups`) stands in two. The
+    trainings of `full` are kept in `fold-<n>/`: what is done is not done again.
+
+    Args:
+        recipe: One that begins with pretrained weights.
+        folds: How many.
+        depths: Numbers of hidden layers of the heads.
+        full: Also train the whole network for each fold.
+        quiet: Say nothing but warnings.
+
+    Raises:
+        RecipeError: If the recipe has no pretrained network.
+        DataError: If the photos cannot be divided so.
+        PretrainedError: If there are no pretrained weights.
+    """
+    if not recipe.pretrained:
+        raise RecipeError(f"{recipe.name} has no pretrained network: take --recipe transfer")
+    if recipe.data is None:
+        raise RecipeError("give --data: a folder of photos")
+    display = Display(quiet=quiet)
+    recipe.runs.mkdir(parents=True, exist_ok=True)
+    with display.counting("Reading photos") as progress:
+        data = load_dataset(recipe, recipe.data, recipe.runs, progress, test_share=0.0)
+    for line in describe(data.scan.problems):
+        display.warn(line)
+    divided = divide(recipe, data, folds)
+    if recipe.groups is None:
+        display.warn(
+            "Without --groups photos of one session stand on both sides, and the accuracy is that "
+            "on photos like those it learnt from."
+        )
+    rows = _heads(recipe, divided, depths)
+    if full:
+        rows.append(_full(recipe, divided, display))
+    write(recipe.runs, divided, rows)
+    return divided, rows
+
+
+def divide(recipe: Recipe, data: Dataset, number: int) -> Folds:
+    """Divide the training photos into folds, stratified by class and grouped by session.
+
+    Raises:
+        DataError: If there are fewer sessions than folds, or a class stands in one fold alone.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    sessions = {} if recipe.groups is None else read_groups(recipe.groups)
+    photos = data.train.photos
+    bonds = {
+        photo.path: [("content", photo.sha256)]
+        + [("session", sessions[photo.path]) for _ in range(photo.path in sessions)]
+        for photo in photos
+    }
+    unit_of = {path: number for number, unit in enumerate(bind(bonds)) for path in unit}
+    groups = np.array([unit_of[photo.path] for photo in photos])
+    count = len(set(unit_of.values()))
+    if count < number:
+        raise DataError(
+            f"{count} sessions cannot be divided into {number} folds; take --folds {count} or less"
+        )
+    splitter = StratifiedGroupKFold(number, shuffle=True, random_state=recipe.seed)
+    of = np.zeros(len(photos), np.int32)
+    for fold, (_, held) in enumerate(splitter.split(groups, data.train.labels, groups)):
+        of[held] = fold
+    for fold in range(number):
+        held = of == fold
+        missing = set(range(len(data.classes))) - set(data.train.labels[~held].tolist())
+        if missing or not held.any():
+            name = data.classes[min(missing)] if missing else "every class"
+            raise DataError(
+                f"without fold {fold + 1} there is no photo of {name} to train on: it has too few "
+                "sessions; take fewer --folds, or photos of more sessions"
+            )
+    return Folds(data, of, count, number)
+
+
+def _heads(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
+    data = folds.data
+    program = build(recipe, len(data.classes), 1, device_mesh())
+    state, _ = with_pretrained(program.init(jax.random.key(recipe.seed)), recipe, program)
+    features, labels = split_features(program, state.weights, data.pixels, data.train)
+    of = np.tile(folds.of, 2)
+    loss = smoothed_cross_entropy(recipe.label_smoothing)
+    every = jnp.asarray(of != np.arange(folds.number)[:, None], jnp.float32)
+    rows = []
+    for depth in depths:
+
+        def held_out(weights: jax.Array, depth: int = depth) -> jax.Array:
+            head = train_head(
+                jax.random.key(recipe.seed),
+                jnp.asarray(features),
+                jnp.asarray(labels),
+                weights,
+                classes=len(data.classes),
+                depth=depth,
+                loss=loss,
+            )
+            both = jax.nn.softmax(logits(head, jnp.asarray(features)))
+            return both.reshape(2, -1, both.shape[-1]).mean(0)
+
+        # Fold after fold: all at once would hold the features as often.
+        found = np.asarray(jax.lax.map(held_out, every))
+        name = {0: "linear head", 1: "1 hidden layer"}.get(depth, f"{depth} hidden layers")
+        rows.append(_row(name, folds, found[folds.of, np.arange(len(folds.of))]))
+    return rows
+
+
+def _full(recipe: Recipe, folds: Folds, display: Display) -> Row:
+    data = folds.data
+    probabilities = np.zeros((len(data.train), len(data.classes)), np.float32)
+    for fold in range(folds.number):
+        held = np.flatnonzero(folds.of == fold)
+        directory = recipe.runs / f"fold-{fold + 1}"
+        display.say(f"Fold {fold + 1} of {folds.number}: {directory}.")
+        finished = _trained(recipe, folds, fold, directory)
+        probabilities[held] = _judged(finished, data, held)
+    return _row(FINE_TUNED, folds, probabilities)
+
+
+def _trained(recipe: Recipe, folds: Folds, fold: int, directory: Path) -> run.Run:
+    """The fold's training: found, gone on with, or begun."""
+    paths = np.array([photo.path for photo in folds.data.train.photos])
+    directory.mkdir(exist_ok=True)
+    lists = {}
+    for name, chosen in (("train", folds.of != fold), ("test", folds.of == fold)):
+        lists[f"{name}_list"] = directory / f"{name}.txt"
+        write_atomically(lists[f"{name}_list"], "\n".join(paths[chosen]) + "\n")
+    wanted = recipe.replace(runs=directory, **lists)
+    for earlier in sorted(directory.glob(f"{recipe.name}-*")):
+        with contextlib.suppress(run.RunError, CheckpointError):
+            found, _ = run.read_config(earlier)
+            if found == dataclasses.replace(wanted, **_absolute(wanted)):
+                return train.resume(earlier, quiet=True)
+    return train.fit(wanted, quiet=True)
+
+
+def _absolute(recipe: Recipe) -> dict[str, Any]:
+    fields = dataclasses.asdict(recipe).items()
+    return {name: value.absolute() for name, value in fields if isinstance(value, Path)}
+
+
+def _judged(
+    finished: run.Run, data: Dataset, held: Int32[np.ndarray, " held"]
+) -> Float32[np.ndarray, "held classes"]:
+    from chifoumi_jax.classifier import load
+    from chifoumi_jax.data.pipeline import all_batches
+    from chifoumi_jax.evaluation import evaluate_batches
+
+    split = data.train
+    part = Split([split.photos[i] for i in held], split.rows[held], split.labels[held])
+    classifier = load(finished.directory)
+    batches = all_batches(data.pixels, part, 64, classifier.program.devices)
+    return evaluate_batches(classifier.program, classifier.weights, batches).probabilities
+
+
+def _row(name: str, folds: Folds, probabilities: Float32[np.ndarray, "images classes"]) -> Row:
+    labels = folds.data.train.labels
+    right = probabilities.argmax(1) == labels
+    accuracies = tuple(float(right[folds.of == fold].mean()) for fold in range(folds.number))
+    matrix = confusion_matrix(labels, probabilities)
+    return Row(name, accuracies, tuple(map(tuple, matrix.tolist())))
+
+
+def write(directory: Path, folds: Folds, rows: Sequence[Row]) -> None:
+    """Write `crossval.json` and `crossval.png`."""
+    from chifoumi_jax.report import save_figure
+
+    sizes = np.bincount(folds.of, minlength=folds.number).tolist()
+    found = {
+        "classes": list(folds.data.classes),
+        "photos": len(folds.of),
+        "sessions": folds.groups,
+        "photos_of_folds": sizes,
+        "rows": [
+            dataclasses.asdict(row) | {"mean": row.mean, "spread": row.spread} for row in rows
+        ],
+    }
+    write_json(directory / "crossval.json", found)
+    save_figure(plot(folds, rows), directory / "crossval.png")
+
+
+def plot(folds: Folds, rows: Sequence[Row]) -> Figure:
+    """Each fold's accuracy, and the mean, by kind of model."""
+    from chifoumi_jax.report import new_figure
+
+    figure = new_figure(1.8 + 1.4 * len(rows), 3.6)
+    axes = figure.subplots()
+    for fold in range(folds.number):
+        places = [place + 0.08 * (fold - (folds.number - 1) / 2) for place in range(len(rows))]
+        axes.plot(places, [row.accuracies[fold] for row in rows], "o", color="#2a6f97", alpha=0.6)
+    for place, row in enumerate(rows):
+        axes.hlines(row.mean, place - 0.35, place + 0.35, color="#d1495b")
+        axes.annotate(f"{row.mean:.1%}", (place, row.mean), (0, 4), textcoords="offset points")
+    axes.set_xticks(range(len(rows)), [row.name for row in rows])
+    axes.set_ylabel("accuracy on the fold left out")
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_title(f"{folds.number} folds of {folds.groups} sessions; line: mean", fontsize=10)
+    return figure

@@ -1,0 +1,93 @@
+"""What stands on a network's features: a linear layer, or a perceptron."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int32, Key
+
+from chifoumi_jax.losses import Loss
+
+Head = list[tuple[Float[Array, "in out"], Float[Array, " out"]]]
+
+HIDDEN = 128
+_STEPS = 600
+_BATCH = 256
+_RATE = 3e-3
+
+
+def train_head(
+    key: Key[Array, ""],
+    features: Float[Array, "images features"],
+    labels: Int32[Array, " images"],
+    weights: Float[Array, " images"],
+    *,
+    classes: int,
+    depth: int,
+    loss: Loss,
+) -> Head:
+    """Train a head: 600 steps of Adam at a falling rate, each on 256 images drawn at random.
+
+    Args:
+        key: Of the draws, and of the hidden layers' weights; the last layer begins at zero.
+        features: What the network gives for each image.
+        labels: The images' classes.
+        weights: How much each image counts; 0 leaves it out.
+        classes: Number of classes.
+        depth: Number of hidden layers of 128 units; 0 is a linear head.
+        loss: From logits.
+    """
+    trained: Head = _train(key, features, labels, weights, classes=classes, depth=depth, loss=loss)
+    return trained
+
+
+@partial(jax.jit, static_argnames=("classes", "depth", "loss"))
+def _train(
+    key: Key[Array, ""],
+    features: Array,
+    labels: Array,
+    weights: Array,
+    *,
+    classes: int,
+    depth: int,
+    loss: Callable[[Array, Array], Array],
+) -> Head:
+    optimizer = optax.adam(optax.cosine_decay_schedule(_RATE, _STEPS))
+    for_weights, for_draws = jax.random.split(key)
+    head = _initial(for_weights, features.shape[1], classes, depth)
+
+    def mean_loss(head: Head, rows: Array) -> Array:
+        losses = loss(logits(head, features[rows]), labels[rows]) * weights[rows]
+        return jnp.sum(losses) / jnp.maximum(jnp.sum(weights[rows]), 1)
+
+    def step(carry: Any, for_rows: Key[Array, ""]) -> tuple[Any, None]:
+        head, opt_state = carry
+        rows = jax.random.randint(for_rows, (_BATCH,), 0, len(labels))
+        updates, opt_state = optimizer.update(jax.grad(mean_loss)(head, rows), opt_state)
+        return (optax.apply_updates(head, updates), opt_state), None
+
+    carry = head, optimizer.init(head)
+    (head, _), _ = jax.lax.scan(step, carry, jax.random.split(for_draws, _STEPS))
+    return head
+
+
+def logits(head: Head, features: Float[Array, "images features"]) -> Float[Array, "images classes"]:
+    """A head's logits."""
+    *hidden, (kernel, bias) = head
+    for inner_kernel, inner_bias in hidden:
+        features = jax.nn.relu(features @ inner_kernel + inner_bias)
+    return features @ kernel + bias
+
+
+def _initial(key: Key[Array, ""], features: int, classes: int, depth: int) -> Head:
+    sizes = [features, *(HIDDEN for _ in range(depth))]
+    he = jax.nn.initializers.he_normal()
+    keys = jax.random.split(key, max(depth, 1))
+    hidden = [
+        (he(inner, (size_in, size_out)), jnp.zeros(size_out))
+        for inner, size_in, size_out in zip(keys, sizes, sizes[1:], strict=False)
+    ]
+    return [*hidden, (jnp.zeros((sizes[-1], classes)), jnp.zeros(classes))]

@@ -1,0 +1,129 @@
+"""Cross-validation on features that stay, and of whole trainings."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chifoumi_jax import recipes
+from chifoumi_jax.crossval import FINE_TUNED, cross_validate, divide
+from chifoumi_jax.data.dataset import load_dataset
+from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.recipes import Recipe, RecipeError
+from tests.commands import chifoumi
+from tests.conftest import write_photos
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve photos of each class, and a table that puts them into six sessions."""
+    root = tmp_path_factory.mktemp("crossval")
+    write_photos(root / "photos", 12, seed=3)
+    with (root / "sessions.csv").open("w") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "session"])
+        for photo in sorted((root / "photos").rglob("*.png")):
+            path = photo.relative_to(root / "photos").as_posix()
+            rows.writerow([path, int(photo.stem) % 6])
+    return root
+
+
+@pytest.fixture
+def recipe(folder: Path, tmp_path: Path) -> Recipe:
+    return recipes.transfer.replace(
+        data=folder / "photos",
+        groups=folder / "sessions.csv",
+        image_size=32,
+        batch_size=12,
+        epochs=1,
+        runs=tmp_path / "out",
+    )
+
+
+def test_no_session_stands_in_two_folds_and_each_photo_in_one(recipe: Recipe) -> None:
+    assert recipe.data is not None
+    recipe.runs.mkdir()
+    data = load_dataset(recipe, recipe.data, recipe.runs, test_share=0.0)
+    folds = divide(recipe, data, 3)
+    assert len(data.train) == 36 and folds.groups == 6
+    assert sorted(np.bincount(folds.of)) == [12, 12, 12]
+    fold_of: dict[int, set[int]] = {}
+    for photo, fold in zip(data.train.photos, folds.of, strict=True):
+        fold_of.setdefault(int(Path(photo.path).stem) % 6, set()).add(int(fold))
+    assert all(len(found) == 1 for found in fold_of.values())
+    for fold in range(3):
+        assert set(np.bincount(data.train.labels[folds.of == fold])) == {4}, "as many of each class"
+
+
+def test_heads_learn_and_files_are_written(recipe: Recipe) -> None:
+    folds, rows = cross_validate(recipe, folds=3, depths=(0, 1), quiet=True)
+    assert [row.name for row in rows] == ["linear head", "1 hidden layer"]
+    assert all(row.mean > 0.8 for row in rows)
+    for row in rows:
+        matrix = np.array(row.confusion)
+        right = sum(a * n for a, n in zip(row.accuracies, np.bincount(folds.of), strict=True))
+        assert matrix.sum() == 36 and np.trace(matrix) == pytest.approx(right)
+    found = json.loads((recipe.runs / "crossval.json").read_text())
+    assert found["sessions"] == 6 and found["rows"][0]["mean"] == rows[0].mean
+    with Image.open(recipe.runs / "crossval.png") as plot:
+        assert plot.size > (300, 200)
+
+
+def test_labels_that_say_nothing_are_not_learnt(
+    folder: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    # Each session's photos look alike and its labels are drawn: only a leak could do better.
+    root, random = tmp_path / "photos", np.random.default_rng(0)
+    rows = [["path", "session"]]
+    for session in range(30):
+        colour = random.integers(0, 256, 3)
+        for number in range(4):
+            name = f"{random.choice(['a', 'b', 'c'])}/{session}-{number}.png"
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.clip(colour + random.normal(0, 8, (32, 32, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name)
+            rows.append([name, str(session)])
+    with (tmp_path / "sessions.csv").open("w") as file:
+        csv.writer(file).writerows(rows)
+    wanted = recipe.replace(data=root, groups=tmp_path / "sessions.csv")
+    _, (row,) = cross_validate(wanted, folds=3, depths=(0,), quiet=True)
+    # Four standard deviations of a third of 120.
+    assert abs(np.trace(np.array(row.confusion)) / 120 - 1 / 3) < 4 * (2 / 9 / 120) ** 0.5
+
+
+def test_whole_trainings_are_kept(recipe: Recipe, monkeypatch: Any) -> None:
+    _, rows = cross_validate(recipe, folds=2, depths=(), full=True, quiet=True)
+    assert [row.name for row in rows] == [FINE_TUNED]
+    assert {path.name for path in recipe.runs.iterdir() if path.is_dir()} == {"fold-1", "fold-2"}
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("chifoumi_jax.train.fit", refuse)
+    _, again = cross_validate(recipe, folds=2, depths=(), full=True, quiet=True)
+    assert again == rows
+
+
+def test_refuses_what_cannot_be_divided(recipe: Recipe) -> None:
+    with pytest.raises(DataError, match="6 sessions cannot be divided into 7 folds"):
+        cross_validate(recipe, folds=7, quiet=True)
+    with pytest.raises(RecipeError, match="no pretrained network"):
+        cross_validate(recipes.cnn.replace(data=recipe.data), quiet=True)
+
+
+def test_command(folder: Path, tmp_path: Path) -> None:
+    done = chifoumi(
+        *("crossval", "--data", folder / "photos", "--folds", "2", "--heads", "0"),
+        *("--image-size", "32", "--out", tmp_path / "out"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "linear head" in done.stdout and "36 photos of 36 sessions" in done.stdout
+    assert "Without --groups" in done.stderr
+    wrong = chifoumi("crossval", "--data", folder / "photos", "--folds", "1")
+    assert wrong.returncode == 2 and "--folds must be at least 2" in wrong.stderr

