@@ -17,6 +17,7 @@ from rich.console import Console
 from benchmarks.cases import CASES, DEFAULT, Settings
 from benchmarks.measure import PeerError, machine
 from benchmarks.report import plot, table
+from chifoumi_jax.data.dataset import hands_folder, hands_path
 from chifoumi_jax.files import write_atomically, write_json
 
 Name = Literal["step", "predict", "train", "mlp", "decode", "start", "growth", "precision"]
@@ -55,8 +56,6 @@ class Options:
 
 def settings(options: Options, console: Console) -> Settings:
     """The sizes that the options stand for."""
-    from chifoumi_jax.data.dataset import hands_folder
-
     growth: Mapping[str, Sequence[int]] = TINY_GROWTH if options.tiny else GROWTH
     return Settings(
         peers_python=options.peers_python,
@@ -81,15 +80,18 @@ def main() -> None:
     """Measure, then write the report."""
     options = tyro.cli(Options, description=__doc__)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    given = settings(options, console)
     cases = []
     try:
+        # Before anything is measured that could then not be written.
+        options.report.mkdir(parents=True, exist_ok=True)
+        if options.data is None and not hands_path().is_dir():
+            console.print("Drawing the rendered hands, this once; it takes about a minute.")
+        given = settings(options, console)
         for name in options.only or DEFAULT:
             cases += list(CASES[name](given))
-    except PeerError as error:
+    except (PeerError, OSError) as error:
         console.print(f"error: {error}", markup=False)
         sys.exit(1)
-    options.report.mkdir(parents=True, exist_ok=True)
     about = machine()
     found = {"machine": about, "cases": [case.as_json() for case in cases]}
     write_json(options.report / "report.json", found)

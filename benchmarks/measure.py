@@ -103,14 +103,16 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
     """Run a command to its end and return what it printed.
 
     Raises:
-        PeerError: If it fails, with the last line that it wrote to standard error.
+        PeerError: If it cannot be started; if it fails, with the last line that it wrote to
+            standard error.
     """
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        env=os.environ | dict(environment or {}),
-    )
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=os.environ | dict(environment or {})
+        )
+    except OSError as error:
+        raise PeerError(f"{words[0]} cannot be started: {error.strerror}") from error
     if done.returncode != 0:
         last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
         raise PeerError(f"exit code {done.returncode}: {last}")

@@ -1,9 +1,10 @@
-"""The command line: `chifoumi train | check | evaluate | predict | summary | hands`."""
+"""The command line: `chifoumi train | check | evaluate | predict | crossval | summary | hands`."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import sys
 import warnings
@@ -123,6 +124,9 @@ def _join(coordinator: str | None, processes: int | None, process: int | None) -
         return
     if coordinator is None or processes is None or process is None:
         raise RecipeError("give --coordinator, --processes and --process together")
+    _require_at_least(1, processes, "--processes")
+    if not re.fullmatch(r".+:\d+", coordinator):
+        raise RecipeError(f"--coordinator must be HOST:PORT, not {coordinator}")
     if not 0 <= process < processes:
         raise RecipeError(f"--process must be from 0 to {processes - 1}, not {process}")
     import jax

@@ -28,6 +28,7 @@ from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.heads import logits, train_head
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.metrics import confusion_matrix
+from chifoumi_jax.pretrained import require_pretrained
 from chifoumi_jax.program import build
 from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.step import device_mesh
@@ -111,6 +112,7 @@ def cross_validate(
         raise RecipeError(f"{recipe.name} has no pretrained network: take --recipe transfer")
     if recipe.data is None:
         raise RecipeError("give --data: a folder of photos")
+    require_pretrained()
     display = Display(quiet=quiet)
     recipe.runs.mkdir(parents=True, exist_ok=True)
     with display.counting("Reading photos") as progress:

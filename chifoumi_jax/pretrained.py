@@ -37,7 +37,7 @@ def pretrained_efficientnet_lite0(image_size: int = 224) -> EfficientNetLite0:
     Raises:
         PretrainedError: If neither is there, with what to install.
     """
-    kept = cache_path("pretrained") / f"efficientnet-lite0-{_SHA256[:16]}.safetensors"
+    kept = _kept()
     if kept.is_file():
         try:
             return efficientnet_lite0_from_torch(kept, image_size=image_size)
@@ -46,6 +46,20 @@ def pretrained_efficientnet_lite0(image_size: int = 224) -> EfficientNetLite0:
     model = efficientnet_lite0_from_torch(read_old_pickle(_packaged()), image_size=image_size)
     _keep(model, kept)
     return model
+
+
+def require_pretrained() -> None:
+    """Make sure that there are weights, before anything takes time.
+
+    Raises:
+        PretrainedError: If there are none, with what to install.
+    """
+    if not _kept().is_file():
+        _packaged()
+
+
+def _kept() -> Path:
+    return cache_path("pretrained") / f"efficientnet-lite0-{_SHA256[:16]}.safetensors"
 
 
 class _Storage(NamedTuple):

@@ -24,6 +24,7 @@ from chifoumi_jax.environment import cuda_clash
 from chifoumi_jax.files import write_json
 from chifoumi_jax.metrics import Running
 from chifoumi_jax.ops import native
+from chifoumi_jax.pretrained import require_pretrained
 from chifoumi_jax.program import Program, build
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import Run, RunError
@@ -114,11 +115,18 @@ def fit(recipe: Recipe, *, quiet: bool = False) -> Run:
         DataError: If the folder of photos cannot be trained on.
         DoesNotFitError: If memory or disk do not suffice.
         CheckpointError: If a checkpoint could not be saved.
+        PretrainedError: If the recipe begins with weights that are not there.
         Stopped: If the user pressed Ctrl-C; the run is saved.
     """
-    display = Display(quiet=quiet or not processes.is_first())
+    with _stop_requests() as stop:
+        return _fit(recipe, Display(quiet=quiet or not processes.is_first()), stop)
+
+
+def _fit(recipe: Recipe, display: Display, stop: _Stop) -> Run:
     if clash := cuda_clash():
         display.warn(f"Warning: {clash}.")
+    if recipe.pretrained:
+        require_pretrained()
     recipe.runs.mkdir(parents=True, exist_ok=True)
     data = read_photos(recipe, recipe.runs, display)
     _require_same_photos(data)
@@ -129,7 +137,7 @@ def fit(recipe: Recipe, *, quiet: bool = False) -> Run:
     directory = run.directory(recipe, number)
     with _locked(directory):
         trainer.write_config(directory)
-        return trainer.train(directory, state, Progress())
+        return trainer.train(directory, state, Progress(), stop)
 
 
 def resume(
@@ -157,7 +165,7 @@ def resume(
                 f"cannot become a run of {epochs}; start a new one with --epochs {epochs}"
             )
         recipe = recipe.replace(epochs=epochs)
-    with _locked(directory):
+    with _stop_requests() as stop, _locked(directory):
         step, ailments = checkpoint.newest(directory / "checkpoints")
         for ailment in ailments:
             display.warn(f"Passed over a checkpoint: {ailment}.")
@@ -180,7 +188,7 @@ def resume(
         elif (directory / "results.json").exists():
             display.say(f"{directory} is complete: all {recipe.epochs} epochs are done.")
             return run.read(directory)
-        return trainer.train(directory, state, progress)
+        return trainer.train(directory, state, progress, stop)
 
 
 @contextlib.contextmanager
@@ -318,7 +326,7 @@ class Trainer:
             device=f"{self.program.devices} x {jax.devices()[0].device_kind}",
         )
 
-    def train(self, directory: Path, state: TrainState, progress: Progress) -> Run:
+    def train(self, directory: Path, state: TrainState, progress: Progress, stop: _Stop) -> Run:
         """Take the remaining steps, then evaluate and write the report.
 
         Raises:
@@ -326,7 +334,8 @@ class Trainer:
         """
         self.feed.seek(progress.step, progress.iterator)
         checkpoints = _Checkpoints(directory, self.feed)
-        with self.display.training(self.order, progress.step) as bar, _stop_requests() as stop:
+        stop.later = True
+        with self.display.training(self.order, progress.step) as bar:
             while progress.step < len(self.order):
                 epoch, place = divmod(progress.step, self.order.steps_per_epoch)
                 began = time.monotonic()
@@ -339,7 +348,7 @@ class Trainer:
                 bar.show(progress.step, progress.loss, progress.accuracy, progress.seconds)
                 bar.pace(took / count)
                 epoch_ends = place + count == self.order.steps_per_epoch
-                stopping = processes.any_of(stop.is_set())
+                stopping = processes.any_of(stop.asked)
                 done = progress.step == len(self.order)
                 if epoch_ends:
                     progress.end_epoch(self._row(state, progress, epoch))
@@ -455,25 +464,41 @@ class _Checkpoints:
         return dataclasses.asdict(progress)
 
 
+class _Stop:
+    """Whether the user wants to stop.
+
+    Attributes:
+        asked: Set by the first Ctrl-C or SIGTERM.
+        later: Whether that waits for the training to look; before, it interrupts at once. An
+            interrupt that somebody's callback swallows is not lost: it was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.later = False
+
+
 @contextlib.contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second one ends the process at once."""
-    event = threading.Event()
+def _stop_requests() -> Iterator[_Stop]:
+    """What the first Ctrl-C (or SIGTERM) sets; the second one ends the process at once."""
+    stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield stop
         return
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in signals}
 
     def request(number: int, frame: object) -> None:
-        event.set()
+        stop.asked = True
         for each in signals:
             signal.signal(each, before[each])
+        if not stop.later:
+            raise KeyboardInterrupt
 
     for number in signals:
         signal.signal(number, request)
     try:
-        yield event
+        yield stop
     finally:
         for number in signals:
             signal.signal(number, before[number])

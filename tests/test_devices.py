@@ -91,3 +91,19 @@ def test_processes_must_be_named_fully(photos: Path) -> None:
     )
     assert done.returncode == 2
     assert "give --coordinator, --processes and --process together" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("nonsense", "1", "0"), "--coordinator must be HOST:PORT, not nonsense"),
+        (("localhost:12397", "0", "0"), "--processes must be at least 1, not 0"),
+        (("localhost:12397", "2", "2"), "--process must be from 0 to 1, not 2"),
+    ],
+)
+def test_wrong_processes_are_one_sentence(given: tuple[str, ...], message: str) -> None:
+    coordinator, count, number = given
+    options = ["--coordinator", coordinator, "--processes", count, "--process", number]
+    command = [sys.executable, "-m", "chifoumi_jax.train", *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr == f"error: {message}\n"

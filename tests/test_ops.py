@@ -301,8 +301,39 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Ope
 
 
 @pytest.mark.parametrize("operation", [conv_relu_pool, conv_relu_pool_lax])
-def test_says_what_is_wrong_with_a_shape(operation: Operation) -> None:
-    with pytest.raises(ValueError, match=r"\(5, 5, 1, 1\); expected \(3, 3, in, out\)"):
-        operation(np.ones((1, 8, 8, 1)), np.ones((5, 5, 1, 1)), np.ones(1))
-    with pytest.raises(ValueError, match="at least 4 x 4 pixels"):
-        operation(np.ones((1, 8, 3, 1)), np.ones((3, 3, 1, 1)), np.ones(1))
+@pytest.mark.parametrize(
+    ("images", "kernel", "bias", "message"),
+    [
+        ((1, 8, 8, 1), (5, 5, 1, 1), (1,), r"\(5, 5, 1, 1\); expected \(3, 3, 1, out\)"),
+        ((1, 8, 8, 2), (3, 3, 1, 1), (1,), r"\(3, 3, 1, 1\); expected \(3, 3, 2, out\)"),
+        ((1, 8, 8, 1), (3, 3, 1), (1,), r"\(3, 3, 1\); expected \(3, 3, 1, out\)"),
+        ((1, 8, 3, 1), (3, 3, 1, 1), (1,), "at least 4 x 4 pixels"),
+        ((8, 8, 1), (3, 3, 1, 1), (1,), "at least 4 x 4 pixels"),
+        ((1, 8, 8, 1), (3, 3, 1, 5), (1,), r"bias has shape \(1,\); expected \(5,\)"),
+        ((1, 8, 8, 1), (3, 3, 1, 5), (7,), r"bias has shape \(7,\); expected \(5,\)"),
+        ((1, 8, 8, 1), (3, 3, 1, 5), (), r"bias has shape \(\); expected \(5,\)"),
+    ],
+)
+def test_says_what_is_wrong_with_a_shape(
+    operation: Operation,
+    images: tuple[int, ...],
+    kernel: tuple[int, ...],
+    bias: tuple[int, ...],
+    message: str,
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        operation(np.ones(images), np.ones(kernel), np.ones(bias))
+
+
+@pytest.mark.parametrize("operation", [conv_relu_pool, conv_relu_pool_lax])
+def test_says_what_is_wrong_with_a_dtype(operation: Operation) -> None:
+    images, kernel = np.ones((1, 8, 8, 1), np.float32), np.ones((3, 3, 1, 1), np.float16)
+    with pytest.raises(ValueError, match="are float32, float16, float32; make them one"):
+        operation(images, kernel, np.ones(1, np.float32))
+
+
+@pytest.mark.skipif(bool(native.absence), reason=native.absence)
+def test_the_kernels_read_nothing_beyond_a_bias() -> None:
+    images, kernel = jnp.ones((1, 6, 6, 3)), jnp.ones((3, 3, 3, 5))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="do not belong together"):
+        native.passes.pool(images, kernel, jnp.ones(4))

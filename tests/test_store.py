@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,26 @@ def test_trimming_removes_the_oldest_and_hurts_no_run(tmp_path: Path) -> None:
     trim(tmp_path, 0)
     assert not list(tmp_path.iterdir())
     assert len(PixelStore(tmp_path / "kind-0", (100_000,)).pixels()) == 0
+
+
+def test_trimming_spares_the_store_in_use_and_what_others_remove(tmp_path: Path) -> None:
+    for name in ("mine", "other"):
+        PixelStore(tmp_path / name, (100_000,)).add(KEYS[0], np.zeros(100_000, np.uint8), 1, 1)
+    (tmp_path / "half-removed").mkdir()
+    trim(tmp_path, 0, spare=tmp_path / "mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["half-removed", "mine"]
+
+
+def test_stores_are_opened_while_others_are_removed(tmp_path: Path) -> None:
+    def work(number: int) -> int:
+        for round_ in range(30):
+            store = PixelStore(tmp_path / f"kind-{(number + round_) % 3}", (5_000,))
+            store.add(KEYS[0], np.zeros(5_000, np.uint8), 1, 1)
+            trim(tmp_path, 6_000)
+        return number
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(work, range(6))) == list(range(6))
 
 
 def test_a_folder_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

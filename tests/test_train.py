@@ -1,7 +1,10 @@
 """Training from the first batch to the report, in this process."""
 
+import contextlib
 import csv
 import json
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -323,3 +326,33 @@ def test_streamed_pixels_train_as_resident_ones(
         # The same sums; only where a batch's pixels come from differs. XLA may fuse the two
         # programs otherwise: float32 rounding, carried on for 18 steps.
         np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
+
+
+def test_an_interrupt_that_a_callback_swallows_still_stops(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_steps = training.Trainer.compile
+
+    def interrupted(trainer: training.Trainer, directory: Path) -> None:
+        # As when it comes while JAX is in a callback, whose errors are printed and forgotten.
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        compile_steps(trainer, directory)
+
+    monkeypatch.setattr(training.Trainer, "compile", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(training.Stopped) as stopped:
+        fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.undo()
+    assert len(resume(stopped.value.directory, quiet=True).history) == 3
+
+
+def test_an_interrupt_before_the_first_step_ends_at_once(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.Trainer, "compile", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
+    assert not isinstance(interrupt.value, training.Stopped)
+    assert not list(tmp_path.iterdir()), "no run was begun"

@@ -142,9 +142,9 @@ def load_dataset(
 def _store(recipe: Recipe, store_in: Path) -> PixelStore:
     stores = cache_path("pixels")
     try:
-        store = PixelStore(stores / _kind_of_pixels(recipe), recipe.input_shape)
-        # What this run adds is counted by the next one: what is in use is not removed.
-        trim(stores, _MAX_CACHE_BYTES)
+        own = stores / _kind_of_pixels(recipe)
+        store = PixelStore(own, recipe.input_shape)
+        trim(stores, _MAX_CACHE_BYTES, spare=own)
     except OSError:
         own = Path(tempfile.mkdtemp(prefix=".pixels-", dir=store_in))
         return PixelStore(own, recipe.input_shape, temporary=True)

@@ -10,6 +10,7 @@ by name; a run that has it open keeps it until its end.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -30,6 +31,8 @@ _RECORD = struct.Struct("<32sIII4xI12x")
 # The index begins with the name of the file of images.
 _HEADER = struct.Struct("<8s16s40x")
 _MAGIC = b"chifoum1"
+# To open a store that others remove at the same time.
+_ATTEMPTS = 100
 
 
 class Kept(NamedTuple):
@@ -145,41 +148,59 @@ class PixelStore:
                 self._kept[digest.hex()] = Kept(row, width, height, checksum)
 
 
-def trim(directory: Path, max_bytes: int) -> None:
-    """Remove the stores in `directory` that were opened longest ago, until the rest fits."""
+def trim(directory: Path, max_bytes: int, spare: Path | None = None) -> None:
+    """Remove the stores in `directory` that were opened longest ago, until the rest fits.
+
+    The store at `spare` stays, however large it is: it would be filled again at the next start.
+    """
     stores = []
     for store in directory.iterdir():
-        index = store / "index"
-        if index.is_file():
+        # Another process may be removing it.
+        with contextlib.suppress(FileNotFoundError):
+            opened = (store / "index").stat().st_mtime
             size = sum(file.stat().st_blocks * 512 for file in store.iterdir())
-            stores.append((index.stat().st_mtime, size, store))
+            stores.append((opened, size, store))
     total = sum(size for _, size, _ in stores)
     for _, size, store in sorted(stores):
         if total <= max_bytes:
             return
+        if store == spare:
+            continue
         shutil.rmtree(store, ignore_errors=True)
         total -= size
 
 
 def _open(directory: Path) -> tuple[int, int]:
     """The index and the images of a store, which is made if it is not there."""
-    path = directory / "index"
-    while True:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        index = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for left in reversed(range(_ATTEMPTS)):
         try:
-            fcntl.flock(index, fcntl.LOCK_EX)
-            # It may have been removed between opening and locking.
-            if _is_at(index, path):
-                images = _open_images(directory, index)
-                # When it was last used: `trim` removes the oldest.
-                os.utime(path)
-                fcntl.flock(index, fcntl.LOCK_UN)
-                return index, images
-        except BaseException:
-            os.close(index)
-            raise
+            if (opened := _try_to_open(directory)) is not None:
+                return opened
+        except (FileExistsError, FileNotFoundError):
+            # Somebody may be removing it; where nothing can be made, it stays so.
+            if not left:
+                raise
+    raise OSError(errno.EBUSY, "it is removed again and again", str(directory))
+
+
+def _try_to_open(directory: Path) -> tuple[int, int] | None:
+    path = directory / "index"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    index = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(index, fcntl.LOCK_EX)
+        # It may have been removed between opening and locking.
+        if _is_at(index, path):
+            images = _open_images(directory, index)
+            # When it was last used: `trim` removes the oldest.
+            os.utime(path)
+            fcntl.flock(index, fcntl.LOCK_UN)
+            return index, images
+    except BaseException:
         os.close(index)
+        raise
+    os.close(index)
+    return None
 
 
 def _open_images(directory: Path, index: int) -> int:

@@ -27,23 +27,32 @@ def conv_relu_pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
         Of the same dtype, `(height - 2) // 2` rows of `(width - 2) // 2`.
 
     Raises:
-        ValueError: The kernel is not 3 x 3, or the images are smaller than 4 x 4.
+        ValueError: Shapes or dtypes are none of these.
     """
-    _check(images, kernel)
+    _check(images, kernel, bias)
     return _chosen(images, kernel, bias)
 
 
 def conv_relu_pool_lax(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
     """`conv_relu_pool`, computed by `whole` on every platform; same arguments, results, errors."""
-    _check(images, kernel)
+    _check(images, kernel, bias)
     return _whole(images, kernel, bias)
 
 
-def _check(images: Images, kernel: Kernel) -> None:
-    if kernel.shape[:2] != (3, 3):
-        raise ValueError(f"kernel has shape {kernel.shape}; expected (3, 3, in, out)")
-    if min(images.shape[1:3]) < 4:
-        raise ValueError(f"images have shape {images.shape}; give them at least 4 x 4 pixels")
+def _check(images: Images, kernel: Kernel, bias: Bias) -> None:
+    if len(images.shape) != 4 or min(images.shape[1:3]) < 4:
+        raise ValueError(
+            f"images have shape {images.shape}; expected (batch, height, width, in), at least "
+            "4 x 4 pixels"
+        )
+    channels = images.shape[3]
+    if len(kernel.shape) != 4 or kernel.shape[:3] != (3, 3, channels):
+        raise ValueError(f"kernel has shape {kernel.shape}; expected (3, 3, {channels}, out)")
+    if bias.shape != kernel.shape[3:]:
+        raise ValueError(f"bias has shape {bias.shape}; expected {kernel.shape[3:]}")
+    dtypes = [str(array.dtype) for array in (images, kernel, bias)]
+    if len(set(dtypes)) > 1:
+        raise ValueError(f"images, kernel and bias are {', '.join(dtypes)}; make them one")
 
 
 def differentiable(passes: Passes) -> Callable[[Images, Kernel, Bias], Pooled]:

@@ -39,6 +39,10 @@ def depthwise_conv(images: Images, kernel: Kernel, stride: int = 1) -> Result:
     Raises:
         ValueError: Kernel, stride, channels or dtypes are none of these.
     """
+    if len(images.shape) != 4:
+        raise ValueError(
+            f"images have shape {images.shape}; expected (batch, height, width, channels)"
+        )
     if kernel.shape not in [(side, side, images.shape[3]) for side in (3, 5)]:
         raise ValueError(
             f"kernel has shape {kernel.shape}; expected (3, 3, channels) or (5, 5, channels), "

@@ -41,7 +41,10 @@ ffi::Error compute(ffi::ThreadPool& pool, Array4<kType>& images, Array4<kType>& 
                    Array1<kType>& bias, Array4<kType>& pooled, uint8_t* winner) {
   using Real = ffi::NativeType<kType>;
   const Shape shape = shape_of(images.dimensions(), kernel.dimensions());
-  if (!fits(shape, kernel.dimensions(), pooled.dimensions())) return wrong_shapes();
+  if (!fits(shape, kernel.dimensions(), pooled.dimensions()) ||
+      static_cast<int64_t>(bias.element_count()) != shape.out) {
+    return wrong_shapes();
+  }
   want_huge_pages(pooled.typed_data(), pooled.size_bytes());
   if (winner != nullptr) want_huge_pages(winner, pooled.element_count());
   const Kernels<Real>& kernels = kernels_in_use<Real>();
@@ -76,7 +79,11 @@ ffi::Error weight_gradients(ffi::ThreadPool pool, Array4<kType> images,
   using Real = ffi::NativeType<kType>;
   const auto kernel = kernel_gradient->dimensions();
   const Shape shape = shape_of(images.dimensions(), kernel);
-  if (!fits(shape, kernel, gradient.dimensions())) return wrong_shapes();
+  if (!fits(shape, kernel, gradient.dimensions()) ||
+      winner.element_count() != gradient.element_count() ||
+      static_cast<int64_t>(bias_gradient->element_count()) != shape.out) {
+    return wrong_shapes();
+  }
   const Kernels<Real>& kernels = kernels_in_use<Real>();
   const int64_t parts = parts_of_image(shape), size = kernels.partial_size(shape);
   std::vector<Real> partials(shape.batch * parts * size);
@@ -99,7 +106,10 @@ ffi::Error image_gradient(ffi::ThreadPool pool, Array4<kType> kernel,
                           ffi::Result<Array4<kType>> image_gradient) {
   using Real = ffi::NativeType<kType>;
   const Shape shape = shape_of(image_gradient->dimensions(), kernel.dimensions());
-  if (!fits(shape, kernel.dimensions(), gradient.dimensions())) return wrong_shapes();
+  if (!fits(shape, kernel.dimensions(), gradient.dimensions()) ||
+      winner.element_count() != gradient.element_count()) {
+    return wrong_shapes();
+  }
   want_huge_pages(image_gradient->typed_data(), image_gradient->size_bytes());
   const Kernels<Real>& kernels = kernels_in_use<Real>();
   std::vector<Real> turned(kernels.turned_size(shape));
