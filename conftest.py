@@ -10,10 +10,15 @@ import pytest
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Share what is compiled between all tests and the processes that they start."""
+    # Of several workers each has a folder of its own in the session's.
+    base = tmp_path_factory.getbasetemp()
+    session = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    compiled = session / "compiled-by-all"
+    compiled.mkdir(exist_ok=True)
     cache = {
         # Decoded pixels and rendered hands: not the user's own, which another version may share.
         "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
@@ -28,3 +33,10 @@ def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled() -> Iterator[None]:
+    """What a module compiled takes gigabytes at the end of a session; the next reads it again."""
+    yield
+    jax.clear_caches()

@@ -1,13 +1,10 @@
 """Fixtures: small folders of photos, and the folder of real ones where there is one."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from PIL import Image
 
 # For each class how fast its stripes turn along the rows and along the columns.
@@ -35,19 +32,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photos(root / "train", 14, seed=1)
     write_photos(root / "test", 4, seed=2)
     return root
-
-
-@pytest.fixture(scope="module")
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What XLA compiles for one training serves the module's others: a large network takes long."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
-    jax.config.update(names[0], str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update(names[1], 0.5)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,6 @@ from chifoumi_jax.recipes import Recipe, RecipeError
 from tests.commands import chifoumi
 from tests.conftest import write_photos
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

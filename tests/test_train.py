@@ -25,8 +25,6 @@ from chifoumi_jax.run import Run, RunError, read, read_config
 from tests.conftest import write_photos
 from tests.runs import assert_same_training
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 QUICK: dict[str, Any] = {"image_size": 24, "epochs": 3}
 LEARNS: dict[str, Any] = {"image_size": 24, "epochs": 10, "learning_rate": 2e-3}
 

@@ -33,8 +33,6 @@ from chifoumi_jax.transfer import split_features, take_over
 from tests.commands import chifoumi, environment
 from tests.runs import assert_same_training
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 QUICK: dict[str, Any] = {
     "image_size": 32,
     "epochs": 4,
