@@ -10,20 +10,23 @@ NEWEST := $(VENV)-newest
 # What an installation is made from; the rest of the checkout is used where it is.
 INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_jax/ops/cpp/*)
 
+# A file's tests stay together: they share what is slow to make.
+IN_TWO := -n 2 --dist loadfile
+
 .PHONY: train test test-newest lint types format constraints wheel clean
 
 train: $(VENV)/.base
 	$(BIN)/python -m chifoumi_jax.train
 
 test: $(VENV)/.test lint types test-newest
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(IN_TWO)
 
 # What depends on JAX' version most, on the newest one: the fast operations, and that the benchmarks
 # run, beside the originals in the other environment.
 test-newest: $(VENV)/.test
 	@if [ -n "$(NEWEST_PYTHON)" ]; then \
 	  $(MAKE) --no-print-directory $(NEWEST)/.base && \
-	  CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
+	  CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest $(IN_TWO) \
 	    tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py; \
 	else \
 	  echo "There is no python3.12: the operations are tested with one version of JAX only."; \
@@ -66,7 +69,7 @@ $(VENV)/.test: $(VENV)/bin/python $(INSTALLED)
 $(NEWEST)/.base: $(INSTALLED)
 	$(NEWEST_PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  -e . pytest hypothesis
+	  -e . pytest pytest-xdist hypothesis
 	@touch $@
 
 clean:
