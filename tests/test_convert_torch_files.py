@@ -13,7 +13,7 @@ import pytest
 
 from chifoumi_jax.convert import WeightsError, from_torch
 from chifoumi_jax.convert.arrays import mlp_to_arrays
-from chifoumi_jax.convert.limits import MAX_PICKLE_STEPS
+from chifoumi_jax.convert.limits import MAX_PICKLE_STEPS, MAX_ZIP_ENTRIES
 from tests.weights import assert_same_bits, mlp_arrays, torch_module
 
 BEFORE_1_6 = {"_use_new_zipfile_serialization": False}
@@ -107,7 +107,10 @@ def test_a_whole_model_is_refused_with_the_remedy(tmp_path: Path) -> None:
         ),
         (lambda entries: entries.update({"archive/data/1": b""}), "holds 0 bytes"),
         (lambda entries: entries.update({"../x": b""}), "leads out of the archive"),
-        (lambda entries: entries.update({f"a/{i}": b"" for i in range(300)}), "at most 256"),
+        (
+            lambda entries: entries.update({f"a/{i}": b"" for i in range(MAX_ZIP_ENTRIES)}),
+            f"at most {MAX_ZIP_ENTRIES}",
+        ),
         (lambda entries: entries.update({"a/zeros": bytes(10**7)}), "a zip bomb"),
         (data_pkl(b""), "its pickle is damaged"),
         (data_pkl(b"\x80\x02"), "pickle is damaged"),

@@ -1,8 +1,5 @@
 """`chifoumi_jax.ops.depthwise_conv` against sums in NumPy float64, and against lax."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -21,6 +18,7 @@ from jaxtyping import Array, Float
 from chifoumi_jax.ops import depthwise_conv, depthwise_native, native
 from chifoumi_jax.ops.depthwise import differentiable
 from chifoumi_jax.ops.depthwise_passes import grouped, shifted
+from tests.kernels import needs_native, printed_by_threads
 
 # NumPy arrays, which JAX takes for its own.
 Arrays = tuple[Any, ...]
@@ -283,7 +281,7 @@ def compiled_text(operation: Operation, arguments: Arrays) -> str:
     return compiled.as_text() or ""
 
 
-@pytest.mark.skipif(bool(native.absence), reason=native.absence)
+@needs_native
 def test_the_types_that_the_kernels_serve_go_to_them() -> None:
     for dtype in (np.float32, np.float64):
         arguments, _ = random_case((1, 4, 4, 3), 3, 1, dtype)
@@ -319,7 +317,7 @@ def test_without_the_library_sums_of_shifts_are_computed(monkeypatch: pytest.Mon
     assert_equals_reference(fallen_back, arguments, 2, weight)
 
 
-@pytest.mark.skipif(bool(native.absence), reason=native.absence)
+@needs_native
 def test_sums_do_not_depend_on_the_number_of_threads() -> None:
     code = """
 import hashlib, jax, numpy as np
@@ -332,20 +330,10 @@ for shape, side, stride in (((5, 40, 40, 24), 3, 1), ((33, 6, 6, 520), 5, 2)):
     found += jax.jit(jax.grad(loss, (0, 1)))(*arguments)
 print(hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in found)).hexdigest())
 """
-    cores = sorted(os.sched_getaffinity(0))
-    digests = set()
-    for usable in (cores[:1], cores):
-        done = subprocess.run(
-            [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {usable})\n{code}"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        digests.add(done.stdout)
-    assert len(digests) == 1
+    assert len(printed_by_threads(code)) == 1
 
 
-@pytest.mark.skipif(bool(native.absence), reason=native.absence)
+@needs_native
 def test_images_cost_nothing_when_their_gradient_is_not_asked_for() -> None:
     arguments, weight = random_case((2, 6, 6, 3), 3, 1)
 

@@ -1,8 +1,6 @@
 """`chifoumi_jax.ops` against loops in NumPy float64, and its ways against each other."""
 
-import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +14,7 @@ from jaxtyping import Array, Float
 
 from chifoumi_jax.ops import bands, conv_relu_pool, conv_relu_pool_lax, native
 from chifoumi_jax.ops.conv_relu_pool import differentiable
+from tests.kernels import needs_native, printed_by_threads
 
 # NumPy arrays, which JAX takes for its own.
 Arrays = tuple[Any, ...]
@@ -171,7 +170,7 @@ def test_what_is_not_a_number_stays(operation: Operation) -> None:
         assert np.isnan(operation(spoilt, kernel, bias)[0, 0, 0]).all(), place
 
 
-@pytest.mark.skipif(bool(native.absence), reason=native.absence)
+@needs_native
 def test_native_sums_do_not_depend_on_the_number_of_threads() -> None:
     code = """
 import hashlib, jax, numpy as np
@@ -182,17 +181,7 @@ loss = lambda *arguments: (conv_relu_pool(*arguments) ** 2).sum()
 found = jax.jit(jax.grad(loss, (0, 1, 2)))(*arguments)
 print(hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in found)).hexdigest())
 """
-    cores = sorted(os.sched_getaffinity(0))
-    digests = set()
-    for usable in (cores[:1], cores):
-        done = subprocess.run(
-            [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {usable})\n{code}"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        digests.add(done.stdout)
-    assert len(digests) == 1
+    assert len(printed_by_threads(code)) == 1
 
 
 @pytest.mark.parametrize("windows", [1, 20, 45, 10_000])
@@ -332,8 +321,16 @@ def test_says_what_is_wrong_with_a_dtype(operation: Operation) -> None:
         operation(images, kernel, np.ones(1, np.float32))
 
 
-@pytest.mark.skipif(bool(native.absence), reason=native.absence)
+@needs_native
 def test_the_kernels_read_nothing_beyond_a_bias() -> None:
     images, kernel = jnp.ones((1, 6, 6, 3)), jnp.ones((3, 3, 3, 5))
     with pytest.raises(jax.errors.JaxRuntimeError, match="do not belong together"):
         native.passes.pool(images, kernel, jnp.ones(4))
+
+
+@pytest.mark.skipif(
+    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler"
+)
+def test_a_compiler_gives_the_kernels() -> None:
+    # Else all that needs them would be left out, and nobody would notice.
+    assert not native.absence

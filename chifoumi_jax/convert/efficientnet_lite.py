@@ -18,13 +18,9 @@ from chifoumi_jax.convert.arrays import (
     dtype_name,
     shape_of,
 )
-from chifoumi_jax.convert.errors import WeightsError, about
-from chifoumi_jax.convert.limits import MAX_TORCH_BYTES
-from chifoumi_jax.convert.safetensors_file import read_safetensors
-from chifoumi_jax.convert.source import TORCH_SUFFIXES, Kind, opened
+from chifoumi_jax.convert.errors import WeightsError
 from chifoumi_jax.convert.stored import Stored
-from chifoumi_jax.convert.torch import TorchModule, stored
-from chifoumi_jax.convert.torch_file import read_torch
+from chifoumi_jax.convert.torch import TorchModule, built, stored
 from chifoumi_jax.models.efficientnet_lite import EfficientNetLite0
 
 # PyTorch counts a normalisation's batches, which nothing reads.
@@ -59,16 +55,7 @@ def efficientnet_lite0_from_torch(
         }
         return _from_arrays(arrays, image_size, dtype_name(dtype))
 
-    if isinstance(source, str | os.PathLike):
-        with about(os.fspath(source)), opened(source, TORCH_SUFFIXES, MAX_TORCH_BYTES) as found:
-            file, kind = found
-            read = read_safetensors(file) if kind is Kind.SAFETENSORS else read_torch(file, kind)
-            return build(read)
-    if isinstance(source, Mapping):
-        with about("the state dict"):
-            return build(source)
-    with about("the PyTorch model"):
-        return build(source.state_dict())
+    return built(source, build)
 
 
 def efficientnet_lite0_to_arrays(model: EfficientNetLite0) -> dict[str, Float[np.ndarray, "..."]]:

@@ -20,15 +20,16 @@ MAX_JSON_BYTES = 2**18
 # `{"config": {"layers": [{"inbound_nodes": [{"args": [{"config": {"shape": [` is eleven deep.
 MAX_JSON_DEPTH = 32
 
-# An entry of a zip directory takes some 60 bytes; Keras writes 3 of them and PyTorch one a tensor.
-MAX_ZIP_DIRECTORY_BYTES = 2**16
-MAX_ZIP_ENTRIES = 256
+# An entry of a zip directory takes some 60 bytes; Keras writes 3 of them and PyTorch one a tensor,
+# of which EfficientNet-Lite0 has 296.
+MAX_ZIP_DIRECTORY_BYTES = 2**17
+MAX_ZIP_ENTRIES = 1024
 # Keras and PyTorch pack nothing. Packed again, trained weights hardly shrink, text tenfold, and an
 # optimiser's moments before its first step to nothing: that file then to a third. Deflate could
 # make one byte of a thousand zeros.
 MAX_ZIP_RATIO = 20
 
-# A state dict of either perceptron takes 240 opcodes, one of EfficientNet-Lite0 NNN.
+# A state dict of either perceptron takes 240 opcodes, one of EfficientNet-Lite0 10,696.
 MAX_PICKLE_STEPS = 40_000
 
 # A Keras file of the network has 70 HDF5 objects, of which at most 20 in a group, 4 deep.

@@ -15,7 +15,8 @@ from chifoumi_jax.convert.stored import Stored
 from chifoumi_jax.convert.strict_json import parse
 
 _LENGTH_BYTES = 8
-_DTYPES = {"F32": "float32", "F64": "float64"}
+# PyTorch counts batches in int64.
+_DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64"}
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
 

@@ -2,9 +2,9 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +19,8 @@ from chifoumi_jax.convert.stored import Stored
 from chifoumi_jax.convert.torch_file import read_torch
 from chifoumi_jax.files import write_atomically
 from chifoumi_jax.models import MLP
+
+_T = TypeVar("_T")
 
 _LIVE = "the PyTorch model"
 _STATE_DICT = "the state dict"
@@ -65,6 +67,19 @@ def from_torch(
         arrays = {name: stored(name, tensor) for name, tensor in tensors.items()}
         return mlp_from_arrays(arrays, wanted, relu_logits=relu_logits, dropout_rate=dropout_rate)
 
+    return built(source, build)
+
+
+def built(
+    source: str | os.PathLike[str] | Mapping[str, Any] | TorchModule,
+    build: Callable[[Mapping[str, Any]], _T],
+) -> _T:
+    """What `build` makes of the tensors of a file, a state dict or a module.
+
+    Raises:
+        WeightsError: If the file cannot be read, or from `build`, with the source's name.
+        TypeError: If the source is none of these.
+    """
     if isinstance(source, str | os.PathLike):
         with about(os.fspath(source)), opened(source, TORCH_SUFFIXES, MAX_TORCH_BYTES) as found:
             file, kind = found

@@ -97,23 +97,16 @@ def photo_augmentation(
     Returns:
         Images of the same shape and dtype, in [0, 1].
     """
-    for_geometry, for_colour, *for_more = jax.random.split(key, 2 if _is_plain(strengths) else 4)
+    for_geometry, for_colour, for_blur, for_erase = jax.random.split(key, 4)
     if strengths.zoom or strengths.rotate or strengths.aspect:
         moved = _warp(for_geometry, images, strengths)
     elif strengths.shift or strengths.flip:
         moved = _shift(for_geometry, images, strengths)
     else:
         moved = images
-    recoloured = _recolour(for_colour, moved, strengths)
-    if not for_more:
-        return recoloured
-    for_blur, for_erase = for_more
-    changed = _erase(for_erase, _blur(for_blur, recoloured, strengths.blur), strengths.erase)
+    changed = _recolour(for_colour, moved, strengths)
+    changed = _erase(for_erase, _blur(for_blur, changed, strengths.blur), strengths.erase)
     return changed.astype(images.dtype)
-
-
-def _is_plain(strengths: PhotoAugmentation) -> bool:
-    return not (strengths.blur or strengths.erase)
 
 
 def _shift(

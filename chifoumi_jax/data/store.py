@@ -193,7 +193,7 @@ def _try_to_open(directory: Path) -> tuple[int, int] | None:
         if _is_at(index, path):
             images = _open_images(directory, index)
             # When it was last used: `trim` removes the oldest.
-            os.utime(path)
+            os.utime(index)
             fcntl.flock(index, fcntl.LOCK_UN)
             return index, images
     except BaseException:
