@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from chifoumi_jax import checkpoint, run
+from chifoumi_jax import calibration, checkpoint, run
+from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.pipeline import Batch, padded_size
 from chifoumi_jax.data.pixels import load_pixels, resize_pixels
 from chifoumi_jax.program import Program, build
@@ -44,13 +45,22 @@ class Classifier:
         classes: Names of the classes, in the order of the probabilities.
         program: The compiled model.
         weights: What the network is evaluated with.
+        calibration: What its probabilities are worth.
     """
 
-    def __init__(self, recipe: Recipe, classes: Sequence[str], program: Program, weights: Params):
+    def __init__(
+        self,
+        recipe: Recipe,
+        classes: Sequence[str],
+        program: Program,
+        weights: Params,
+        calibration: Calibration = UNCALIBRATED,
+    ):
         self.recipe = recipe
         self.classes = tuple(classes)
         self.program = program
         self.weights = weights
+        self.calibration = calibration
 
     def predict(
         self, photos: PhotoLike | Sequence[PhotoLike], *, batch_size: int = 25
@@ -95,7 +105,7 @@ class Classifier:
         padded[:count] = pixels
         batch = Batch(padded, np.zeros(size, np.int32), np.ones(size, np.float32))
         rows, _ = self.program.evaluate(self.weights, batch)
-        return np.asarray(rows)[:count]
+        return self.calibration.temper(np.asarray(rows)[:count])
 
 
 def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier:
@@ -126,7 +136,7 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
     wanted = {name: parts[name] for name in names if name in parts}
     trees, _ = checkpoint.load(checkpoints / f"{step:08d}", wanted)
     weights = join(trees[names[0]], trees.get("moments", NOTHING))
-    return Classifier(recipe, classes, program, weights)
+    return Classifier(recipe, classes, program, weights, calibration.read(Path(directory)))
 
 
 def _image(array: np.ndarray) -> Image.Image:

@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chifoumi_jax.calibration import (
+    UNCALIBRATED,
+    Calibration,
+    calibrate,
+    expected_calibration_error,
+    read,
+)
+from chifoumi_jax.run import RunError
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def drawn(temperature: float, images: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from logits, and the probabilities of a model that divides those wrongly."""
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (images, 3))
+    true = softmax(logits)
+    labels = np.array([random.choice(3, p=row / row.sum()) for row in true.astype(np.float64)])
+    return labels, softmax(logits * temperature)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_temperature_undoes_what_scaled_the_logits(temperature: float) -> None:
+    labels, probabilities = drawn(temperature)
+    found = calibrate(labels, probabilities)
+    # Of 4,000 drawn labels its standard error is some 3 %.
+    assert found.temperature == pytest.approx(temperature, rel=0.12)
+    assert found.photos == 4000
+    error = expected_calibration_error(labels, found.temper(probabilities))
+    assert error < 0.03 and error <= expected_calibration_error(labels, probabilities) + 0.005
+
+
+def test_answers_above_the_threshold_are_right_as_often_as_wanted() -> None:
+    labels, probabilities = drawn(2.0)
+    found = calibrate(labels, probabilities)
+    tempered = found.temper(probabilities)
+    sure = tempered.max(axis=1) >= found.threshold
+    assert 0 < sure.sum() < len(labels)
+    assert np.mean(tempered[sure].argmax(axis=1) == labels[sure]) >= 0.95
+    unsure = tempered[~sure].argmax(axis=1) == labels[~sure]
+    assert np.mean(unsure) < 0.95
+
+
+@given(st.floats(0.25, 4.0), st.integers(0, 2**32 - 1))
+def test_temper_keeps_the_order_and_the_sum(temperature: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    probabilities = softmax(random.normal(0, 5, (7, 4)))
+    tempered = Calibration(temperature).temper(probabilities)
+    assert (tempered.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+    np.testing.assert_allclose(tempered.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_calibration_error_of_known_answers() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.3, 0.7]], np.float32)
+    # At 0.9 half are right, at 0.7 all.
+    labels = np.array([0, 1, 1, 1])
+    assert expected_calibration_error(labels, probabilities) == pytest.approx(0.5 * 0.4 + 0.5 * 0.3)
+
+
+def test_read(tmp_path: Path) -> None:
+    assert read(tmp_path) is UNCALIBRATED
+    file = tmp_path / "calibration.json"
+    file.write_text(json.dumps({"temperature": 1.5, "threshold": 0.7, "photos": 9}))
+    assert read(tmp_path) == Calibration(1.5, 0.7, 9)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"temperature": 1}', '{"temperature": 0, "threshold": 1, "photos": 1}']
+)
+def test_damaged_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "calibration.json").write_text(text)
+    with pytest.raises(RunError, match=r"calibration\.json"):
+        read(tmp_path)
