@@ -127,7 +127,8 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
         raise checkpoint.CheckpointError(
             "; ".join([f"{directory} has no whole checkpoint; train it again", *ailments])
         )
-    if best:
+    # A training that stopped early went on past its best.
+    if best or recipe.patience:
         step = checkpoint.best(checkpoints, step)
     program = build(recipe, len(classes), 1, device_mesh())
     # A training's average is all that is needed of what it trained.

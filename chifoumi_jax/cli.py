@@ -46,6 +46,9 @@ def train(
     groups: FromRecipe[Path] = None,
     train_list: FromRecipe[Path] = None,
     test_list: FromRecipe[Path] = None,
+    hands: FromRecipe[int] = None,
+    valid_share: FromRecipe[float] = None,
+    patience: FromRecipe[int] = None,
     epochs: FromRecipe[int] = None,
     batch_size: FromRecipe[int] = None,
     image_size: FromRecipe[int] = None,
@@ -71,6 +74,12 @@ def train(
         groups: CSV file with the columns path,session; a session is not split.
         train_list: Text file of paths, one a line, that selects the training photos.
         test_list: Likewise the test photos.
+        hands: How many rendered hands to train on besides, where the classes are paper, rock and
+            scissors.
+        valid_share: Of the training photos, to validate on where no folder says what to; by whole
+            sessions with --groups.
+        patience: Stop after that many epochs without a better one on the validation photos, and
+            keep the best; 0 for never.
         epochs: How often every photo is shown.
         batch_size: Photos in a step; 0 is all of them.
         image_size: Height and width of the network's input.
@@ -96,6 +105,9 @@ def train(
         "groups": groups,
         "train_list": train_list,
         "test_list": test_list,
+        "hands": hands,
+        "valid_share": valid_share,
+        "patience": patience,
         "batch_size": batch_size,
         "image_size": image_size,
         "learning_rate": learning_rate,
@@ -112,7 +124,7 @@ def train(
         run = training.resume(resume, epochs=epochs, quiet=quiet)
     else:
         if epochs is not None:
-            given["epochs"] = epochs
+            given |= {"epochs": epochs, "min_steps": 0}
         run = training.fit(RECIPES[recipe].replace(**given), quiet=quiet)
     if not process:
         print(run.directory)
@@ -359,7 +371,13 @@ def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None
 
 
 @app.command
-def hands(out: Path, images: int = 346, test_images: int | None = None, seed: int = 0) -> int:
+def hands(
+    out: Path,
+    images: int = 346,
+    test_images: int | None = None,
+    wild: bool = False,
+    seed: int = 0,
+) -> int:
     """Draw a folder of hands that `train --data` reads.
 
     Args:
@@ -367,15 +385,23 @@ def hands(out: Path, images: int = 346, test_images: int | None = None, seed: in
         images: How many in all.
         test_images: How many of them to test on, with other people, light and backgrounds; by
             default 52 of 346, as in the study.
+        wild: From any side, before anything, in any light, as photos are; small.
         seed: Decides every picture.
     """
-    from chifoumi_jax.data.hands import write_hands
+    from chifoumi_jax.data.hands import VARIETY, WILD, write_hands
     from chifoumi_jax.display import Display
 
     _require_at_least(6, images, "--images")
     with Display().counting("Drawing hands") as progress:
         try:
-            write_hands(out, images=images, test_images=test_images, seed=seed, progress=progress)
+            write_hands(
+                out,
+                images=images,
+                test_images=test_images,
+                seed=seed,
+                variety=WILD if wild else VARIETY,
+                progress=progress,
+            )
         except ValueError as error:
             raise RecipeError(str(error)) from error
     print(out)

@@ -95,7 +95,9 @@ def _own_photos(
     if test_list is not None:
         raise DataError("a test list selects photos of a folder: give --data too")
     recipe = classifier.recipe
-    found = load_dataset(recipe, recipe.data or hands_folder(), Path(tempfile.gettempdir()))
+    found = load_dataset(
+        recipe.replace(hands=0), recipe.data or hands_folder(), Path(tempfile.gettempdir())
+    )
     _, config = run.read_config(directory)
     if found.scan.fingerprint != config["data"]["fingerprint"]:
         raise RunError(f"the photos of {directory} have changed; name a folder with --data")

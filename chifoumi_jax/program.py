@@ -7,11 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Int32, Key
+from jaxtyping import Array, Float, Int32, Key
 
 from chifoumi_jax import losses, processes
 from chifoumi_jax.data.augment import study_mlp_augmentation
@@ -19,7 +20,7 @@ from chifoumi_jax.data.augment_photos import DEFAULT, STRONG, photo_augmentation
 from chifoumi_jax.data.pipeline import Batch, Photos, take
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
-from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.recipes import STAGES_OF, Recipe
 from chifoumi_jax.step import (
     AXIS,
     NOTHING,
@@ -92,9 +93,13 @@ def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> CNN | Effic
     """The recipe's architecture with its initial weights."""
     if recipe.model == "cnn":
         return CNN(recipe.image_size, num_classes, dropout_rate=recipe.dropout_rate, rngs=rngs)
-    if recipe.model == "efficientnet-lite0":
+    if recipe.model in STAGES_OF:
         return EfficientNetLite0(
-            recipe.image_size, num_classes, dropout_rate=recipe.dropout_rate, rngs=rngs
+            recipe.image_size,
+            num_classes,
+            dropout_rate=recipe.dropout_rate,
+            stages=STAGES_OF[recipe.model],
+            rngs=rngs,
         )
     return MLP(
         num_classes,
@@ -164,15 +169,32 @@ def build_prepare(recipe: Recipe) -> Prepare:
     return lambda keys, pixels: finished(pixels)
 
 
-def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Program:
-    """Assemble a recipe's program for these devices."""
+def build(
+    recipe: Recipe,
+    num_classes: int,
+    total_steps: int,
+    mesh: Mesh,
+    class_weights: Float[np.ndarray, " classes"] | None = None,
+) -> Program:
+    """Assemble a recipe's program for these devices.
+
+    Args:
+        recipe: What to do.
+        num_classes: Number of classes.
+        total_steps: Of the training; the learning rate depends on it.
+        mesh: The devices.
+        class_weights: How much an image of each class counts in training; alike by default.
+    """
     abstract = nnx.eval_shape(lambda: build_model(recipe, num_classes, nnx.Rngs(0)))
     graph, _ = nnx.split(abstract)
     loss, schedule = build_loss(recipe), build_schedule(recipe, total_steps)
     optimizer = build_optimizer(recipe, schedule)
     replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
-    prepare = build_prepare(recipe)
-    take_step = make_step(graph, prepare, loss, optimizer, mesh, recipe.precision, recipe.average)
+    prepare, prepared = build_prepare(recipe), build_input(recipe)
+    training_loss = loss if class_weights is None else losses.weighted(loss, class_weights)
+    take_step = make_step(
+        graph, prepare, training_loss, optimizer, mesh, recipe.precision, recipe.average
+    )
 
     @partial(jax.jit, static_argnums=0, out_shardings=replicated)
     def seeds(number: int) -> Key[Array, "2"]:
@@ -218,9 +240,7 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
         return jax.lax.fori_loop(first, first + count, step, (state, nothing))
 
     evaluate_shared = jax.jit(
-        make_evaluation(
-            graph, build_input(recipe), loss, mesh, recipe.precision, recipe.mirror_test
-        ),
+        make_evaluation(graph, prepared, loss, mesh, recipe.precision, recipe.mirror_test),
         in_shardings=(replicated, sharded),
         out_shardings=replicated,
     )
@@ -229,8 +249,6 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
         # Of one process' arrays `jit` takes each device's rows itself, which is faster.
         batch = processes.everywhere(batch, sharded) if processes.several() else batch
         return evaluate_shared(weights, batch)
-
-    prepared = build_input(recipe)
 
     @partial(jax.jit, in_shardings=(replicated, sharded), out_shardings=replicated)
     def features(weights: Params, pixels: Array) -> Array:

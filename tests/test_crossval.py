@@ -40,6 +40,7 @@ def recipe(folder: Path, tmp_path: Path) -> Recipe:
         image_size=32,
         batch_size=12,
         epochs=1,
+        min_steps=0,
         runs=tmp_path / "out",
     )
 

@@ -36,6 +36,8 @@ from tests.runs import assert_same_training
 QUICK: dict[str, Any] = {
     "image_size": 32,
     "epochs": 4,
+    "min_steps": 0,
+    "hands": 0,
     "batch_size": 8,
     # Some twenty steps at the recipe's rate are not enough to find a way back.
     "learning_rate": 1e-4,

@@ -2,9 +2,10 @@
 
 from chifoumi_jax.data.hands.pose import GESTURES
 from chifoumi_jax.data.hands.render import render
+from chifoumi_jax.data.hands.variety import VARIETY, WILD
 from chifoumi_jax.data.hands.write import write_hands
 
 # Part of any cache key: a change of any picture changes it.
 RENDERER_VERSION = 1
 
-__all__ = ["GESTURES", "RENDERER_VERSION", "render", "write_hands"]
+__all__ = ["GESTURES", "RENDERER_VERSION", "VARIETY", "WILD", "render", "write_hands"]

@@ -1,0 +1,161 @@
+"""Accuracy on photos that a model has never seen: what each lever gives, and source by source.
+
+A training is kept under the report's folder, so that a stopped command goes on where it was. It is
+judged on each folder of photos; what it is trained on has the folder `train` beside `test`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.levers import LEVERS, Lever
+from chifoumi_jax.classifier import load
+from chifoumi_jax.data.dataset import Dataset, Split, hands_folder, load_dataset
+from chifoumi_jax.data.pipeline import all_batches
+from chifoumi_jax.evaluation import Outcome, evaluate_batches
+from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.metrics import confusion_matrix
+from chifoumi_jax.report import confusion, mistakes, save_figure
+from chifoumi_jax.run import Run
+from chifoumi_jax.train import fit_once
+
+HANDS = "rendered hands"
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to train and to judge.
+
+    Attributes:
+        report: Folder for the trainings, the tables and the pictures.
+        photos: Folder {train,test,valid}/<class>/<photos>.
+        others: Further folders to judge by, `<class>/<photos>` or with `test`.
+        groups: The sessions of `photos`.
+        seeds: How many, counted up from 0.
+        rows: Names of the levers; all by default.
+        changes: Of every recipe, to see that everything runs.
+        say: Gets a line for each training.
+    """
+
+    report: Path
+    photos: Path
+    others: Sequence[Path]
+    groups: Path | None
+    seeds: int
+    rows: Sequence[str]
+    changes: Mapping[str, Any]
+    say: Callable[[str], None]
+
+    def levers(self) -> Iterator[Lever]:
+        """The rows that were asked for."""
+        return (lever for lever in LEVERS if not self.rows or lever.name in self.rows)
+
+    def folders(self) -> dict[str, Path]:
+        """What a model is judged by."""
+        splits = [name for name in ("test", "valid") if (self.photos / name).is_dir()]
+        own = {f"photos, {name}": self.photos / name for name in splits}
+        others = {folder.name: folder for folder in self.others}
+        return own | {HANDS: hands_folder()} | others
+
+
+def measure(plan: Plan) -> dict[str, Any]:
+    """Train what is not trained yet, judge it, and write tables and pictures.
+
+    Returns:
+        What `accuracy.json` holds.
+    """
+    found: dict[str, Any] = {"seeds": plan.seeds, "rows": []}
+    for lever in plan.levers():
+        runs = [_train(plan, lever, seed) for seed in range(plan.seeds)]
+        row = _row(plan, lever, runs)
+        plan.say(_line(row))
+        found["rows"].append(row)
+        write_json(plan.report / "accuracy.json", found)
+        write_atomically(plan.report / "accuracy.md", table(found))
+    return found
+
+
+def _train(plan: Plan, lever: Lever, seed: int) -> Run:
+    given: dict[str, Any] = {} if lever.trained_on == "hands" else {"data": plan.photos}
+    if lever.trained_on == "photos" and plan.groups is not None:
+        given["groups"] = plan.groups
+    runs = plan.report / "runs" / lever.slug / f"seed-{seed}"
+    return fit_once(lever.recipe().replace(**plan.changes, **given, seed=seed, runs=runs), quiet=True)
+
+
+def _row(plan: Plan, lever: Lever, runs: Sequence[Run]) -> dict[str, Any]:
+    folders = {}
+    for name, folder in plan.folders().items():
+        answers = [_judged(run, folder) for run in runs]
+        folders[name] = [answer.outcome.accuracy for answer in answers]
+        if lever is LEVERS[0] or lever.trained_on == "hands":
+            _draw(plan, f"{lever.slug}-{name.replace(', ', '-').replace(' ', '-')}", answers)
+    return {
+        "name": lever.name,
+        "trained_on": lever.trained_on,
+        "photos": int(runs[0].results["train_images"]),
+        "minutes": [sum(epoch["seconds"] for epoch in run.history) / 60 for run in runs],
+        "accuracy": folders,
+    }
+
+
+class _Judged(NamedTuple):
+    data: Dataset
+    split: Split
+    outcome: Outcome
+
+
+def _judged(run: Run, folder: Path) -> _Judged:
+    """What a run's model says of a folder's test photos, or of all where it has no splits."""
+    classifier = load(run.directory)
+    recipe = classifier.recipe.replace(data=folder, groups=None, train_list=None, test_list=None)
+    data = load_dataset(recipe, folder, run.directory, classes=classifier.classes)
+    split = data.test if len(data.test) else data.train
+    batches = all_batches(data.pixels, split, _BATCH, classifier.program.devices)
+    return _Judged(data, split, evaluate_batches(classifier.program, classifier.weights, batches))
+
+
+def _draw(plan: Plan, name: str, answers: Sequence[_Judged]) -> None:
+    """The confusion matrix of all seeds, and the worst mistakes of the mean probabilities."""
+    first, classes = answers[0], answers[0].data.classes
+    matrices = [confusion_matrix(each.outcome.labels, each.outcome.probabilities) for each in answers]
+    figure = confusion(np.sum(matrices, axis=0), classes)
+    save_figure(figure, plan.report / f"{name}-confusion.png")
+    mean = np.mean([each.outcome.probabilities for each in answers], axis=0)
+    outcome = Outcome(first.outcome.labels, mean, float("nan"))
+    shown = dataclasses.replace(first.data, test=first.split)
+    save_figure(mistakes(shown, outcome), plan.report / f"{name}-mistakes.png")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    shares = ", ".join(f"{name} {spread(values)}" for name, values in row["accuracy"].items())
+    return f"{row['name']}: {shares}"
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Markdown: a line for each lever, a column for each folder."""
+    names = list(found["rows"][0]["accuracy"])
+    lines = [
+        "| | images | " + " | ".join(names) + " | minutes |",
+        "|---|---|" + "---|" * (len(names) + 1),
+    ]
+    for row in found["rows"]:
+        shares = " | ".join(spread(row["accuracy"][name]) for name in names)
+        minutes = statistics.median(row["minutes"])
+        lines.append(f"| {row['name']} | {row['photos']:,} | {shares} | {minutes:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def spread(shares: Sequence[float]) -> str:
+    """Median, and least to greatest where there are several."""
+    middle = f"**{statistics.median(shares):.1%}**"
+    if len(shares) == 1:
+        return middle
+    return f"{middle} ({min(shares):.1%} to {max(shares):.1%}, {len(shares)})"
