@@ -87,7 +87,9 @@ def _train(plan: Plan, lever: Lever, seed: int) -> Run:
     if lever.trained_on == "photos" and plan.groups is not None:
         given["groups"] = plan.groups
     runs = plan.report / "runs" / lever.slug / f"seed-{seed}"
-    return fit_once(lever.recipe().replace(**plan.changes, **given, seed=seed, runs=runs), quiet=True)
+    return fit_once(
+        lever.recipe().replace(**plan.changes, **given, seed=seed, runs=runs), quiet=True
+    )
 
 
 def _row(plan: Plan, lever: Lever, runs: Sequence[Run]) -> dict[str, Any]:
@@ -125,7 +127,9 @@ def _judged(run: Run, folder: Path) -> _Judged:
 def _draw(plan: Plan, name: str, answers: Sequence[_Judged]) -> None:
     """The confusion matrix of all seeds, and the worst mistakes of the mean probabilities."""
     first, classes = answers[0], answers[0].data.classes
-    matrices = [confusion_matrix(each.outcome.labels, each.outcome.probabilities) for each in answers]
+    matrices = [
+        confusion_matrix(each.outcome.labels, each.outcome.probabilities) for each in answers
+    ]
     figure = confusion(np.sum(matrices, axis=0), classes)
     save_figure(figure, plan.report / f"{name}-confusion.png")
     mean = np.mean([each.outcome.probabilities for each in answers], axis=0)

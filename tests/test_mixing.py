@@ -4,6 +4,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,9 +39,7 @@ def named(tmp_path: Path, *classes: str) -> Recipe:
         for number in range(8):
             pixels = random.integers(0, 255, (30, 30, 3), np.uint8)
             Image.fromarray(pixels).save(folder / f"{number}.png")
-    return recipes.cnn.replace(
-        data=tmp_path / "photos", runs=tmp_path / "runs", hands=6, **QUICK
-    )
+    return recipes.cnn.replace(data=tmp_path / "photos", runs=tmp_path / "runs", hands=6, **QUICK)
 
 
 def test_hands_join_the_training_photos_alone(tmp_path: Path, few_hands: Path) -> None:
@@ -60,7 +60,9 @@ def test_hands_join_the_training_photos_alone(tmp_path: Path, few_hands: Path) -
     drawn = mixed.train.labels[len(plain.train) :]
     assert np.bincount(drawn).tolist() == [2, 2, 2]
     names = {photo.path for photo in mixed.train.photos[len(plain.train) :]}
-    assert names == {f"train/{p.parent.name}/{p.name}" for p in (few_hands / "train").rglob("*.jpg")}
+    assert names == {
+        f"train/{p.parent.name}/{p.name}" for p in (few_hands / "train").rglob("*.jpg")
+    }
 
 
 def test_other_classes_take_no_hands(tmp_path: Path, few_hands: Path) -> None:
@@ -77,9 +79,10 @@ def test_class_weights_make_classes_count_alike() -> None:
     totals = np.bincount(labels, weights[labels])
     np.testing.assert_allclose(totals, 4)
     assert weights[labels].mean() == pytest.approx(1)
-    logits = np.random.default_rng(0).normal(0, 1, (12, 3)).astype(np.float32)
-    plain = cross_entropy(logits, labels)
-    np.testing.assert_allclose(weighted(cross_entropy, weights)(logits, labels), plain * weights[labels])
+    logits = jax.random.normal(jax.random.key(0), (12, 3))
+    found = weighted(cross_entropy, weights)(logits, jnp.asarray(labels))
+    wanted = cross_entropy(logits, jnp.asarray(labels)) * weights[labels]
+    np.testing.assert_allclose(found, wanted)
 
 
 def test_a_validation_share_keeps_sessions_whole_and_calibrates(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def paint(
         return painted
     for _ in range(rng.integers(1, 6)):
         # Another surface, of any colour, on one side of a line or within a shape.
-        lab = (float(rng.uniform(5, 95)), *map(float, rng.normal(0, 14, 2)))
+        a, b = map(float, rng.normal(0, 14, 2))
+        lab = (float(rng.uniform(5, 95)), a, b)
         family = str(rng.choice(families(split)))
         scale = np.float32(2.0 ** rng.uniform(-2, 2))
         other = _paint(family, lab, split, x * scale, y * scale, rng, variety)

@@ -195,9 +195,7 @@ def far_away(bones: Bones) -> Bones:
     return _moved(bones, np.array([1e4, 0.0, 0.0]))
 
 
-def _plane(
-    bones: Bones, rng: np.random.Generator, variety: Variety
-) -> Float32[np.ndarray, "2 3"]:
+def _plane(bones: Bones, rng: np.random.Generator, variety: Variety) -> Float32[np.ndarray, "2 3"]:
     """Returns a point and the normal of a plane behind the hand, free of the hand and near arm."""
     tilt = np.radians(rng.uniform(-16, 16, 2))
     normal = np.array([np.sin(tilt[0]), np.sin(tilt[1]), 1.0])
@@ -221,9 +219,7 @@ def _cloth(split: str, backdrop: Backdrop, rng: np.random.Generator) -> tuple[fl
     return lightness, chroma * float(np.cos(hue)), chroma * float(np.sin(hue))
 
 
-def _exposure(
-    skin: float, backdrop: float, rng: np.random.Generator, variety: Variety
-) -> float:
+def _exposure(skin: float, backdrop: float, rng: np.random.Generator, variety: Variety) -> float:
     """Returns the exposure that a camera would choose for these lightnesses, with its error."""
     skin, backdrop = (((lightness + 16) / 116) ** 3 for lightness in (skin, backdrop))
     # A camera makes dark scenes only partly lighter: dark skin stays dark in the picture.
