@@ -100,11 +100,12 @@ def settings(options: Options, console: Console) -> Settings:
 
 def measure_accuracy(options: Options, console: Console) -> None:
     """Train every lever, and print the table."""
-    from benchmarks.accuracy import Plan, measure, table
+    from benchmarks.accuracy import Plan, matrix, measure, table
 
     if options.data is None:
         raise PeerError("accuracy needs photos: name a folder with train and test with --data")
-    changes = {"epochs": 1, "hands": 0, "image_size": 32} if options.tiny else {}
+    tiny = {"epochs": 1, "min_steps": 0, "hands": 0, "image_size": 32}
+    changes = tiny if options.tiny else {}
     plan = Plan(
         report=options.report,
         photos=options.data,
@@ -115,7 +116,8 @@ def measure_accuracy(options: Options, console: Console) -> None:
         changes=changes,
         say=lambda line: console.print(line, markup=False),
     )
-    print(table(measure(plan)))
+    found = measure(plan)
+    print(table(found) + matrix(found))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,11 +21,20 @@ from chifoumi_jax.data.pipeline import all_batches
 from chifoumi_jax.evaluation import Outcome, evaluate_batches
 from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.metrics import confusion_matrix
-from chifoumi_jax.report import confusion, mistakes, save_figure
+from chifoumi_jax.report import confusion, mistakes, new_figure, save_figure
 from chifoumi_jax.run import Run
 from chifoumi_jax.train import fit_once
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 HANDS = "rendered hands"
+# The rows that are the cross-source matrix: what a model was trained on.
+SOURCES = {
+    "photos": "without rendered hands",
+    "rendered hands": "rendered hands alone",
+    "both": "all together",
+}
 _BATCH = 32
 
 
@@ -78,7 +87,8 @@ def measure(plan: Plan) -> dict[str, Any]:
         plan.say(_line(row))
         found["rows"].append(row)
         write_json(plan.report / "accuracy.json", found)
-        write_atomically(plan.report / "accuracy.md", table(found))
+        write_atomically(plan.report / "accuracy.md", table(found) + matrix(found))
+    save_figure(plot(found), plan.report / "accuracy.png")
     return found
 
 
@@ -155,6 +165,42 @@ def table(found: Mapping[str, Any]) -> str:
         minutes = statistics.median(row["minutes"])
         lines.append(f"| {row['name']} | {row['photos']:,} | {shares} | {minutes:.1f} |")
     return "\n".join(lines) + "\n"
+
+
+def matrix(found: Mapping[str, Any]) -> str:
+    """Markdown: trained on one source, tested on each."""
+    rows = {row["name"]: row["accuracy"] for row in found["rows"]}
+    names = list(found["rows"][0]["accuracy"])
+    lines = [
+        "",
+        f"| trained on \\ tested on | {' | '.join(names)} |",
+        "|---|" + "---|" * len(names),
+    ]
+    for source, name in SOURCES.items():
+        if name in rows:
+            shares = " | ".join(spread(rows[name][folder]) for folder in names)
+            lines.append(f"| {source} | {shares} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(found: Mapping[str, Any]) -> Figure:
+    """Each training's accuracy, a line for each lever."""
+    rows = found["rows"]
+    names = list(rows[0]["accuracy"])
+    figure = new_figure(3 + 2.2 * len(names), 1.2 + 0.36 * len(rows))
+    for axes, name in zip(
+        figure.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True
+    ):
+        for place, row in enumerate(rows):
+            shares = row["accuracy"][name]
+            axes.plot(shares, [place] * len(shares), "o", color="#2a6f97", alpha=0.6, markersize=4)
+            axes.plot([statistics.median(shares)], [place], "|", color="#d1495b", markersize=14)
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.set_title(name, fontsize=10)
+        axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        axes.grid(alpha=0.3)
+    axes.invert_yaxis()
+    return figure
 
 
 def spread(shares: Sequence[float]) -> str:

@@ -59,7 +59,6 @@ LEVERS: Sequence[Lever] = (
     Lever("without the mirror image", {"mirror_test": False}),
     Lever("without clipping", {"clip_norm": 0.0}),
     Lever("without class weights", {"balance": False}),
-    Lever("with early stop", {"valid_share": 0.15, "patience": 4}),
     Lever("fine-tuning alone", _PLAIN),
     Lever("rendered hands alone", {}, trained_on="hands"),
     Lever("the study's network", {"image_size": 150}, base=recipes.cnn),

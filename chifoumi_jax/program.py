@@ -19,6 +19,7 @@ from chifoumi_jax.data.augment import study_mlp_augmentation
 from chifoumi_jax.data.augment_photos import DEFAULT, STRONG, photo_augmentation
 from chifoumi_jax.data.pipeline import Batch, Photos, take
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
+from chifoumi_jax.models.efficientnet_lite import frozen_blocks
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
 from chifoumi_jax.recipes import STAGES_OF, Recipe
 from chifoumi_jax.step import (
@@ -99,6 +100,7 @@ def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> CNN | Effic
             num_classes,
             dropout_rate=recipe.dropout_rate,
             stages=STAGES_OF[recipe.model],
+            frozen_stages=recipe.frozen_stages,
             rngs=rngs,
         )
     return MLP(
@@ -133,7 +135,8 @@ def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
 def build_optimizer(recipe: Recipe, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The recipe's optimiser."""
     if recipe.optimizer == "adamw":
-        adamw = optax.adamw(schedule, weight_decay=recipe.weight_decay, mask=_is_kernel)
+        mask = partial(_decays, frozen_blocks(recipe.frozen_stages))
+        adamw = optax.adamw(schedule, weight_decay=recipe.weight_decay, mask=mask)
         clip = optax.clip_by_global_norm(recipe.clip_norm) if recipe.clip_norm else optax.identity()
         return optax.chain(clip, adamw)
     if recipe.optimizer == "torch_sgd":
@@ -263,9 +266,14 @@ def build(
     return Program(mesh, graph, seeds, init, noise, steps, evaluate, features, learning_rate)
 
 
-def _is_kernel(params: Params) -> Params:
-    # What shifts and scales a channel is not drawn to zero.
-    kernels: Params = jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+def _decays(frozen: int, params: Params) -> Params:
+    # What shifts and scales a channel is not drawn to zero, and what is frozen stays.
+    def decays(path: Any, leaf: Array) -> bool:
+        part = path[0].key
+        is_frozen = part == "stem" or (part == "blocks" and path[1].key < frozen)
+        return leaf.ndim > 1 and not (frozen and is_frozen)
+
+    kernels: Params = jax.tree_util.tree_map_with_path(decays, params)
     return kernels
 
 

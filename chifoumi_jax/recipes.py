@@ -33,6 +33,8 @@ class Recipe:
         model: Which architecture; `mlp-v21` is the perceptron with a ReLU behind its last layer,
             `efficientnet-lite0-small` the larger one's first five stages of seven.
         pretrained: Whether training begins with weights that were trained on ImageNet.
+        frozen_stages: How many of the network's first stages stay as they were pretrained, and
+            what comes before them.
         head_first: Whether the last layer is then trained alone before the whole network is.
         image_size: Height and width of the network's input, in pixels.
         layout: Whose pixels: `keras` (NEAREST, RGB, times 1/255), `torch` (BILINEAR, gray, / 255),
@@ -85,6 +87,7 @@ class Recipe:
     name: str
     model: Literal["cnn", "mlp", "mlp-v21", "efficientnet-lite0", "efficientnet-lite0-small"]
     pretrained: bool = False
+    frozen_stages: int = 0
     head_first: bool = False
     image_size: int
     layout: Literal["keras", "torch", "rgb"]
@@ -238,6 +241,7 @@ transfer = Recipe(
     name="transfer",
     model="efficientnet-lite0",
     pretrained=True,
+    frozen_stages=2,
     head_first=True,
     image_size=128,
     layout="rgb",
@@ -252,7 +256,8 @@ transfer = Recipe(
     average=0.99,
     schedule="cosine",
     warmup_steps=50,
-    epochs=15,
+    hands=1200,
+    epochs=12,
     min_steps=200,
     batch_size=32,
     dropout_rate=0.2,

@@ -41,6 +41,11 @@ STAGES = (
 _STEM = 32
 
 
+def frozen_blocks(stages: int) -> int:
+    """Number of blocks in the first stages."""
+    return sum(stage.repeats for stage in STAGES[:stages])
+
+
 def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Values cut to [0, 6]; at 0 and at 6 exactly the gradient is 0, as PyTorch has it."""
     return jnp.where(x > 0, jnp.where(x < 6, x, jnp.full_like(x, 6)), jnp.zeros_like(x))
@@ -159,7 +164,8 @@ class Block(nnx.Module):
 class EfficientNetLite0(nnx.Module):
     """EfficientNet-Lite0 for any image size: 4,652,008 parameters with ImageNet's 1,000 classes.
 
-    With fewer `stages` than seven its last ones are left out, and it is a smaller network.
+    With fewer `stages` than seven its last ones are left out, and it is a smaller network. No
+    gradient reaches the first `frozen_stages` and what comes before them.
 
     Source: the PyTorch port of TensorFlow's model (PyPI: efficientnet-lite-pytorch 0.1.0). Its
     stochastic depth is left out.
@@ -172,6 +178,7 @@ class EfficientNetLite0(nnx.Module):
         *,
         dropout_rate: float = 0.2,
         stages: int = len(STAGES),
+        frozen_stages: int = 0,
         rngs: nnx.Rngs,
     ):
         self.image_size = image_size
@@ -179,6 +186,7 @@ class EfficientNetLite0(nnx.Module):
         self.dropout_rate = dropout_rate
         self.stem = ConvNorm(3, _STEM, 3, 2, rngs=rngs)
         self.blocks = nnx.List(_blocks(STAGES[:stages], rngs))
+        self.frozen_blocks = frozen_blocks(frozen_stages)
         self.head = ConvNorm(STAGES[stages - 1].channels, FEATURES, rngs=rngs)
         self.classify = nnx.Linear(
             FEATURES, num_classes, kernel_init=_uniform(math.sqrt(1 / num_classes)), rngs=rngs
@@ -209,8 +217,10 @@ class EfficientNetLite0(nnx.Module):
     ) -> Float[Array, "batch 1280"]:
         """What the last layer classifies."""
         x = self.stem(scale_lite(images), by_batch)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks, start=1):
             x = block(x, by_batch)
+            if number == self.frozen_blocks:
+                x = jax.lax.stop_gradient(x)
         return jnp.mean(self.head(x, by_batch), axis=(1, 2))
 
     def activations(

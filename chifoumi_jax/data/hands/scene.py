@@ -118,7 +118,8 @@ def _attitude(
     side: str, face: str, rng: np.random.Generator, variety: Variety
 ) -> Float64[np.ndarray, "3 3"]:
     """Returns the rotation from the hand's frame to the camera's."""
-    pitch, yaw = rng.uniform(-variety.tilt, variety.tilt, 2)
+    most = np.array([variety.pitch, variety.yaw])
+    pitch, yaw = rng.uniform(-most, most)
     roll = rng.uniform(-variety.arm_angle, variety.arm_angle)
     if rng.uniform() < variety.corner_share:
         roll = rng.choice([-1.0, 1.0]) * rng.uniform(*variety.corner_angle)

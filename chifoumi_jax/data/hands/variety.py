@@ -14,10 +14,13 @@ class Variety:
         openness: How far a paper's fingers are spread, as a share.
         opening: How far a scissors' fingers are spread, as a share.
         wrist: How far the wrist bends, as a share of its usual range.
+        loose: By how many degrees less than tight curled fingers may be bent.
+        free_thumb: Share of fists and scissors whose thumb lies beside the fingers, not on them.
         arm_angle: Direction of the forearm in the picture, from upright, either way.
         corner_share: Share of pictures whose arm enters from a lower corner instead.
         corner_angle: Direction of the forearm in those pictures.
-        tilt: How far the hand turns away from the camera, about each axis, either way.
+        pitch: How far the fingers lean towards the camera or away from it.
+        yaw: How far the hand turns about its own length, either way.
         centre: How far the hand's middle lies from the frame's, as a share of the frame.
         height: Height of the hand as a share of the frame's height, for each gesture.
         width: Largest width of the hand as a share of the frame's width, for each gesture.
@@ -42,10 +45,13 @@ class Variety:
     openness: Range = (0.4, 1.0)
     opening: Range = (0.6, 1.0)
     wrist: float = 1.0
+    loose: float = 0.0
+    free_thumb: float = 0.0
     arm_angle: float = 16.0
     corner_share: float = 0.08
     corner_angle: Range = (22.0, 32.0)
-    tilt: float = 16.0
+    pitch: float = 16.0
+    yaw: float = 16.0
     centre: float = 0.04
     height: tuple[tuple[str, Range], ...] = (
         ("paper", (0.62, 0.75)),
@@ -75,8 +81,11 @@ WILD = Variety(
     openness=(0.0, 1.0),
     opening=(0.35, 1.0),
     wrist=2.0,
+    loose=25.0,
+    free_thumb=0.4,
     arm_angle=40.0,
-    tilt=70.0,
+    pitch=40.0,
+    yaw=80.0,
     centre=0.12,
     height=(("paper", (0.45, 0.9)), ("rock", (0.3, 0.7)), ("scissors", (0.45, 0.9))),
     width=(("paper", 0.85), ("rock", 0.7), ("scissors", 0.8)),
