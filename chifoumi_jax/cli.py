@@ -376,6 +376,7 @@ def hands(
     images: int = 346,
     test_images: int | None = None,
     wild: bool = False,
+    nothing: bool = False,
     seed: int = 0,
 ) -> int:
     """Draw a folder of hands that `train --data` reads.
@@ -386,12 +387,13 @@ def hands(
         test_images: How many of them to test on, with other people, light and backgrounds; by
             default 52 of 346, as in the study.
         wild: From any side, before anything, in any light, as photos are; small.
+        nothing: Also draw a fourth class of pictures without a hand.
         seed: Decides every picture.
     """
-    from chifoumi_jax.data.hands import VARIETY, WILD, write_hands
+    from chifoumi_jax.data.hands import GESTURES, NOTHING, VARIETY, WILD, write_hands
     from chifoumi_jax.display import Display
 
-    _require_at_least(6, images, "--images")
+    _require_at_least(8 if nothing else 6, images, "--images")
     with Display().counting("Drawing hands") as progress:
         try:
             write_hands(
@@ -400,6 +402,7 @@ def hands(
                 test_images=test_images,
                 seed=seed,
                 variety=WILD if wild else VARIETY,
+                gestures=(*GESTURES, NOTHING) if nothing else GESTURES,
                 progress=progress,
             )
         except ValueError as error:

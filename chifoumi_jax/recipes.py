@@ -1,4 +1,4 @@
-"""Named, frozen configurations: the study's three trainings, the default one, and `transfer`."""
+"""Named, frozen configurations: the study's three trainings, the default one, and for photos."""
 
 from __future__ import annotations
 
@@ -265,4 +265,8 @@ transfer = Recipe(
     mirror_test=True,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (cnn, transfer, study_cnn, study_mlp, study_mlp_v21)}
+small = transfer.replace(name="small", model="efficientnet-lite0-small")
+
+RECIPES = {
+    recipe.name: recipe for recipe in (cnn, transfer, small, study_cnn, study_mlp, study_mlp_v21)
+}

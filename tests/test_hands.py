@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chifoumi_jax.data.hands import GESTURES, WILD, render, write_hands
+from chifoumi_jax.data.hands import GESTURES, NOTHING, WILD, render, write_hands
 from chifoumi_jax.data.hands import write as write_module
 from chifoumi_jax.data.hands.backdrop import families, sample_backdrop
 from chifoumi_jax.data.hands.light import rigs
@@ -229,6 +229,27 @@ def test_wild_pictures_differ_in_contrast_and_repeat() -> None:
     ]
     assert max(wild) > 2 * min(wild)
     assert picture(3) == picture(3)
+
+
+def test_nothing_is_what_lies_behind_a_hand() -> None:
+    sizes = {"seed": 5, "size": (64, 64), "split": "train"}
+    images = [
+        np.asarray(Image.open(io.BytesIO(render_jpeg(name, **sizes))), np.int32)  # type: ignore[arg-type]
+        for name in (NOTHING, "paper", "rock")
+    ]
+    # Where the gestures differ from each other there is a hand, and nothing differs from both.
+    hand = np.abs(images[1] - images[2]).max(axis=-1) > 40
+    assert 0.02 < hand.mean() < 0.6
+    for image in images[1:]:
+        assert np.abs(images[0] - image).max(axis=-1)[hand].max() > 40
+    corner = np.abs(images[0] - images[2])[:12, :12]
+    assert corner.mean() < 12, "the backdrop is the same one"
+
+
+def test_a_folder_with_nothing_has_four_classes(tmp_path: Path) -> None:
+    folder = write_small(tmp_path / "hands", images=9, test_images=4, gestures=(*GESTURES, NOTHING))
+    counts = Counter(path.parent.name for path in (folder / "test").rglob("*.jpg"))
+    assert counts == dict.fromkeys((*GESTURES, NOTHING), 1)
 
 
 def picture(seed: int) -> bytes:
