@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
 import re
 import shlex
 import sys
@@ -24,6 +26,7 @@ from chifoumi_jax.recipes import RECIPES, Precision, RecipeError
 
 if TYPE_CHECKING:
     from chifoumi_jax.answers import Answer
+    from chifoumi_jax.judge import Report
 
     RecipeName = str
 else:
@@ -37,6 +40,8 @@ FromRecipe = Annotated[_T | None, tyro.conf.arg(help_behavior_hint="(default: th
 # What a command could not do for its user's reasons: a sentence, no traceback.
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
+# What a shell gives for a process that SIGPIPE ended.
+_BROKEN_PIPE = 141
 
 app = tyro.extras.SubcommandApp()
 
@@ -221,24 +226,28 @@ def evaluate(
     found = judge.evaluate(
         [run, *others], data=data, test_list=test_list, best=best, batch_size=batch_size
     )
+    if not json_output:
+        _print_report(found)
     page = found.write(out, images=images) / judge.PAGE if report else None
     if json_output:
-        numbers: dict[str, Any] = found.runs[0] if not others else found.comparison()
+        numbers: dict[str, Any] = found.comparison() if others else found.runs[0]
         print(json.dumps(numbers | {"report": None if page is None else str(page)}, indent=2))
-        return 0
-    for line in found.runs[0]["problems"]:
+    elif page is not None:
+        print(f"Report: {page}")
+    return 0
+
+
+def _print_report(report: Report) -> None:
+    for line in report.runs[0]["problems"]:
         print(line, file=sys.stderr)
-    for numbers in found.runs:
-        _print_numbers(numbers, named=bool(others))
-    for pair in found.comparisons:
+    for numbers in report.runs:
+        _print_numbers(numbers, named=len(report.runs) > 1)
+    for pair in report.comparisons:
         print(
             f"{printable(pair['first'])} alone is right on {_count(pair['only_first'], 'photo')}, "
             f"{printable(pair['second'])} alone on {pair['only_second'] or 'none'}; "
             f"McNemar's exact test: p = {pair['p']:.2g}."
         )
-    if page is not None:
-        print(f"Report: {page}")
-    return 0
 
 
 def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
@@ -308,7 +317,8 @@ def predict(
     if json_output and output_format != "table":
         raise RecipeError(f"give --json or --format {output_format}, not both")
     classifier = load(run, best=best)
-    inputs = expand(paths, sys.stdin.buffer)
+    # A process may be started without one.
+    inputs = expand(paths, sys.stdin.buffer if sys.stdin else io.BytesIO())
     how = None
     if explain is not None:
         require_feature_map(classifier.recipe)
@@ -469,7 +479,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
     """Run the command that the arguments name, and end the process with its exit code.
 
     The code is 0 for success, 2 if the command cannot do what it was asked (with one sentence
-    that says why), 130 after Ctrl-C; `check` and `predict` also use 1.
+    that says why), 130 after Ctrl-C, 141 if nobody reads on; `check` and `predict` also use 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     # Pillow warns of odd metadata, which no user can act on.
@@ -486,6 +496,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
         directory = getattr(stop, "directory", None)
         print("" if directory is None else _how_to_go_on(directory), file=sys.stderr)
         sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        # Who reads has seen enough. What is left must not be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_BROKEN_PIPE)
     except _user_errors() as error:
         for line in describe(getattr(error, "problems", ())):
             print(line, file=sys.stderr)
