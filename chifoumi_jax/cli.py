@@ -244,8 +244,8 @@ def _print_report(report: Report) -> None:
         _print_numbers(numbers, named=len(report.runs) > 1)
     for pair in report.comparisons:
         print(
-            f"{printable(pair['first'])} alone is right on {_count(pair['only_first'], 'photo')}, "
-            f"{printable(pair['second'])} alone on {pair['only_second'] or 'none'}; "
+            f"Photos that only {printable(pair['first'])} got right: {pair['only_first']}; only "
+            f"{printable(pair['second'])}: {pair['only_second']}. "
             f"McNemar's exact test: p = {pair['p']:.2g}."
         )
 

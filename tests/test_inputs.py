@@ -51,7 +51,7 @@ def test_a_pattern_stands_for_what_it_matches(here: Path) -> None:
     assert names("p/?.png", str(here / "p" / "b.*")) == ["p/b.png", str(here / "p/b.png")]
     # A folder that a pattern matches is no less a folder.
     assert names("p/s*") == ["p/sub/deep/c.webp"]
-    assert names(f"../{here.name[:-1]}*/p/b.png")[-1] == f"../{here.name}/p/b.png"
+    assert f"../{here.name}/p/b.png" in names(f"../{here.name[:-1]}*/p/b.png")
 
 
 def test_what_exists_is_no_pattern(here: Path) -> None:
