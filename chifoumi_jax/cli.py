@@ -309,7 +309,7 @@ def predict(
     from chifoumi_jax.answers import answers, explain_in
     from chifoumi_jax.classifier import load
     from chifoumi_jax.gradcam import require_feature_map
-    from chifoumi_jax.inputs import expand, folders
+    from chifoumi_jax.inputs import expand
 
     _require_at_least(1, batch_size, "--batch-size")
     if not paths:
@@ -322,7 +322,7 @@ def predict(
     how = None
     if explain is not None:
         require_feature_map(classifier.recipe)
-        how = explain_in(explain, folders(paths))
+        how = explain_in(explain, inputs)
     if all(one.problem for one in inputs):
         for one in inputs:
             print(f"error: {one.problem}", file=sys.stderr)

@@ -42,6 +42,10 @@ def test_a_folder_stands_for_its_pictures(here: Path) -> None:
     assert names("p") == pictures
     assert names("p/sub", "p/b.png") == ["p/sub/deep/c.webp", "p/b.png"]
     assert names("p/sub/notes.txt") == ["p/sub/notes.txt"]
+    assert [one.folder for one in expand([Path("p/sub"), Path("p/b.png")], NOTHING)] == [
+        "p/sub",
+        "",
+    ]
     assert names(str(here / "p" / "sub")) == [str(here / "p/sub/deep/c.webp")]
 
 
