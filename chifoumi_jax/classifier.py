@@ -141,13 +141,28 @@ class Classifier:
     def probabilities(
         self, pixels: UInt8[np.ndarray, "batch ..."]
     ) -> Float32[np.ndarray, "batch classes"]:
-        """Class probabilities of pixels that `pixels` gave."""
+        """Class probabilities of pixels that `pixels` gave.
+
+        Raises:
+            RunError: If they are no numbers, as those of a training that diverged.
+        """
         count = len(pixels)
         padded = self._padded(pixels)
         size = len(padded)
         batch = Batch(padded, np.zeros(size, np.int32), np.ones(size, np.float32))
         rows, _ = self.program.evaluate(self.weights, batch)
-        return self.calibration.temper(np.asarray(rows)[:count])
+        return self.tempered(np.asarray(rows)[:count])
+
+    def tempered(
+        self, rows: Float32[np.ndarray, "images classes"]
+    ) -> Float32[np.ndarray, "images classes"]:
+        """The network's own probabilities at the run's temperature; raises as `probabilities`."""
+        if not np.isfinite(rows).all():
+            raise RunError(
+                "the run's answers are no numbers, as its training diverged: take an earlier "
+                "checkpoint (--best), or train again with a smaller learning rate"
+            )
+        return self.calibration.temper(rows)
 
     def heat(
         self, pixels: UInt8[np.ndarray, "batch ..."], labels: Int[np.ndarray, " batch"]

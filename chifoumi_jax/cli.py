@@ -223,6 +223,8 @@ def evaluate(
     _require_at_least(1, batch_size, "--batch-size")
     if report:
         judge.require_free(run, out, data)
+    elif out is not None:
+        raise RecipeError("--out is the report's folder: give it or --no-report")
     found = judge.evaluate(
         [run, *others], data=data, test_list=test_list, best=best, batch_size=batch_size
     )
@@ -269,11 +271,9 @@ def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
         f"95 % interval {low:.1%} to {high:.1%}), loss {loss}."
     )
     unsure = numbers["unsure"]
-    if unsure["photos"] and unsure["rest"]:
-        print(
-            f"Unsure of {unsure['photos']} ({unsure['share']:.1%}); of the others "
-            f"{unsure['rest_accuracy']:.2%} are right."
-        )
+    if unsure["photos"]:
+        rest = f"; of the others {unsure['rest_accuracy']:.2%} are right" if unsure["rest"] else ""
+        print(f"Unsure of {unsure['photos']} ({unsure['share']:.1%}){rest}.")
 
 
 @app.command

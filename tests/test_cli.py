@@ -189,6 +189,7 @@ def test_check_of_a_bad_folder(tmp_path: Path) -> None:
         (("train", "--data", ""), "empty"),
         (("predict", "empty"), "no photos"),
         (("evaluate", "empty", "empty"), "config.json"),
+        (("evaluate", "empty", "--no-report", "--out", "new"), "--no-report"),
         (("evaluate", "empty", "--out", "photos/out", "--data", "photos"), "never written to"),
         (("frobnicate",), "frobnicate"),
         (("summary", "--recipe", "study-mlp", "--image-size", "5"), "image_size"),

@@ -11,13 +11,14 @@ import re
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from chifoumi_jax import evaluate, fit, recipes
+from chifoumi_jax import evaluate, fit, load, recipes
 from chifoumi_jax.calibration import Calibration, expected_calibration_error, reliability
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.judge import mcnemar, measures, require_free
@@ -280,6 +281,13 @@ def test_the_runs_calibration_is_used(runs: tuple[Path, Path], tmp_path: Path) -
     assert numbers["unsure"]["photos"] == (expected.max(axis=1) < 0.5).sum()
     text = (tempered.write() / "report.html").read_text(encoding="utf-8")
     assert "40 photos that the run did not learn from" in text
+
+
+def test_a_run_that_diverged_is_refused(runs: tuple[Path, Path], folder: Path) -> None:
+    classifier = load(runs[1])
+    classifier.weights = jax.tree.map(lambda leaf: leaf * np.nan, classifier.weights)
+    with pytest.raises(RunError, match="diverged"):
+        classifier.predict(sorted((folder / "train").rglob("*.png"))[:3])
 
 
 def test_a_report_is_written_over_nothing(report: Report, runs: tuple[Path, Path]) -> None:
