@@ -10,16 +10,15 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.levers import LEVERS, Lever
-from chifoumi_jax.classifier import load
-from chifoumi_jax.data.dataset import Dataset, Split, hands_folder, load_dataset
-from chifoumi_jax.data.pipeline import all_batches
-from chifoumi_jax.evaluation import Outcome, evaluate_batches
+from chifoumi_jax.data.dataset import hands_folder
+from chifoumi_jax.evaluation import Outcome
 from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.judge import Judged, judge
 from chifoumi_jax.metrics import confusion_matrix
 from chifoumi_jax.report import confusion, mistakes, new_figure, save_figure
 from chifoumi_jax.run import Run
@@ -35,7 +34,6 @@ SOURCES = {
     "rendered hands": "rendered hands alone",
     "both": "all together",
 }
-_BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +103,7 @@ def _train(plan: Plan, lever: Lever, seed: int) -> Run:
 def _row(plan: Plan, lever: Lever, runs: Sequence[Run]) -> dict[str, Any]:
     folders = {}
     for name, folder in plan.folders().items():
-        answers = [_judged(run, folder) for run in runs]
+        answers = [judge(run.directory, data=folder) for run in runs]
         folders[name] = [answer.outcome.accuracy for answer in answers]
         if lever is LEVERS[0] or lever.trained_on == "hands":
             _draw(plan, f"{lever.slug}-{name.replace(', ', '-').replace(' ', '-')}", answers)
@@ -118,23 +116,7 @@ def _row(plan: Plan, lever: Lever, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-class _Judged(NamedTuple):
-    data: Dataset
-    split: Split
-    outcome: Outcome
-
-
-def _judged(run: Run, folder: Path) -> _Judged:
-    """What a run's model says of a folder's test photos, or of all where it has no splits."""
-    classifier = load(run.directory)
-    recipe = classifier.recipe.replace(data=folder, groups=None, train_list=None, test_list=None)
-    data = load_dataset(recipe, folder, run.directory, classes=classifier.classes)
-    split = data.test if len(data.test) else data.train
-    batches = all_batches(data.pixels, split, _BATCH, classifier.program.devices)
-    return _Judged(data, split, evaluate_batches(classifier.program, classifier.weights, batches))
-
-
-def _draw(plan: Plan, name: str, answers: Sequence[_Judged]) -> None:
+def _draw(plan: Plan, name: str, answers: Sequence[Judged]) -> None:
     """The confusion matrix of all seeds, and the worst mistakes of the mean probabilities."""
     first, classes = answers[0], answers[0].data.classes
     matrices = [
