@@ -73,8 +73,7 @@ class Recipe:
         augment_test: Also test on one fixed augmentation of the test images, as the study did.
         data: A folder of photos, or None for rendered hands.
         hands: How many rendered hands, as varied as photos are, are trained on besides, where the
-            classes are paper, rock and scissors; they take the place of the photos where `data` is
-            None.
+            classes are paper, rock and scissors; three times as many where `data` is None.
         groups: CSV file with the columns path and session; no session is split.
         train_list: Text file of paths that selects the training photos.
         test_list: Text file of paths that selects the test photos.
@@ -160,6 +159,11 @@ class Recipe:
         """Shape of one image's pixels: (height, width, 3), or (height, width) if gray."""
         channels = () if self.layout == "torch" else (3,)
         return (self.image_size, self.image_size, *channels)
+
+    @property
+    def all_hands(self) -> int:
+        """How many varied hands are trained on: more where there are no photos beside them."""
+        return self.hands if self.data is not None else 3 * self.hands
 
     def absolute(self) -> Recipe:
         """A copy whose paths do not depend on the current folder, as a run keeps it."""

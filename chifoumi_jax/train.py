@@ -230,10 +230,6 @@ def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
     from chifoumi_jax.data.problems import describe
 
     directory = recipe.data
-    if recipe.hands and not hands_path(recipe.hands).is_dir():
-        display.say(f"Drawing {recipe.hands} hands to train on, this once; it takes minutes.")
-        with display.counting("Drawing hands") as progress:
-            hands_folder(progress, wild=recipe.hands)
     if directory is None:
         display.say(f"No --data given: training on the rendered hands in {hands_path()}.")
         if not hands_path().is_dir():
@@ -241,7 +237,13 @@ def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
         with display.counting("Drawing hands") as progress:
             directory = hands_folder(progress)
     with display.counting("Reading photos") as progress:
-        data = load_dataset(recipe, directory, store_in, progress)
+
+        def mixed_in(count: int) -> Path:
+            if not hands_path(count).is_dir():
+                display.say(f"Drawing {count:,} hands to train on, this once; it takes minutes.")
+            return hands_folder(progress, wild=count)
+
+        data = load_dataset(recipe, directory, store_in, progress, wild_hands=mixed_in)
     for line in describe(data.scan.problems):
         display.warn(line)
     counts = ", ".join(

@@ -100,9 +100,9 @@ def hands_folder(progress: Progress | None = None, *, wild: int = 0) -> Path:
     return directory
 
 
-def takes_hands(recipe: Recipe, classes: Sequence[str]) -> bool:
-    """Whether a recipe's rendered hands can be mixed into photos of these classes."""
-    return recipe.hands > 0 and tuple(classes) == GESTURES
+def mixed_hands(recipe: Recipe, classes: Sequence[str]) -> int:
+    """How many varied hands the recipe mixes into photos of these classes."""
+    return recipe.all_hands if tuple(classes) == GESTURES else 0
 
 
 def load_dataset(
@@ -112,6 +112,7 @@ def load_dataset(
     progress: Progress | None = None,
     classes: Sequence[str] | None = None,
     test_share: float = TEST_SHARE,
+    wild_hands: Callable[[int], Path] | None = None,
 ) -> Dataset:
     """Scan `directory` as the recipe says, and keep every good photo's pixels.
 
@@ -125,6 +126,7 @@ def load_dataset(
         progress: Called with the number of files done and of all.
         classes: The classes, where they are known already; then nothing is split.
         test_share: Of the photos, to test on, where the folder does not say.
+        wild_hands: Gives the folder of so many varied hands; drawn by default where it is not there.
 
     Raises:
         DataError: If nothing can be trained on what the folder holds.
@@ -152,8 +154,9 @@ def load_dataset(
         classes=classes,
     )
     train = list(found.train)
-    if classes is None and takes_hands(recipe, found.classes):
-        train += scan_folder(hands_folder(progress, wild=recipe.hands), classes=GESTURES).train
+    if classes is None and (wild := mixed_hands(recipe, found.classes)):
+        folder = wild_hands(wild) if wild_hands else hands_folder(progress, wild=wild)
+        train += scan_folder(folder, classes=GESTURES).train
     splits = (_split(photos, store) for photos in (train, found.valid, found.test))
     return Dataset(found, store.pixels(), *splits)
 
