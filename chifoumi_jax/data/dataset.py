@@ -126,7 +126,7 @@ def load_dataset(
         progress: Called with the number of files done and of all.
         classes: The classes, where they are known already; then nothing is split.
         test_share: Of the photos, to test on, where the folder does not say.
-        wild_hands: Gives the folder of so many varied hands; drawn by default where it is not there.
+        wild_hands: Gives the folder of so many varied hands; by default `hands_folder`.
 
     Raises:
         DataError: If nothing can be trained on what the folder holds.
