@@ -26,7 +26,7 @@ _LEAST = 8
 # And at most; the first are of different classes.
 _COMPARED = 24
 # Hands to draw where there are no photos: some hundredths of a second each.
-_SEEDS, _SIZE = 8, (320, 240)
+_SEEDS, _SIZE = 4, (160, 120)
 # More say nothing more of the accuracy of a few points, and cost time.
 _MOST = 300
 
@@ -66,12 +66,18 @@ def gather(
     if data is not None:
         return _of_folder(classifier, data, progress)
     try:
-        return _own(directory, classifier, progress)
+        return own(directory, classifier, progress)
     except (DataError, OSError, RunError) as error:
         return _hands(classifier, str(error))
 
 
-def _own(directory: Path, classifier: Classifier, progress: Progress | None) -> Inputs:
+def own(directory: Path, classifier: Classifier, progress: Progress | None = None) -> Inputs:
+    """The photos that the run was tested on.
+
+    Raises:
+        DataError: If they are gone, have changed, or are too few.
+        RunError: If there is no run.
+    """
     from chifoumi_jax.data.dataset import hands_path, load_dataset
 
     if directory.is_file():

@@ -38,7 +38,7 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _LOADER = Path(__file__).with_name("run_stablehlo.py")
 
 
-class _Lax:
+class Lax:
     """`Operations` in XLA's own: the fast ones are calls into a library that others do not have."""
 
     def standardize(self, images: Array) -> Array:
@@ -124,7 +124,7 @@ def write(network: Network, path: Path) -> None:
     needs("stablehlo", "flatbuffers", extra="export")
 
     def classify(images: Array) -> dict[str, Array]:
-        logits, probabilities = walk(_Lax(), network, images)
+        logits, probabilities = walk(Lax(), network, images)
         return {"logits": logits, "probabilities": probabilities}
 
     classify.__name__ = json.dumps(network.about())

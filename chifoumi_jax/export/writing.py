@@ -128,8 +128,6 @@ def _require_packages(to: Format) -> None:
             needs(to, "flatbuffers", extra="export")
         case "keras":
             needs(to, "keras", "tensorflow", extra="parity")
-            # TensorFlow's start is noisy.
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         case "torch":
             needs(to, "torch", extra="parity")
         case "safetensors":
