@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-sys.modules["chifoumi_jax"] = None  # type: ignore[assignment]
-
 
 def onnx(path: str, images: np.ndarray) -> np.ndarray:
     import onnxruntime
@@ -47,6 +45,7 @@ def pt2(path: str, images: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    sys.modules["chifoumi_jax"] = None  # type: ignore[assignment]
     given, answered = sys.argv[1:]
     answers = {}
     for model, photos in json.loads(Path(given).read_text()):

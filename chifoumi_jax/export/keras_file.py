@@ -127,7 +127,7 @@ def write(network: Network, path: Path) -> None:
             depthwise = isinstance(layer, Conv) and layer.depthwise
             weights = [kernel[..., None] if depthwise else kernel, layer.bias]
             model.get_layer(layer.name).set_weights(weights)
-    with tempfile.TemporaryDirectory(dir=path.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as name:
         plain = Path(name) / "model.keras"
         model.save(plain)
         with zipfile.ZipFile(plain) as saved, zipfile.ZipFile(path, "w") as archive:

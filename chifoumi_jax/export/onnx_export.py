@@ -44,7 +44,7 @@ def make(
     """
     wanted = verify.reference(classifier, photos.compared)
     given = _pictures_of if preprocess else lambda pixels: verify.scaled(classifier, pixels)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         plain = Path(folder) / "model.onnx" if int8 else path
         write(describe(classifier), plain, classifier.recipe if preprocess else None)
         runner = OnnxRunner(plain)
@@ -84,7 +84,7 @@ def _compare_pictures(classifier: Classifier, photos: Inputs, path: Path) -> lis
         found = runner.answer(picture[None]).probabilities
         difference = max(difference, verify.distance(found, probabilities))
     checks = [
-        Check(f"resized pixels, in {share:.2%} of the values, levels", levels, _LEVELS_BOUND),
+        Check(f"resized pixels, in 255ths ({share:.2%} of them are off)", levels, _LEVELS_BOUND),
         Check("probabilities of whole pictures", difference, _PICTURES_BOUND),
     ]
     verify.require(checks)

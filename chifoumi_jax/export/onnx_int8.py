@@ -37,7 +37,7 @@ def quantize(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
             image = next(self._left, None)
             return None if image is None else {INPUT: image[None]}
 
-    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as name:
         prepared = Path(name) / "prepared.onnx"
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(

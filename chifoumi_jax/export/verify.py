@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,9 +39,10 @@ class Answers(NamedTuple):
     probabilities: Float32[np.ndarray, "images classes"]
 
 
-class Runner(Protocol):
+class Runner(abc.ABC):
     """A written file, loaded in its own runtime."""
 
+    @abc.abstractmethod
     def answer(self, images: np.ndarray) -> Answers:
         """Its answers on a batch of images as the format takes them."""
 
@@ -192,6 +194,7 @@ class _Ours(Runner):
         self._classifier = classifier
 
     def answer(self, images: np.ndarray) -> Answers:
+        """See `Runner`."""
         return Answers(None, self._classifier.probabilities(images))
 
 
