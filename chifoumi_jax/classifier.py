@@ -202,10 +202,19 @@ class Classifier:
 def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier:
     """The classifier of a run, from its newest whole checkpoint, or from its best one.
 
+    A `.safetensors` file of `chifoumi export` will do in place of the run's folder.
+
     Raises:
         RunError: If the folder is no run.
         CheckpointError: If no checkpoint is whole.
+        WeightsError: If the file is damaged, hostile or of another kind.
     """
+    if Path(directory).suffix == ".safetensors" and not Path(directory).is_dir():
+        from chifoumi_jax.export import load_safetensors
+
+        if best:
+            raise RunError(f"{directory} holds one state alone: the best one is the run's to tell")
+        return load_safetensors(directory)
     recipe, config = run.read_config(directory)
     classes = config.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):

@@ -1,4 +1,4 @@
-"""The command line: `chifoumi train | check | evaluate | predict | crossval | summary | hands`."""
+"""The command line: `chifoumi train | check | evaluate | predict | crossval | export | …`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rich.text import Text
 
 from chifoumi_jax.compiled import keep_compiled
 from chifoumi_jax.data.problems import describe, printable
+from chifoumi_jax.export.formats import Format
 from chifoumi_jax.recipes import RECIPES, Precision, RecipeError
 
 if TYPE_CHECKING:
@@ -437,6 +438,67 @@ def crossval(
 
 
 @app.command
+def export(
+    run: tyro.conf.Positional[Path],
+    to: Format,
+    out: Path | None = None,
+    data: Path | None = None,
+    best: bool = False,
+    preprocess: bool = False,
+    int8: bool = False,
+    force: bool = False,
+    json_output: JsonOutput = False,
+) -> int:
+    """Write a run's model for another runtime.
+
+    What is written is loaded again in that runtime and compared with the model on photos. Only if
+    it computes the same does the file appear. The last line printed is its name.
+
+    Args:
+        run: The run's folder, or a file of --to safetensors.
+        to: onnx; stablehlo, which JAX loads; safetensors, which chifoumi loads in place of a run's
+            folder; keras; or torch, for torch.export.load.
+        out: The file; by default model.onnx (.stablehlo, .safetensors, .keras, .pt2) in the run's
+            folder.
+        data: Folder of photos to compare on; by default the run's own, or rendered hands.
+        best: Take the best checkpoint instead of the last.
+        preprocess: ONNX: take pictures of any size, which the graph resizes.
+        int8: ONNX: weights and activations in 8 bits; ranges are taken from training photos.
+        force: Replace the file if it exists.
+        json_output: Print JSON.
+    """
+    from chifoumi_jax.display import Display
+    from chifoumi_jax.export import export as export_model
+
+    with Display().counting("Reading photos") as progress:
+        report = export_model(
+            run,
+            to,
+            out,
+            data=data,
+            best=best,
+            preprocess=preprocess,
+            int8=int8,
+            force=force,
+            progress=progress,
+        )
+    if json_output:
+        print(json.dumps(report.as_json(), indent=2))
+        return 0
+    print(f"Compared on {report.compared_on}:")
+    _print_table(
+        ["largest difference of", "is", "may be"],
+        [[check.name, f"{check.difference:.2g}", f"{check.bound:.2g}"] for check in report.checks],
+    )
+    _print_table(
+        ["", "size", "one photo", *(["accuracy"] if report.accuracies else [])],
+        [row if report.accuracies else row[:-1] for row in report.rows()],
+    )
+    print(report.path)
+    return 0
+
+
+@app.command
 def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None = None) -> int:
     """Print a recipe's model layer by layer, with output shapes and numbers of parameters.
 
@@ -556,7 +618,9 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _user_errors() -> tuple[type[Exception], ...]:
     """What a user can mend. A function, as it is needed only once an error has occurred."""
     from chifoumi_jax.checkpoint import CheckpointError
+    from chifoumi_jax.convert import WeightsError
     from chifoumi_jax.data.problems import DataError
+    from chifoumi_jax.export import ExportError
     from chifoumi_jax.needs import DoesNotFitError
     from chifoumi_jax.pretrained import PretrainedError
     from chifoumi_jax.run import RunError
@@ -565,9 +629,11 @@ def _user_errors() -> tuple[type[Exception], ...]:
         CheckpointError,
         DataError,
         DoesNotFitError,
+        ExportError,
         PretrainedError,
         RecipeError,
         RunError,
+        WeightsError,
         OSError,
     )
 

@@ -15,6 +15,7 @@ from chifoumi_jax.convert.stored import Stored
 from chifoumi_jax.convert.strict_json import parse
 
 _LENGTH_BYTES = 8
+_METADATA = "__metadata__"
 # PyTorch counts batches in int64.
 _DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64"}
 _FIELDS = {"dtype", "shape", "data_offsets"}
@@ -29,6 +30,30 @@ def read_safetensors(file: BinaryIO) -> dict[str, Stored]:
     Raises:
         WeightsError: If the header is damaged, or does not describe the file byte for byte.
     """
+    header, start, file_bytes = _header(file)
+    header.pop(_METADATA, None)
+    extents = {name: _extent(name, entry) for name, entry in header.items()}
+    _check_cover(extents, file_bytes - start)
+    return {
+        name: _stored(file, name, entry, start + extents[name][0]) for name, entry in header.items()
+    }
+
+
+def read_metadata(file: BinaryIO) -> dict[str, str]:
+    """The texts that a safetensors file carries beside its tensors.
+
+    Raises:
+        WeightsError: If the header is damaged, or there is something else than texts.
+    """
+    header, _, _ = _header(file)
+    found = header.get(_METADATA, {})
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise WeightsError("its metadata are something else than texts")
+    return found
+
+
+def _header(file: BinaryIO) -> tuple[dict[str, Any], int, int]:
+    """The parsed header, where the tensors start, and the file's size."""
     file_bytes = file.seek(0, 2)
     file.seek(0)
     header_bytes = int.from_bytes(file.read(_LENGTH_BYTES), "little")
@@ -40,13 +65,7 @@ def read_safetensors(file: BinaryIO) -> dict[str, Stored]:
     header = parse(file.read(header_bytes), "its header")
     if not isinstance(header, dict):
         raise WeightsError("its header is no JSON object")
-    header.pop("__metadata__", None)
-    start = _LENGTH_BYTES + header_bytes
-    extents = {name: _extent(name, entry) for name, entry in header.items()}
-    _check_cover(extents, file_bytes - start)
-    return {
-        name: _stored(file, name, entry, start + extents[name][0]) for name, entry in header.items()
-    }
+    return header, _LENGTH_BYTES + header_bytes, file_bytes
 
 
 def _extent(name: str, entry: Any) -> tuple[int, int]:
