@@ -36,7 +36,7 @@ from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.verify import Check, Made
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
 from chifoumi_jax.program import build
-from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.recipes import STAGES_OF, Recipe
 from chifoumi_jax.step import Params, device_mesh, join
 
 SUFFIX = ".safetensors"
@@ -45,11 +45,12 @@ _FORMAT = "chifoumi-1"
 _LOCAL = ("data", "groups", "train_list", "test_list", "runs")
 
 
-def write(classifier: Classifier, path: Path) -> None:
+def write(classifier: Classifier, path: Path, *, half: bool = False) -> None:
     """Write the classifier, its weights by the names of `chifoumi_jax.convert`.
 
     Those are Keras' for the CNN (`conv2d_1/kernel`, …) and PyTorch's for the others, in their
     layouts: `from_torch` reads a perceptron, `efficientnet_lite0_from_torch` the other one.
+    `half` rounds them to float16, which `load_safetensors` alone reads.
     """
     from safetensors.numpy import save
 
@@ -62,7 +63,10 @@ def write(classifier: Classifier, path: Path) -> None:
         "classes": json.dumps(classifier.classes),
         "calibration": json.dumps(dataclasses.asdict(classifier.calibration)),
     }
-    path.write_bytes(save(arrays(classifier), metadata=metadata))
+    tensors = arrays(classifier)
+    if half:
+        tensors = {name: tensor.astype(np.float16) for name, tensor in tensors.items()}
+    path.write_bytes(save(tensors, metadata=metadata))
 
 
 def make(classifier: Classifier, photos: Inputs, path: Path, name: str) -> Made:
@@ -108,7 +112,7 @@ def load_safetensors(path: str | os.PathLike[str]) -> Classifier:
         recipe = _recipe(_part(metadata, "recipe", dict))
         classes = _classes(_part(metadata, "classes", list))
         calibration = _calibration(_part(metadata, "calibration", dict))
-        model = _model(recipe, read_safetensors(file))
+        model = _model(recipe, read_safetensors(file, widen=True))
     with about(os.fspath(path)):
         if model.num_classes != len(classes):
             raise WeightsError(f"it names {len(classes)} classes for {model.num_classes}")
@@ -121,8 +125,9 @@ def load_safetensors(path: str | os.PathLike[str]) -> Classifier:
 def _model(recipe: Recipe, tensors: Arrays) -> CNN | EfficientNetLite0 | MLP:
     if recipe.model == "cnn":
         return cnn_from_arrays(tensors, recipe.image_size)
-    if recipe.model == "efficientnet-lite0":
-        return efficientnet_lite0_from_torch(tensors, image_size=recipe.image_size)
+    if recipe.model in STAGES_OF:
+        stages = STAGES_OF[recipe.model]
+        return efficientnet_lite0_from_torch(tensors, image_size=recipe.image_size, stages=stages)
     return mlp_from_arrays(tensors, relu_logits=recipe.model == "mlp-v21")
 
 
