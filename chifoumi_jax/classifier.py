@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
-from chifoumi_jax import calibration, checkpoint, gradcam, run
+from chifoumi_jax import builtin, calibration, checkpoint, gradcam, run
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.decode import open_checked, to_rgb
 from chifoumi_jax.data.pipeline import Batch, padded_size
@@ -202,13 +202,16 @@ class Classifier:
 def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier:
     """The classifier of a run, from its newest whole checkpoint, or from its best one.
 
-    A `.safetensors` file of `chifoumi export` will do in place of the run's folder.
+    A `.safetensors` file of `chifoumi export` will do in place of the run's folder, and so will
+    `small`, the model that comes with the package, where no folder has that name.
 
     Raises:
         RunError: If the folder is no run.
         CheckpointError: If no checkpoint is whole.
         WeightsError: If the file is damaged, hostile or of another kind.
     """
+    if os.fspath(directory) == builtin.NAME and not Path(directory).exists():
+        directory = builtin.builtin_run()
     if Path(directory).suffix == ".safetensors" and not Path(directory).is_dir():
         from chifoumi_jax.export import load_safetensors
 
