@@ -16,7 +16,7 @@ from chifoumi_jax.export.safetensors_file import write
 from chifoumi_jax.train import fit_once
 
 HANDS, WITHOUT = 3600, 1000
-EPOCHS = 10
+EPOCHS = 8
 
 
 def photos(directory: Path) -> Path:
