@@ -273,7 +273,7 @@ def test_the_runs_calibration_is_used(runs: tuple[Path, Path], tmp_path: Path) -
     shutil.copytree(runs[0], copy)
     (copy / "calibration.json").write_text('{"temperature": 3, "threshold": 0.5, "photos": 40}')
     plain, tempered = evaluate(runs[0]), evaluate([copy])
-    expected = Calibration(3.0, 0.5, 40).temper(plain.judged[0].probabilities)
+    expected = Calibration(3.0, 0.5, 40).temper(plain.judged[0].outcome.probabilities)
     np.testing.assert_allclose(tempered.judged[0].probabilities, expected, atol=1e-6)
     numbers = tempered.runs[0]
     assert numbers["loss"] == plain.runs[0]["loss"]
