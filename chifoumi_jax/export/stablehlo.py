@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
