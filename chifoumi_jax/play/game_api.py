@@ -50,7 +50,7 @@ def game_routes(service: Service) -> list[Route]:
         classifier = service.models.active.classifier
         with service.slots.taken():
             content = await read_picture(request, limits.frame_bytes, limits.body_seconds)
-            pixels = partial(read_pixels, classifier, content, limits.frame_pixels)
+            pixels = partial(read_pixels, classifier.recipe, content, limits.frame_pixels)
             return JSONResponse((await service.ask(classifier, pixels)).as_json())
 
     return [

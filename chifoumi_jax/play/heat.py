@@ -22,7 +22,7 @@ def explained(
         ImageProblem: If it is no picture, or has more than `most` pixels.
     """
     image = read_upright(content, most)
-    pixels = as_pixels(classifier, image)[None]
+    pixels = as_pixels(classifier.recipe, image)[None]
     reading = read(classifier, classifier.probabilities(pixels)[0])
     shown = shrunk(image, _SIDE)
     return reading, as_jpeg(shown, _QUALITY), None

@@ -6,22 +6,22 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.data.decode import decode, to_rgb
 from chifoumi_jax.data.pixels import resize_pixels
+from chifoumi_jax.recipes import Recipe
 
 # How errors call it: its own name stays with the client.
 _NAME = "the picture"
 
 
-def read_pixels(classifier: Classifier, content: bytes, most: int) -> UInt8[np.ndarray, "..."]:
-    """A picture's pixels as the classifier takes them.
+def read_pixels(recipe: Recipe, content: bytes, most: int) -> UInt8[np.ndarray, "..."]:
+    """A picture's pixels as the recipe's network takes them.
 
     Raises:
         ImageProblem: If it is no picture, or has more than `most` pixels.
     """
     with decode(content, _NAME, max_pixels=most) as image:
-        return as_pixels(classifier, image)
+        return as_pixels(recipe, image)
 
 
 def read_upright(content: bytes, most: int) -> Image.Image:
@@ -34,9 +34,8 @@ def read_upright(content: bytes, most: int) -> Image.Image:
         return to_rgb(image, upright=True)
 
 
-def as_pixels(classifier: Classifier, image: Image.Image) -> UInt8[np.ndarray, "..."]:
-    """A decoded picture's pixels as the classifier takes them."""
-    recipe = classifier.recipe
+def as_pixels(recipe: Recipe, image: Image.Image) -> UInt8[np.ndarray, "..."]:
+    """A decoded picture's pixels as the recipe's network takes them."""
     return resize_pixels(image, recipe.image_size, recipe.layout, recipe.upright)
 
 

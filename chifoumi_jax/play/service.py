@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -10,7 +11,9 @@ from jaxtyping import UInt8
 
 from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.data.problems import ImageProblem
+from chifoumi_jax.play.apprentice import Apprentice
 from chifoumi_jax.play.body import Slots
+from chifoumi_jax.play.lesson import Lesson
 from chifoumi_jax.play.limits import Limits
 from chifoumi_jax.play.models import Models
 from chifoumi_jax.play.reading import Reading, read
@@ -31,15 +34,24 @@ class Service:
         slots: For pictures on their way.
         rounds: That have begun.
         rng: Of the opponent.
+        lesson: What is being taught.
+        apprentice: Who learns it.
     """
 
-    def __init__(self, models: Models, limits: Limits, seed: int | None):
+    def __init__(self, models: Models, limits: Limits, seed: int | None, runs: Path):
         self.limits = limits
         self.models = models
         self.worker = Worker(limits.batch)
         self.slots = Slots(limits.waiting)
         self.rounds = Rounds(limits.rounds)
         self.rng = random.SystemRandom() if seed is None else random.Random(seed)
+        self.lesson = Lesson(limits)
+        self.apprentice = Apprentice(models, self.worker, runs)
+
+    def close(self) -> None:
+        """Stop what goes on in other threads and processes."""
+        self.apprentice.close()
+        self.worker.close()
 
     async def ask(
         self, classifier: Classifier, pixels: Callable[[], UInt8[np.ndarray, "..."]]

@@ -53,12 +53,13 @@ class Worker:
         self._waiting.put(_Task(lambda: _settle(answer, call)))
         return answer
 
-    def warm_up(self, classifier: Classifier) -> Future[None]:
-        """Compile a classifier for every size of batch that will be asked."""
+    def warm_up(self, classifier: Classifier, largest: int | None = None) -> Future[None]:
+        """Compile a classifier for the sizes of batch that will be asked, up to `largest`."""
+        limit = self._batch if largest is None else largest
 
         def compile_all() -> None:
             size = 1
-            while size < 2 * self._batch:
+            while size < 2 * limit:
                 pixels = np.zeros((size, *classifier.recipe.input_shape), np.uint8)
                 classifier.probabilities(pixels)
                 size *= 2

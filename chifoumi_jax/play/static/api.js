@@ -22,12 +22,13 @@ let isLost = false;
 
 /**
  * @param {string} path
- * @param {{json?: object, picture?: Blob, signal?: AbortSignal}} [what] Nothing for a GET.
+ * @param {{method?: string, json?: object, picture?: Blob, signal?: AbortSignal}} [what] Nothing
+ *   for a GET.
  * @returns {Promise<any>} What the server answered.
  * @throws {ApiError | Offline}
  */
-export async function ask(path, { json, picture, signal } = {}) {
-  const init = request(json, picture, signal);
+export async function ask(path, { method, json, picture, signal } = {}) {
+  const init = { method: method ?? "GET", ...request(json, picture), signal };
   for (let waits = 0; ; waits++) {
     const response = await reach(path, init);
     if (response.ok) return response.json();
@@ -45,17 +46,15 @@ export function sleep(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** @param {object} [json] @param {Blob} [picture] @param {AbortSignal} [signal] @returns {RequestInit} */
-function request(json, picture, signal) {
+/** @param {object} [json] @param {Blob} [picture] @returns {RequestInit} */
+function request(json, picture) {
   if (picture) {
     const headers = { "Content-Type": picture.type || "image/unknown" };
-    return { method: "POST", body: picture, headers, signal };
+    return { method: "POST", body: picture, headers };
   }
-  if (json) {
-    const headers = { "Content-Type": "application/json" };
-    return { method: "POST", body: JSON.stringify(json), headers, signal };
-  }
-  return { signal };
+  if (!json) return {};
+  const headers = { "Content-Type": "application/json" };
+  return { method: "POST", body: JSON.stringify(json), headers };
 }
 
 /** @param {string} path @param {RequestInit} init @returns {Promise<Response>} */

@@ -1,5 +1,7 @@
 /** Bars of probabilities. */
 
+import { percent } from "./text.js";
+
 /** One bar a class, in an element. */
 export class Meters {
   /**
@@ -24,7 +26,7 @@ export class Meters {
     for (const [name, parts] of this.rows) {
       const value = probabilities?.[name] ?? 0;
       parts.fill.style.width = `${100 * value}%`;
-      parts.value.textContent = probabilities ? `${Math.round(100 * value)} %` : "–";
+      parts.value.textContent = probabilities ? percent(value) : "–";
       parts.root.classList.toggle("best", value === best);
     }
   }

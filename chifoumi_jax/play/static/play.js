@@ -35,7 +35,7 @@ let saying = () => {};
 const status = byId("status");
 const go = /** @type {HTMLButtonElement} */ (byId("go"));
 const stage = byId("stage");
-const booth = new Booth(byId("stage"));
+const booth = new Booth();
 const reader = new Reader(booth.camera, "/api/frame", take, (error) => say("error", { message: error.message }));
 let meters = new Meters(byId("meters"), model.classes, titleOf);
 

@@ -68,3 +68,8 @@ export function translate(root) {
 export function capital(text) {
   return text.charAt(0).toLocaleUpperCase(language) + text.slice(1);
 }
+
+/** @param {number} share @returns {string} As the language writes it. */
+export function percent(share) {
+  return new Intl.NumberFormat(language, { style: "percent" }).format(share);
+}
