@@ -7,16 +7,17 @@ from chifoumi_jax.models import CNN, MLP, count_params
 
 if TYPE_CHECKING:
     from chifoumi_jax.classifier import load
+    from chifoumi_jax.judge import evaluate
     from chifoumi_jax.train import fit, resume
 
-__all__ = ["CNN", "MLP", "count_params", "fit", "load", "recipes", "resume"]
+__all__ = ["CNN", "MLP", "count_params", "evaluate", "fit", "load", "recipes", "resume"]
 
 # What brings in more than Flax is imported when it is first used.
-_LATER = {"fit": "train", "resume": "train", "load": "classifier"}
+_LATER = {"evaluate": "judge", "fit": "train", "resume": "train", "load": "classifier"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import `fit`, `resume` and `load` when asked for."""
+    """Import `evaluate`, `fit`, `resume` and `load` when asked for."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

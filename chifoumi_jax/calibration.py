@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -68,6 +70,44 @@ def calibrate(
     return Calibration(temperature, threshold, len(labels))
 
 
+class Bin(NamedTuple):
+    """The answers whose probability lies between two bounds.
+
+    Attributes:
+        low: The lower bound, which belongs to it.
+        high: The upper bound, which does not, but for 1.
+        photos: How many there are.
+        stated: The mean of their probabilities; NaN if there are none.
+        right: The share of them that are right; NaN if there are none.
+    """
+
+    low: float
+    high: float
+    photos: int
+    stated: float
+    right: float
+
+
+def reliability(
+    labels: Int[np.ndarray, " images"],
+    probabilities: Float32[np.ndarray, "images classes"],
+    bins: int = 10,
+) -> list[Bin]:
+    """How often answers are right, by the probability that they state, in bins of equal width."""
+    given, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    of = np.minimum((given * bins).astype(int), bins - 1)
+    found = []
+    for one in range(bins):
+        inside = of == one
+        photos = int(inside.sum())
+        stated, share = (
+            (float(values[inside].sum()) / photos if photos else math.nan)
+            for values in (given.astype(np.float64), right)
+        )
+        found.append(Bin(one / bins, (one + 1) / bins, photos, stated, share))
+    return found
+
+
 def expected_calibration_error(
     labels: Int[np.ndarray, " images"],
     probabilities: Float32[np.ndarray, "images classes"],
@@ -77,9 +117,8 @@ def expected_calibration_error(
 
     Source: Naeini et al. 2015; Guo et al. 2017.
     """
-    given, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    of = np.minimum((given * bins).astype(int), bins - 1)
-    gaps = [abs(float((given - right)[of == one].sum())) for one in range(bins)]
+    found = reliability(labels, probabilities, bins)
+    gaps = (abs(one.stated - one.right) * one.photos for one in found if one.photos)
     return sum(gaps) / len(labels)
 
 

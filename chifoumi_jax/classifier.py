@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -9,20 +10,21 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
-from chifoumi_jax import calibration, checkpoint, run
+from chifoumi_jax import calibration, checkpoint, gradcam, run
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
+from chifoumi_jax.data.decode import open_checked, to_rgb
 from chifoumi_jax.data.pipeline import Batch, padded_size
 from chifoumi_jax.data.pixels import load_pixels, resize_pixels
-from chifoumi_jax.program import Program, build
+from chifoumi_jax.program import Program, build, build_input
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import RunError
 from chifoumi_jax.step import NOTHING, Params, device_mesh, join
 
 _T = TypeVar("_T")
-PhotoLike = str | os.PathLike[str] | np.ndarray
+PhotoLike = str | os.PathLike[str] | np.ndarray | Image.Image
 
 
 class Prediction(NamedTuple):
@@ -68,44 +70,118 @@ class Classifier:
         """Classify photos.
 
         Args:
-            photos: Paths, or uint8 arrays of shape (height, width) or (height, width, 3), of any
-                size; one, or a sequence of them.
+            photos: Paths, decoded images, or uint8 arrays of shape (height, width) or
+                (height, width, 3), of any size; one, or a sequence of them.
             batch_size: How many at a time; the answers do not depend on it.
 
         Raises:
             ImageProblem: If a file is no readable picture.
             ValueError: If an array is no picture.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        if isinstance(photos, str | os.PathLike | np.ndarray):
-            photos = [photos]
-        probabilities = [
-            self.probabilities(np.stack([self.pixels(photo) for photo in chunk]))
-            for chunk in chunks(photos, batch_size)
-        ]
-        rows = np.concatenate([np.zeros((0, len(self.classes)), np.float32), *probabilities])
+        rows = np.concatenate(
+            [np.zeros((0, len(self.classes)), np.float32)]
+            + [self.probabilities(pixels) for pixels in self._batches(photos, batch_size)]
+        )
         return Prediction([self.classes[label] for label in np.argmax(rows, axis=1)], rows)
+
+    def explain(
+        self,
+        photos: PhotoLike | Sequence[PhotoLike],
+        label: str | None = None,
+        *,
+        batch_size: int = 25,
+    ) -> Float32[np.ndarray, "images size size"]:
+        """Where in each photo the network sees a class: Grad-CAM's heat map, in [0, 1].
+
+        It covers the whole photo, at the size of the network's input: see
+        `heat_picture.heat_picture`. The greatest value is 1, or all is 0 where nothing speaks for
+        the class.
+
+        Args:
+            photos: As in `predict`.
+            label: The class; of each photo its most probable one if not given.
+            batch_size: How many at a time.
+
+        Raises:
+            RunError: If the network is a perceptron, which has no feature map.
+            ImageProblem: If a file is no readable picture.
+            ValueError: If an array is no picture, or there is no such class.
+        """
+        if label is not None and label not in self.classes:
+            raise ValueError(f"label must be one of {', '.join(self.classes)}, not {label}")
+        gradcam.require_feature_map(self.recipe)
+        size = self.recipe.image_size
+        found = [np.zeros((0, size, size), np.float32)]
+        for pixels in self._batches(photos, batch_size):
+            labels = (
+                np.argmax(self.probabilities(pixels), axis=1)
+                if label is None
+                else np.full(len(pixels), self.classes.index(label))
+            )
+            found.append(self.heat(pixels, labels))
+        return np.concatenate(found)
 
     def pixels(self, photo: PhotoLike) -> UInt8[np.ndarray, ...]:
         """A photo's pixels as the network takes them."""
         recipe = self.recipe
-        if isinstance(photo, np.ndarray):
-            return resize_pixels(_image(photo), recipe.image_size, recipe.layout, recipe.upright)
-        return load_pixels(photo, recipe.image_size, recipe.layout, recipe.upright)
+        if isinstance(photo, str | os.PathLike):
+            return load_pixels(photo, recipe.image_size, recipe.layout, recipe.upright)
+        return resize_pixels(_image(photo), recipe.image_size, recipe.layout, recipe.upright)
+
+    def picture(self, photo: PhotoLike, longest: int) -> Image.Image:
+        """A photo for people, turned as the network takes it: RGB, neither side over `longest`.
+
+        Of the file nothing but its pixels is kept: no EXIF, no place, no comment.
+        """
+        opened = open_checked(photo) if isinstance(photo, str | os.PathLike) else _image(photo)
+        rgb = to_rgb(opened, upright=self.recipe.upright)
+        rgb.thumbnail((longest, longest), reducing_gap=3.0)
+        return Image.fromarray(np.asarray(rgb))
 
     def probabilities(
         self, pixels: UInt8[np.ndarray, "batch ..."]
     ) -> Float32[np.ndarray, "batch classes"]:
         """Class probabilities of pixels that `pixels` gave."""
         count = len(pixels)
-        # Powers of two, so that few shapes are compiled.
-        size = padded_size(1 << (count - 1).bit_length(), self.program.devices)
-        padded = np.zeros((size, *pixels.shape[1:]), np.uint8)
-        padded[:count] = pixels
+        padded = self._padded(pixels)
+        size = len(padded)
         batch = Batch(padded, np.zeros(size, np.int32), np.ones(size, np.float32))
         rows, _ = self.program.evaluate(self.weights, batch)
         return self.calibration.temper(np.asarray(rows)[:count])
+
+    def heat(
+        self, pixels: UInt8[np.ndarray, "batch ..."], labels: Int[np.ndarray, " batch"]
+    ) -> Float32[np.ndarray, "batch size size"]:
+        """`explain` of pixels that `pixels` gave, for these labels."""
+        gradcam.require_feature_map(self.recipe)
+        padded = self._padded(pixels)
+        of = np.zeros(len(padded), np.int32)
+        of[: len(labels)] = labels
+        return np.asarray(self._explanation(self.weights, padded, of))[: len(pixels)]
+
+    @functools.cached_property
+    def _explanation(self) -> gradcam.Explanation:
+        recipe, program = self.recipe, self.program
+        return gradcam.make_explanation(
+            program.graph, build_input(recipe), program.mesh, mirror=recipe.mirror_test
+        )
+
+    def _batches(
+        self, photos: PhotoLike | Sequence[PhotoLike], batch_size: int
+    ) -> Iterator[UInt8[np.ndarray, "batch ..."]]:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if isinstance(photos, str | os.PathLike | np.ndarray | Image.Image):
+            photos = [photos]
+        for chunk in chunks(photos, batch_size):
+            yield np.stack([self.pixels(photo) for photo in chunk])
+
+    def _padded(self, pixels: UInt8[np.ndarray, "batch ..."]) -> UInt8[np.ndarray, "size ..."]:
+        # Powers of two, so that few shapes are compiled.
+        size = padded_size(1 << (len(pixels) - 1).bit_length(), self.program.devices)
+        padded = np.zeros((size, *pixels.shape[1:]), np.uint8)
+        padded[: len(pixels)] = pixels
+        return padded
 
 
 def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier:
@@ -139,13 +215,15 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
     return Classifier(recipe, classes, program, weights, calibration.read(Path(directory)))
 
 
-def _image(array: np.ndarray) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+def _image(photo: np.ndarray | Image.Image) -> Image.Image:
+    if isinstance(photo, Image.Image):
+        return photo
+    if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (3,)):
         raise ValueError(
             f"a photo is uint8 of shape (height, width) or (height, width, 3), "
-            f"not {array.dtype} {array.shape}"
+            f"not {photo.dtype} {photo.shape}"
         )
-    return Image.fromarray(array)
+    return Image.fromarray(photo)
 
 
 def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:

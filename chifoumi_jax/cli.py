@@ -8,9 +8,9 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import tyro
 from rich import box
@@ -23,6 +23,8 @@ from chifoumi_jax.data.problems import describe, printable
 from chifoumi_jax.recipes import RECIPES, Precision, RecipeError
 
 if TYPE_CHECKING:
+    from chifoumi_jax.answers import Answer
+
     RecipeName = str
 else:
     RecipeName = tyro.extras.literal_type_from_choices(list(RECIPES))
@@ -184,95 +186,176 @@ def check(
 @app.command
 def evaluate(
     run: tyro.conf.Positional[Path],
+    others: tyro.conf.Positional[tuple[Path, ...]] = (),
     data: Path | None = None,
     test_list: Path | None = None,
     best: bool = False,
     batch_size: int = 25,
+    out: Path | None = None,
+    report: bool = True,
+    images: bool = True,
     json_output: JsonOutput = False,
 ) -> int:
     """Test a run's model on labelled photos: its own test photos, or those of another folder.
 
+    Of several runs each is tested on the same photos, and each pair is compared. A page for people,
+    report.html, and all numbers, report.json, are written into a folder.
+
     Args:
         run: The run's folder.
+        others: Further runs with the same classes.
         data: Folder {test,…}/<class>/<photos>, of which test is taken, or <class>/<photos>.
         test_list: Text file of paths, one a line, that selects photos of --data.
         best: Take the best checkpoint instead of the last.
         batch_size: Photos at a time; the labels do not depend on it.
+        out: Folder for the report; by default evaluation in the first run's folder, numbered.
+        report: Write the report.
+        images: Show photos in it; --no-images leaves them out, their names stay.
         json_output: Print JSON.
     """
-    from chifoumi_jax.judge import judge
+    from chifoumi_jax import judge
 
     _require_at_least(1, batch_size, "--batch-size")
-    report = judge(run, data=data, test_list=test_list, best=best, batch_size=batch_size)
+    if report:
+        judge.require_free(run, out, data)
+    found = judge.evaluate(
+        [run, *others], data=data, test_list=test_list, best=best, batch_size=batch_size
+    )
+    page = found.write(out, images=images) / judge.PAGE if report else None
     if json_output:
-        print(json.dumps(report, indent=2))
+        numbers: dict[str, Any] = found.runs[0] if not others else found.comparison()
+        print(json.dumps(numbers | {"report": None if page is None else str(page)}, indent=2))
         return 0
-    for line in report["problems"]:
+    for line in found.runs[0]["problems"]:
         print(line, file=sys.stderr)
+    for numbers in found.runs:
+        _print_numbers(numbers, named=bool(others))
+    for pair in found.comparisons:
+        print(
+            f"{printable(pair['first'])} alone is right on {_count(pair['only_first'], 'photo')}, "
+            f"{printable(pair['second'])} alone on {pair['only_second'] or 'none'}; "
+            f"McNemar's exact test: p = {pair['p']:.2g}."
+        )
+    if page is not None:
+        print(f"Report: {page}")
+    return 0
+
+
+def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
+    if named:
+        print(printable(numbers["run"]))
     _print_table(
-        ["true \\ predicted", *report["classes"], "recall"],
+        ["true \\ predicted", *numbers["classes"], "recall"],
         [
             [name, *map(str, row), f"{row[place] / sum(row):.1%}" if sum(row) else "–"]
             for place, (name, row) in enumerate(
-                zip(report["classes"], report["confusion"], strict=True)
+                zip(numbers["classes"], numbers["confusion"], strict=True)
             )
         ],
     )
-    low, high = report["interval"]
+    low, high = numbers["interval"]
+    loss = "–" if numbers["loss"] is None else f"{numbers['loss']:.4f}"
     print(
-        f"Accuracy {report['accuracy']:.2%} ({report['correct']} of {report['images']}; "
-        f"95 % interval {low:.1%} to {high:.1%}), loss {report['loss']:.4f}."
+        f"Accuracy {numbers['accuracy']:.2%} ({numbers['correct']} of {numbers['images']}; "
+        f"95 % interval {low:.1%} to {high:.1%}), loss {loss}."
     )
-    return 0
+    unsure = numbers["unsure"]
+    if unsure["photos"] and unsure["rest"]:
+        print(
+            f"Unsure of {unsure['photos']} ({unsure['share']:.1%}); of the others "
+            f"{unsure['rest_accuracy']:.2%} are right."
+        )
 
 
 @app.command
 def predict(
     run: tyro.conf.Positional[Path],
-    files: tyro.conf.Positional[tuple[Path, ...]],
+    paths: tyro.conf.Positional[tuple[Path, ...]],
     best: bool = False,
     batch_size: int = 25,
+    output_format: Annotated[
+        Literal["table", "jsonl", "csv"], tyro.conf.arg(name="format")
+    ] = "table",
     json_output: JsonOutput = False,
+    explain: Path | None = None,
 ) -> int:
     """Classify photos.
 
-    A file that is no readable picture is reported and does not stop the others; the exit code is
-    then 1.
+    A file that is no readable picture, an empty folder or a pattern that matches nothing is
+    reported and does not stop the others; the exit code is then 1, and 2 if there was nothing to
+    classify at all.
 
     Args:
         run: The run's folder.
-        files: The photos.
+        paths: Photos, folders of them, patterns in quotes ('photos/**/*.jpg'), or - for standard
+            input: a photo, or a list of paths, one a line.
         best: Take the best checkpoint instead of the last.
         batch_size: Photos at a time; the labels do not depend on it.
-        json_output: Print JSON.
+        output_format: A table, one JSON object a line, or CSV.
+        json_output: Print one JSON array.
+        explain: Folder for a picture of each photo that shows where the network saw its label
+            (Grad-CAM); no file is overwritten.
     """
+    from chifoumi_jax.answer_formats import csv_lines, json_lines
+    from chifoumi_jax.answers import answers, explain_in
     from chifoumi_jax.classifier import load
-    from chifoumi_jax.judge import predict_files
+    from chifoumi_jax.gradcam import require_feature_map
+    from chifoumi_jax.inputs import expand, folders
 
     _require_at_least(1, batch_size, "--batch-size")
-    if not files:
+    if not paths:
         raise RecipeError("no photos given: name some after the run's folder")
+    if json_output and output_format != "table":
+        raise RecipeError(f"give --json or --format {output_format}, not both")
     classifier = load(run, best=best)
-    answers = predict_files(classifier, files, batch_size)
+    inputs = expand(paths, sys.stdin.buffer)
+    how = None
+    if explain is not None:
+        require_feature_map(classifier.recipe)
+        how = explain_in(explain, folders(paths))
+    if all(one.problem for one in inputs):
+        for one in inputs:
+            print(f"error: {one.problem}", file=sys.stderr)
+        return _USAGE_ERROR
+    errors: list[str] = []
+    found = _reported(answers(classifier, inputs, batch_size=batch_size, explain=how), errors)
     if json_output:
-        print(json.dumps(answers, indent=2))
+        print(json.dumps(list(found), indent=2))
+    elif output_format == "table":
+        _print_answers(list(found), classifier.classes)
     else:
-        _print_table(
-            ["file", "label", *classifier.classes],
-            [
-                [
-                    answer["file"],
-                    answer["label"],
-                    *(f"{p:.1%}" for p in answer["probabilities"].values()),
-                ]
-                for answer in answers
-                if "error" not in answer
-            ],
+        lines = (
+            json_lines(found)
+            if output_format == "jsonl"
+            else csv_lines(found, classifier.classes, explained=explain is not None)
         )
-    errors = [answer["error"] for answer in answers if "error" in answer]
-    for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        for line in lines:
+            print(line, flush=True)
     return int(bool(errors))
+
+
+def _reported(answers: Iterable[Answer], errors: list[str]) -> Iterator[Answer]:
+    for answer in answers:
+        if "error" in answer:
+            errors.append(answer["error"])
+            print(f"error: {answer['error']}", file=sys.stderr)
+        yield answer
+
+
+def _print_answers(answers: Sequence[Answer], classes: Sequence[str]) -> None:
+    _print_table(
+        ["file", "label", "", *classes],
+        [
+            [
+                answer["file"],
+                answer["label"],
+                "unsure" if answer["unsure"] else "",
+                *(f"{p:.1%}" for p in answer["probabilities"].values()),
+            ]
+            for answer in answers
+            if "error" not in answer
+        ],
+    )
 
 
 @app.command

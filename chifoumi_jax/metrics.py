@@ -35,6 +35,16 @@ def wilson_interval(correct: int, images: int, z: float = 1.96) -> tuple[float, 
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def worst_mistakes(
+    labels: Int[np.ndarray, " images"], probabilities: Float[np.ndarray, "images classes"]
+) -> Int[np.ndarray, " mistakes"]:
+    """Places of the wrong answers; first those that give the true class the least."""
+    wrong = np.flatnonzero(np.argmax(probabilities, axis=1) != labels)
+    given: np.ndarray = probabilities[wrong, labels[wrong]]
+    places: np.ndarray = wrong[np.argsort(given, kind="stable")]
+    return places
+
+
 @dataclasses.dataclass
 class Running:
     """A mean over the batches of an epoch, as it grows.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chifoumi_jax.metrics import confusion_matrix
+from chifoumi_jax.metrics import confusion_matrix, worst_mistakes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,9 +77,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
 def mistakes(data: Dataset, outcome: Outcome) -> Figure:
     """The wrong test photos in which the model gave its true class the least."""
     predicted = np.argmax(outcome.probabilities, axis=1)
-    wrong = np.flatnonzero(predicted != outcome.labels)
-    given = outcome.probabilities[wrong, outcome.labels[wrong]]
-    worst = wrong[np.argsort(given, kind="stable")][:_MISTAKES]
+    worst = worst_mistakes(outcome.labels, outcome.probabilities)[:_MISTAKES]
     if not len(worst):
         figure = new_figure(4, 1)
         figure.text(0.5, 0.5, "no mistake", ha="center", va="center")

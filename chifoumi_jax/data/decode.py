@@ -153,7 +153,7 @@ def decode(
     """
     if not content:
         raise ImageProblem(Kind.EMPTY_FILE, name, "zero bytes")
-    image_format = _sniff(content[:_SIGNATURE_BYTES])
+    image_format = sniff(content[:_SIGNATURE_BYTES])
     if image_format is None:
         raise ImageProblem(Kind.NOT_AN_IMAGE, name, "no known picture format")
     reader = _reader(image_format, name)
@@ -224,7 +224,8 @@ def _too_heavy(name: str, max_bytes: int) -> ImageProblem:
     return ImageProblem(Kind.TOO_LARGE, name, f"more than {max_bytes:,} bytes")
 
 
-def _sniff(start: bytes) -> str | None:
+def sniff(start: bytes) -> str | None:
+    """The format of a picture by its first 16 bytes; None if it is none that is known."""
     for signature, image_format in _SIGNATURES:
         if start.startswith(signature):
             return image_format

@@ -77,7 +77,7 @@ def arrange(tree: Tree, *, needs_train: bool = True) -> Layout:
     problems: list[Problem] = []
     for path in tree.files:
         parts = path.split("/")
-        is_picture = _has_extension(path)
+        is_picture = has_extension(path)
         if len(parts) <= depth:
             if is_picture:
                 problems.append(Problem(Kind.OUTSIDE_CLASS, (path,)))
@@ -100,7 +100,8 @@ def arrange(tree: Tree, *, needs_train: bool = True) -> Layout:
     return Layout(tuple(candidates), split_of, tuple(problems))
 
 
-def _has_extension(path: str) -> bool:
+def has_extension(path: str) -> bool:
+    """Whether a file is called as pictures are."""
     return PurePosixPath(path).suffix.lower() in EXTENSIONS
 
 
@@ -114,7 +115,7 @@ def _split_folders(tree: Tree, needs_train: bool) -> dict[str, str]:
         names = ", ".join(map(printable, sorted(split_of)))
         raise DataError(f"two folders are the same split: {names}; merge them, or rename one")
     with_pictures = {
-        path.split("/")[0] for path in tree.files if "/" in path and _has_extension(path)
+        path.split("/")[0] for path in tree.files if "/" in path and has_extension(path)
     }
     if others := sorted(with_pictures - split_of.keys()):
         raise DataError(

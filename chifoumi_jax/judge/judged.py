@@ -1,23 +1,67 @@
-"""What a run's model makes of labelled photos and of single files."""
+"""A run's model asked about labelled photos: its own test photos, or those of another folder."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float32, Int
 
 from chifoumi_jax import run
-from chifoumi_jax.classifier import Classifier, chunks, load
+from chifoumi_jax.classifier import Classifier, load
 from chifoumi_jax.data.dataset import Dataset, Split, hands_folder, load_dataset
 from chifoumi_jax.data.pipeline import all_batches
-from chifoumi_jax.data.problems import DataError, ImageProblem, describe
-from chifoumi_jax.evaluation import evaluate_batches
-from chifoumi_jax.metrics import confusion_matrix, wilson_interval
+from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.evaluation import Outcome, evaluate_batches
 from chifoumi_jax.run import RunError
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A run's answers.
+
+    Attributes:
+        directory: The run's folder.
+        classifier: Its model.
+        data: The scanned folder and its pixels.
+        split: The photos asked about.
+        outcome: The answers as training counts them.
+        probabilities: The answers at the run's temperature, as `predict` gives them.
+    """
+
+    directory: Path
+    classifier: Classifier
+    data: Dataset
+    split: Split
+    outcome: Outcome
+    probabilities: Float32[np.ndarray, "images classes"]
+
+    @property
+    def labels(self) -> Int[np.ndarray, " images"]:
+        """The true classes."""
+        return self.outcome.labels
+
+    @property
+    def predicted(self) -> Int[np.ndarray, " images"]:
+        """The most probable classes."""
+        return np.argmax(self.probabilities, axis=1)
+
+    @property
+    def right(self) -> Bool[np.ndarray, " images"]:
+        """Which answers are right."""
+        return self.predicted == self.labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.classifier.classes
+
+    def path(self, place: int) -> Path:
+        """The file of the photo at this place."""
+        return self.data.scan.root / self.split.photos[place].path
 
 
 def judge(
@@ -27,8 +71,8 @@ def judge(
     test_list: Path | None = None,
     best: bool = False,
     batch_size: int = 25,
-) -> dict[str, Any]:
-    """Accuracy, loss and confusion matrix of a run's model, ready for JSON.
+) -> Judged:
+    """Ask a run's model about labelled photos.
 
     Args:
         directory: The run's folder.
@@ -49,44 +93,8 @@ def judge(
         found, split = _other_photos(data, classifier, test_list)
     batches = all_batches(found.pixels, split, batch_size, classifier.program.devices)
     outcome = evaluate_batches(classifier.program, classifier.weights, batches)
-    matrix = confusion_matrix(outcome.labels, outcome.probabilities)
-    correct = int(np.trace(matrix))
-    return {
-        "run": str(directory),
-        "data": str(found.scan.root),
-        "classes": list(classifier.classes),
-        "images": len(split),
-        "correct": correct,
-        "accuracy": correct / len(split),
-        "interval": wilson_interval(correct, len(split)),
-        "loss": outcome.loss,
-        "confusion": matrix.tolist(),
-        "problems": describe(found.scan.problems),
-    }
-
-
-def predict_files(
-    classifier: Classifier, files: Sequence[Path], batch_size: int
-) -> list[dict[str, Any]]:
-    """One answer a file, ready for JSON: label and probabilities, or an error."""
-    answers: list[dict[str, Any]] = []
-    for chunk in chunks(files, batch_size):
-        pixels, read = [], []
-        for file in chunk:
-            answer: dict[str, Any] = {"file": str(file)}
-            answers.append(answer)
-            try:
-                pixels.append(classifier.pixels(file))
-            except ImageProblem as problem:
-                answer["error"] = str(problem)
-            else:
-                read.append(answer)
-        if not read:
-            continue
-        for answer, row in zip(read, classifier.probabilities(np.stack(pixels)), strict=True):
-            answer["label"] = classifier.classes[int(np.argmax(row))]
-            answer["probabilities"] = dict(zip(classifier.classes, map(float, row), strict=True))
-    return answers
+    tempered = classifier.calibration.temper(outcome.probabilities)
+    return Judged(Path(directory), classifier, found, split, outcome, tempered)
 
 
 def _own_photos(

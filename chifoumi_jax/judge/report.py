@@ -1,0 +1,135 @@
+"""Runs judged and compared on the same photos."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from chifoumi_jax import run
+from chifoumi_jax.data.problems import printable
+from chifoumi_jax.judge import folder
+from chifoumi_jax.judge.judged import Judged, judge
+from chifoumi_jax.judge.mcnemar import compare
+from chifoumi_jax.judge.measures import measures
+from chifoumi_jax.run import RunError
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What one or more runs make of the same labelled photos.
+
+    Attributes:
+        judged: Their answers.
+        runs: The numbers of each, ready for JSON; see `measures.measures`.
+        comparisons: Those of each pair; see `mcnemar.compare`.
+    """
+
+    judged: tuple[Judged, ...]
+    runs: list[dict[str, Any]]
+    comparisons: list[dict[str, Any]]
+
+    def write(self, out: Path | None = None, *, images: bool = True) -> Path:
+        """Write `report.html` and `report.json`, and return their folder.
+
+        Args:
+            out: The folder; by default `evaluation` in the first run's, numbered if it is there.
+            images: Whether photos stand in the page.
+
+        Raises:
+            RunError: If there is a report already, or the folder cannot be written to.
+        """
+        from chifoumi_jax.judge.page import render
+
+        first = self.judged[0]
+        folder.require_free(first.directory, out, first.data.scan.root)
+        return folder.write(first.directory, out, render(self, images=images), self.numbers())
+
+    def comparison(self) -> dict[str, Any]:
+        """The numbers of all runs and pairs."""
+        return {"runs": self.runs, "comparisons": self.comparisons}
+
+    def numbers(self) -> dict[str, Any]:
+        """What `report.json` holds: all numbers, and each run's answer for each photo."""
+        first = self.judged[0]
+        return {
+            "format": FORMAT_VERSION,
+            "versions": run.versions(),
+            **self.comparison(),
+            "photos": [
+                {
+                    "file": photo.path,
+                    "sha256": photo.sha256,
+                    "true": first.classes[photo.label],
+                    "probabilities": [one.probabilities[place].tolist() for one in self.judged],
+                }
+                for place, photo in enumerate(first.split.photos)
+            ],
+        }
+
+
+def evaluate(
+    runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    data: Path | None = None,
+    test_list: Path | None = None,
+    best: bool = False,
+    batch_size: int = 25,
+) -> Report:
+    """Judge one or more runs on the same labelled photos, and compare them.
+
+    Args:
+        runs: Their folders.
+        data: Labelled photos: `test` of a folder that has it, else all; None for the runs' own
+            test photos.
+        test_list: Selects photos of `data`.
+        best: Take the best checkpoints instead of the last.
+        batch_size: Photos at a time.
+
+    Raises:
+        RunError: If a folder is no run, the runs have other classes, or their photos differ.
+        DataError: If there is no photo of the runs' classes.
+        CheckpointError: If of a run no checkpoint is whole.
+    """
+    directories = [Path(runs)] if isinstance(runs, str | os.PathLike) else list(map(Path, runs))
+    _require_comparable(directories)
+    judged = tuple(
+        judge(one, data=data, test_list=test_list, best=best, batch_size=batch_size)
+        for one in directories
+    )
+    for other in judged[1:]:
+        if _photos(other) != _photos(judged[0]):
+            raise RunError(
+                f"{judged[0].directory} and {other.directory} were tested on different photos; "
+                "name a folder with --data"
+            )
+    comparisons = compare([str(one) for one in directories], [one.right for one in judged])
+    return Report(judged, [measures(one) for one in judged], comparisons)
+
+
+def _require_comparable(directories: Sequence[Path]) -> None:
+    if not directories:
+        raise RunError("no run given")
+    classes = [run.read_config(one)[1].get("classes") for one in directories]
+    for place, (directory, found) in enumerate(zip(directories, classes, strict=True)):
+        if directory.resolve() in [one.resolve() for one in directories[:place]]:
+            raise RunError(f"{directory} is named twice")
+        if found != classes[0]:
+            raise RunError(
+                f"{directories[0]} and {directory} cannot be compared: the classes of one are "
+                f"{_list(classes[0])}, those of the other {_list(found)}"
+            )
+
+
+def _list(classes: object) -> str:
+    if not isinstance(classes, list):
+        return "not known"
+    return ", ".join(printable(str(one)) for one in classes)
+
+
+def _photos(judged: Judged) -> list[tuple[str, int]]:
+    return [(photo.sha256, photo.label) for photo in judged.split.photos]
