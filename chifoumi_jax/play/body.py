@@ -14,10 +14,14 @@ _PICTURES = "image/"
 
 
 class Slots:
-    """Places for requests that bring a picture: who finds none is told to come back."""
+    """Places for requests that bring a picture: who finds none is told to come back.
+
+    Attributes:
+        free: How many there are now.
+    """
 
     def __init__(self, number: int):
-        self._free = number
+        self.free = number
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -26,13 +30,13 @@ class Slots:
         Raises:
             Refusal: If none is free.
         """
-        if not self._free:
+        if not self.free:
             raise busy()
-        self._free -= 1
+        self.free -= 1
         try:
             yield
         finally:
-            self._free += 1
+            self.free += 1
 
 
 async def read_picture(request: Request, most: int, seconds: float) -> bytes:

@@ -21,8 +21,8 @@ def photo_routes(service: Service) -> list[Route]:
         with service.slots.taken():
             content = await read_picture(request, limits.photo_bytes, limits.body_seconds)
             explain = partial(explained, classifier, content, limits.photo_pixels)
-            reading, shown, heat = await service.run(explain)
-        pictures = {"picture": _data(shown), "heat": None if heat is None else _data(heat)}
+            reading, picture, heat = await service.run(explain)
+        pictures = {"picture": _data(picture), "heat": None if heat is None else _data(heat)}
         return JSONResponse(reading.as_json() | pictures)
 
     return [Route("/api/photo", photo, methods=["POST"])]

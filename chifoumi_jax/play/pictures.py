@@ -11,7 +11,7 @@ from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.recipes import Recipe
 
 # How errors call it: its own name stays with the client.
-_NAME = "the picture"
+NAME = "the picture"
 
 
 def read_pixels(recipe: Recipe, content: bytes, most: int) -> UInt8[np.ndarray, "..."]:
@@ -20,8 +20,8 @@ def read_pixels(recipe: Recipe, content: bytes, most: int) -> UInt8[np.ndarray, 
     Raises:
         ImageProblem: If it is no picture, or has more than `most` pixels.
     """
-    with decode(content, _NAME, max_pixels=most) as image:
-        return as_pixels(recipe, image)
+    with decode(content, NAME, max_pixels=most) as image:
+        return resize_pixels(image, recipe.image_size, recipe.layout, recipe.upright)
 
 
 def read_upright(content: bytes, most: int) -> Image.Image:
@@ -30,13 +30,8 @@ def read_upright(content: bytes, most: int) -> Image.Image:
     Raises:
         ImageProblem: If it is no picture, or has more than `most` pixels.
     """
-    with decode(content, _NAME, max_pixels=most) as image:
+    with decode(content, NAME, max_pixels=most) as image:
         return to_rgb(image, upright=True)
-
-
-def as_pixels(recipe: Recipe, image: Image.Image) -> UInt8[np.ndarray, "..."]:
-    """A decoded picture's pixels as the recipe's network takes them."""
-    return resize_pixels(image, recipe.image_size, recipe.layout, recipe.upright)
 
 
 def shrunk(image: Image.Image, side: int) -> Image.Image:

@@ -91,6 +91,8 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        # From here on who connects waits, instead of being refused until the model is ready.
+        bound.listen()
     except OSError as error:
         bound.close()
         raise RunError(_why_not(host, port, error)) from error

@@ -186,6 +186,7 @@ function uncover(hand) {
 function showSeal(key, commitment) {
   put(byId("seal-text"), key);
   byId("seal").textContent = commitment;
+  byId("seal-start").textContent = commitment.slice(0, 12);
 }
 
 /** @param {string} text */

@@ -192,7 +192,7 @@ async function poll() {
 
 function showTaught() {
   const { taught } = state;
-  byId("use-row").hidden = taught === null;
+  byId("try").hidden = taught === null;
   byId("again").hidden = !taught?.saved;
   if (!taught) return;
   const same = `${taught.name} ${taught.classes.join("/")}`;
@@ -201,7 +201,6 @@ function showTaught() {
     meters = new Meters(byId("meters"), taught.classes);
     meters.show(null);
   }
-  put(byId("try-text"), "teach.tryText");
   byId("play-it").hidden = !taught.playable;
   byId("use-it").className = taught.playable ? "secondary" : "primary";
   if (taught.saved && state.job?.run) put(byId("again"), "teach.again", { run: state.job.run });
