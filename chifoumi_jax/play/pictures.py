@@ -46,5 +46,6 @@ def shrunk(image: Image.Image, side: int) -> Image.Image:
 def as_jpeg(image: Image.Image, quality: int) -> bytes:
     """A new JPEG of the pixels alone: no EXIF, no comment, no thumbnail."""
     file = io.BytesIO()
-    image.convert("RGB").save(file, "JPEG", quality=quality)
+    # A picture that was decoded carries its file's comment along.
+    Image.fromarray(np.asarray(image.convert("RGB"))).save(file, "JPEG", quality=quality)
     return file.getvalue()
