@@ -9,7 +9,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from chifoumi_jax.play.opponent import HANDS, Hand, beats, choose
+from chifoumi_jax.play.hands import HANDS, Hand
+from chifoumi_jax.play.opponent import beats, choose
 from tests.hands import hand_or_nothing
 from tests.playing import (
     Address,
@@ -303,7 +304,7 @@ def test_teaching_from_the_first_frame_to_a_prediction(
     page.get_by_label("Network").select_option("cnn")
     page.get_by_role("button", name="Train and save").click()
     expect(page.get_by_role("progressbar")).to_be_visible()
-    expect(page.locator("#job-text")).to_contain_text("Trained and saved as", timeout=120_000)
+    expect(page.locator("#job-text")).to_contain_text("Trained and saved as", timeout=240_000)
     for gesture, name in (("rock", "Fist"), ("paper", "Flat")):
         show(camera, hand_or_nothing(gesture, SEED))
         expect(page.locator("#seen")).to_have_text(name, timeout=SLOW)
@@ -339,6 +340,9 @@ def test_nothing_is_in_the_way_of_anybody(
             page.emulate_media(reduced_motion="reduce")
             found = Axe().run(page)
             assert found.violations_count == 0, found.generate_report()
+        # That it would find something.
+        page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+        assert Axe().run(page).violations_count == 1
 
 
 def test_real_photos_can_be_taught(
@@ -359,7 +363,7 @@ def test_real_photos_can_be_taught(
         thing.get_by_label("Add pictures of").set_input_files(files)
         expect(thing.locator(".count")).to_have_text("24 pictures", timeout=SLOW)
     page.get_by_role("button", name="Learn in seconds").click()
-    expect(page.locator("#job-text")).to_have_text("Learnt. Try it now.", timeout=120_000)
+    expect(page.locator("#job-text")).to_have_text("Learnt. Try it now.", timeout=240_000)
     for name in ("rock", "paper"):
         file = sorted((real_photos / "train" / name).iterdir())[3]
         with Image.open(file) as image:

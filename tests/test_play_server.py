@@ -16,11 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.load import measure
 from chifoumi_jax import recipes
 from chifoumi_jax.classifier import Classifier, load
+from chifoumi_jax.cli import main
+from chifoumi_jax.play.hands import HANDS
 from chifoumi_jax.play.heat import explained
 from chifoumi_jax.play.limits import Limits
-from chifoumi_jax.play.opponent import HANDS, choose
+from chifoumi_jax.play.opponent import choose
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.program import build
 from chifoumi_jax.step import device_mesh
@@ -373,12 +376,15 @@ def test_ctrl_c_ends_it(hands_run: Path, tmp_path: Path, rock: bytes) -> None:
     ],
 )
 def test_what_cannot_be_played_is_one_sentence(
-    arguments: tuple[str, ...], sentence: str, tmp_path: Path
+    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = chifoumi("play", "--port", "0", *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as ended:
+        main(["play", "--port", "0", *arguments])
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ")
+    assert sentence in errors
+    assert errors.count("\n") == 1
 
 
 def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
@@ -396,3 +402,10 @@ def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "pip install 'chifoumi-jax[play]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_many_players_at_once(hands_run: Path) -> None:
+    load = measure(hands_run, clients=4, seconds=2)
+    assert load.failures == 0
+    assert set(load.statuses) == {200}
+    assert len(load.latencies) > 4

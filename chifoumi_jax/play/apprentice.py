@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -80,23 +81,12 @@ class Apprentice:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[str] | None = None
-        self._is_prepared = False
 
     @property
     def job(self) -> Job | None:
         """The one that goes on, or the last one."""
         with self._lock:
             return self._job
-
-    def prepare(self) -> None:
-        """Get ready for the first quick job, once, in a thread; without weights nothing happens."""
-        with self._lock:
-            if self._is_prepared or why_no_transfer() is not None:
-                return
-            self._is_prepared = True
-        from chifoumi_jax.play.quick import prepare
-
-        threading.Thread(target=prepare, name="prepare", daemon=True).start()
 
     def start_quick(self, lesson: Sequence[Taught], most: int) -> bool:
         """Learn a head on features; false if another job goes on.
@@ -230,8 +220,12 @@ class Apprentice:
         self._tell(state="done")
 
 
+@functools.cache
 def why_no_transfer() -> str | None:
-    """Why the recipe `transfer` cannot be had, one sentence; `None` if it can."""
+    """Why the recipe `transfer` cannot be had, one sentence; `None` if it can.
+
+    Looked at once: what is installed later counts from the next start.
+    """
     try:
         require_pretrained()
     except PretrainedError as error:

@@ -72,17 +72,6 @@ def quick_classifier(
     return Classifier(transfer, classes, program, _weights(found))
 
 
-def prepare() -> None:
-    """Read the weights and compile, so that the first lesson need not wait for it.
-
-    Raises:
-        PretrainedError: If there are no pretrained weights.
-    """
-    program, model = _extractor(transfer.image_size)
-    size = transfer.image_size
-    _features(program, _weights(model), np.zeros((1, size, size, 3), np.uint8))
-
-
 @functools.lru_cache(maxsize=1)
 def _extractor(image_size: int) -> tuple[Program, EfficientNetLite0]:
     model = pretrained_efficientnet_lite0(image_size)

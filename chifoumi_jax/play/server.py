@@ -46,7 +46,7 @@ def serve(
                 file=sys.stderr,
             )
         classifier = load(run)
-        service = Service(Models(Model(run.name, classifier, run)), Limits(), seed, runs)
+        service = Service(Models(Model(run.resolve().name, classifier, run)), Limits(), seed, runs)
         service.worker.warm_up(classifier).result()
         url = f"http://{_shown(host)}:{bound.getsockname()[1]}/"
         # The next line is a result: it goes where a program that starts this one reads it.

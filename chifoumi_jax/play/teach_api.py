@@ -66,7 +66,6 @@ def teach_routes(service: Service) -> list[Route]:
     async def add_frame(request: Request) -> JSONResponse:
         number, hold = _number(request), _hold(request)
         lesson.require_room(number)
-        apprentice.prepare()
         with service.slots.taken():
             content = await read_picture(request, limits.frame_bytes, limits.body_seconds)
             jpeg = await service.run(partial(_kept, content, limits.frame_pixels))

@@ -2,7 +2,7 @@
 
 import { shrink } from "./camera.js";
 import { byId } from "./shell.js";
-import { put } from "./text.js";
+import { put, t } from "./text.js";
 import { Viewer } from "./viewer.js";
 
 /** Fires "change" when there is another source of pictures, or none. */
@@ -56,6 +56,7 @@ export class Booth extends Viewer {
   freeze(frame) {
     this.unfreeze();
     this.shown.src = URL.createObjectURL(frame);
+    this.shown.alt = t("play.yourAlt");
     this.shown.hidden = false;
     this.reflect();
   }

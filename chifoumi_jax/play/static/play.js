@@ -31,6 +31,7 @@ let turn = 0;
 let wanted = null;
 /** @type {() => void} Says again what the page says now. */
 let saying = () => {};
+let returnsFocus = false;
 
 const status = byId("status");
 const go = /** @type {HTMLButtonElement} */ (byId("go"));
@@ -66,7 +67,7 @@ function take(reading, frame, taken) {
   if (verdict.state === "sure") wanted.found({ hand: model.hands[verdict.label], frame });
   else if (verdict.state === "looking") {
     if (reading.state === "sure") say("play.reading");
-  } else say(`play.${verdict.state}`, {}, verdict.state);
+  } else say(`play.verdict.${verdict.state}`, {}, verdict.state);
 }
 
 /** One round, from the machine's choice to both hands. */
@@ -126,7 +127,7 @@ async function fromPicture(stale) {
     if (stale()) return never();
     meters.show(reading.probabilities);
     if (reading.state === "sure") return { hand: model.hands[reading.label], frame };
-    say(reading.state === "unsure" ? "play.unsurePicture" : "play.nothing", {}, reading.state);
+    say(reading.state === "unsure" ? "play.unsurePicture" : "play.verdict.nothing", {}, reading.state);
   }
 }
 
@@ -208,7 +209,14 @@ function setPhase(next) {
 /** What may be pressed now, and what it is called. */
 function update() {
   const between = phase === "idle" || phase === "shown";
+  const hadFocus = document.activeElement === go;
   go.disabled = !model.playable || !between || !booth.isReady;
+  // A button that is disabled loses the focus: who pressed it finds it where it was.
+  if (go.disabled) returnsFocus ||= hadFocus;
+  else if (returnsFocus) {
+    returnsFocus = false;
+    if (document.activeElement === document.body) go.focus();
+  }
   const label = winner(match) ? "play.again" : match.rounds.length ? "play.next" : "play.start";
   put(byId("go-text"), label);
 }
@@ -248,7 +256,7 @@ function chosen(name) {
 }
 
 function showStrategy() {
-  put(byId("strategy-text"), `play.${chosen("strategy")}Text`);
+  put(byId("strategy-text"), `play.strategy.${chosen("strategy")}`);
 }
 
 function showModel() {

@@ -14,7 +14,7 @@ import { put, t } from "./text.js";
  */
 
 const THUMBNAILS = 6;
-/** As long as one press may be missed, a press of this many ms takes one picture. */
+/** From one picture to the next. */
 const PACE_MS = 100;
 
 let holds = 0;
@@ -31,36 +31,36 @@ export class Pupil {
     this.isRecording = false;
     this.root = document.createElement("li");
     this.root.className = "pupil";
+    this.input = document.createElement("input");
+    this.number = text("span", "count");
+    this.error = text("p", "error");
+    this.thumbs = text("div", "thumbs");
+    this.record = button("primary");
+    this.files = document.createElement("input");
+    this.fileText = document.createElement("span");
+    this.clear = button("quiet");
+    this.remove = button("quiet");
     this.build();
+    this.listen();
     this.render(0);
   }
 
   build() {
-    this.input = document.createElement("input");
     this.input.type = "text";
     this.input.maxLength = 40;
     this.input.value = this.name;
-    this.number = text("span", "count");
-    this.error = text("p", "error");
     this.error.setAttribute("role", "alert");
-    this.thumbs = text("div", "thumbs");
-    this.record = button("primary");
-    this.files = document.createElement("input");
     this.files.type = "file";
     this.files.accept = "image/*";
     this.files.multiple = true;
-    this.fileText = document.createElement("span");
     const label = document.createElement("label");
     label.className = "secondary file";
     label.append(this.fileText, this.files);
-    this.clear = button("quiet");
-    this.remove = button("quiet");
     const row = text("div", "actions left");
     row.append(this.record, label, this.clear, this.remove);
     const head = text("div", "head");
     head.append(this.input, this.number);
     this.root.append(head, this.error, this.thumbs, row);
-    this.listen();
   }
 
   /** Show names and number; `place` is this card's among the others, from 0. @param {number} place */

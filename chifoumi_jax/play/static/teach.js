@@ -99,7 +99,7 @@ async function erase(path) {
 }
 
 async function refresh() {
-  state = await ask("/api/teach");
+  await attempt("/api/teach", {}, (answer) => (state = answer));
   render();
 }
 
@@ -186,8 +186,7 @@ async function poll() {
   isPolling = true;
   await sleep(POLL_MS);
   isPolling = false;
-  await attempt("/api/teach", {}, (answer) => (state = answer));
-  render();
+  await refresh();
 }
 
 function showTaught() {
