@@ -151,7 +151,7 @@ def test_no_hand_and_an_unsure_one_are_said(
 ) -> None:
     page = open_page(context, server.url)
     show(camera, hand_or_nothing("nothing", SEED))
-    see(page, "nothing")
+    see(page, "No hand")
     page.locator("#go").click()
     say(page, "No hand in view.")
     assert page.locator("#machine-hand").is_hidden()

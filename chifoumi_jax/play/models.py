@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from chifoumi_jax.classifier import Classifier
-from chifoumi_jax.play.hands import roles
+from chifoumi_jax.play.hands import roles, stands_for_nothing
 
 Source = Literal["given", "taught"]
 
@@ -32,6 +32,7 @@ class Model(NamedTuple):
             "imageSize": self.classifier.recipe.image_size,
             "threshold": self.classifier.calibration.threshold,
             "hands": found.hands,
+            "nothing": [name for name in self.classifier.classes if stands_for_nothing(name)],
             "missing": list(found.missing),
             "strange": list(found.strange),
             "playable": found.playable,

@@ -2,7 +2,7 @@
 
 import { ApiError, Offline, ask, connection } from "./api.js";
 import { Meters } from "./meters.js";
-import { byId, loadModel, startShell } from "./shell.js";
+import { byId, loadModel, startShell, titleOf } from "./shell.js";
 import { LANGUAGE_CHANGED, capital, put, t } from "./text.js";
 
 /** So many at a time: each result keeps its pictures in the page. */
@@ -82,8 +82,7 @@ class Result {
 
 /** @param {string} name Of a class. */
 function nameOf(name) {
-  const hand = model.hands[name];
-  return hand ? capital(t(`hand.${hand}`)) : name;
+  return titleOf(model, name);
 }
 
 /** @param {Answer} answer */

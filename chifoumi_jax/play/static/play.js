@@ -7,7 +7,7 @@ import { newMatch, settle, winner, winsNeeded } from "./match.js";
 import { Meters } from "./meters.js";
 import { Reader } from "./reader.js";
 import { holds } from "./seal.js";
-import { byId, loadModel, startShell } from "./shell.js";
+import { byId, loadModel, startShell, titleOf } from "./shell.js";
 import { LANGUAGE_CHANGED, capital, put, t } from "./text.js";
 
 /** @typedef {import("./match.js").Hand} Hand */
@@ -38,12 +38,11 @@ const go = /** @type {HTMLButtonElement} */ (byId("go"));
 const stage = byId("stage");
 const booth = new Booth();
 const reader = new Reader(booth.camera, "/api/frame", take, (error) => say("error", { message: error.message }));
-let meters = new Meters(byId("meters"), model.classes, titleOf);
+let meters = new Meters(byId("meters"), model.classes, nameOf);
 
 /** @param {string} name Of a class. */
-function titleOf(name) {
-  const hand = model.hands[name];
-  return hand ? capital(t(`hand.${hand}`)) : name;
+function nameOf(name) {
+  return titleOf(model, name);
 }
 
 /** @param {string} key @param {() => Record<string, string | number>} values @param {string} [tone] */
@@ -66,7 +65,7 @@ function take(reading, frame, taken) {
   const verdict = wanted.agreement.add(reading);
   if (verdict.state === "sure") wanted.found({ hand: model.hands[verdict.label], frame });
   else if (verdict.state === "looking") {
-    if (reading.state === "sure") say("play.reading");
+    if (reading.state === "sure") say("play.reading", {}, "now");
   } else say(`play.verdict.${verdict.state}`, {}, verdict.state);
 }
 
@@ -102,13 +101,13 @@ async function playRound() {
 async function fromCamera(stale) {
   for (const number of [3, 2, 1]) {
     showCount(String(number));
-    say("play.count", { number });
+    say("play.count", { number }, "now");
     await sleep(COUNT_MS);
     if (stale()) return never();
   }
   showCount("");
   setPhase("looking");
-  say("play.show");
+  say("play.show", {}, "now");
   return new Promise((found) => {
     wanted = { agreement: new Agreement(), since: performance.now(), found };
   }).finally(() => (wanted = null));
@@ -117,7 +116,7 @@ async function fromCamera(stale) {
 /** @param {() => boolean} stale @returns {Promise<{hand: Hand, frame: Blob}>} */
 async function fromPicture(stale) {
   setPhase("looking");
-  say("play.showPicture");
+  say("play.showPicture", {}, "now");
   for (;;) {
     const frame = await booth.nextPicture();
     if (stale()) return never();
@@ -148,12 +147,14 @@ async function open(begun, you, stale) {
   showScore();
   const { outcome } = match.rounds[match.rounds.length - 1];
   stage.classList.add(outcome);
-  const result = () =>
-    t(`play.result.${outcome}`, { you: capital(t(`hand.${you}`)), machine: capital(t(`hand.${machine}`)) });
   const won = winner(match);
-  const final = { yours: match.you, its: match.machine };
-  if (won) sayWith(`play.match.${won}`, () => ({ result: result(), ...final }), won);
-  else sayWith(`play.result.${outcome}`, () => ({ you: capital(t(`hand.${you}`)), machine: capital(t(`hand.${machine}`)) }), outcome);
+  const [yours, its] = [match.you, match.machine];
+  const text = () => {
+    const hands = { you: t(`hand.${you}`), machine: t(`hand.${machine}`) };
+    const result = capital(t(`play.result.${outcome}`, hands));
+    return { text: won ? t(`play.match.${won}`, { result, yours, its }) : result };
+  };
+  sayWith("text", text, won ?? outcome);
 }
 
 function giveUp() {
@@ -262,7 +263,7 @@ function showStrategy() {
 function showModel() {
   const notice = byId("unplayable");
   notice.hidden = model.playable;
-  meters = new Meters(byId("meters"), model.classes, titleOf);
+  meters = new Meters(byId("meters"), model.classes, nameOf);
   meters.show(null);
   reader.side = Math.min(480, Math.max(224, model.imageSize));
   booth.side = reader.side;

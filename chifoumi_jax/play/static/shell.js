@@ -1,7 +1,7 @@
 /** What every page begins with: texts, language, theme, the banner of a server that is away. */
 
 import { ask, connection } from "./api.js";
-import { currentLanguage, loadTexts, put, setLanguage, t, LANGUAGE_CHANGED } from "./text.js";
+import { LANGUAGE_CHANGED, capital, currentLanguage, loadTexts, put, setLanguage, t } from "./text.js";
 
 /**
  * @typedef {object} Model
@@ -10,6 +10,7 @@ import { currentLanguage, loadTexts, put, setLanguage, t, LANGUAGE_CHANGED } fro
  * @property {number} imageSize
  * @property {number} threshold
  * @property {Record<string, "rock" | "paper" | "scissors">} hands
+ * @property {string[]} nothing Classes that stand for no hand.
  * @property {string[]} missing
  * @property {string[]} strange
  * @property {boolean} playable
@@ -46,6 +47,12 @@ export async function loadModel() {
   const model = await ask("/api/model");
   put(byId("model-line"), "model", { name: model.name });
   return model;
+}
+
+/** @param {Model} model @param {string} name Of a class. @returns {string} What to call it. */
+export function titleOf(model, name) {
+  const hand = model.hands[name] ?? (model.nothing.includes(name) ? "nothing" : null);
+  return hand ? capital(t(`hand.${hand}`)) : name;
 }
 
 function chooseTheme() {
