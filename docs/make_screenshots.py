@@ -34,12 +34,11 @@ def main(run: Path) -> None:
         options = chromium_options(camera, "--use-fake-ui-for-media-stream")
         browser = playwright.chromium.launch(executable_path=chromium(), args=options)
         for suffix, (width, height) in SIZES.items():
-            theme = "dark" if suffix else "light"
             context = browser.new_context(
                 viewport={"width": width, "height": height},
                 permissions=["camera"],
                 locale="en",
-                color_scheme=theme,
+                color_scheme="dark" if suffix else "light",
                 has_touch=bool(suffix),
                 is_mobile=bool(suffix),
                 device_scale_factor=2 if suffix else 1,

@@ -117,6 +117,11 @@ def teach(server: Address, name: str, gesture: str, seeds: range) -> int:
     return int(number)
 
 
+def read_label(server: Address, gesture: str) -> str:
+    content = jpeg(hand_or_nothing(gesture, 40, 128))
+    return str(server.ask("POST", "/api/teach/frame", content).value["label"])
+
+
 def wait(server: Address, until: Callable[[dict[str, object]], bool]) -> dict[str, object]:
     deadline = time.monotonic() + 240
     while True:
@@ -165,13 +170,19 @@ def test_teaching_from_the_first_picture_to_a_saved_run(
     assert not [
         path for path in (runs / "teach-photos-1").rglob("*.jpg") if b"secret" in path.read_bytes()
     ]
-    for gesture, label in (("rock", "fist"), ("nothing", "rien")):
-        content = jpeg(hand_or_nothing(gesture, 40, 128))
-        assert server.ask("POST", "/api/teach/frame", content).value["label"] == label
+    assert read_label(server, "rock") == "fist"
+    assert read_label(server, "nothing") == "rien"
+    # The same in seconds, on a network that knows photos, and in memory alone.
+    assert server.ask("POST", "/api/teach/learn", {"how": "quick"}).status == 202
+    assert wait(server, lambda job: job["state"] != "running")["state"] == "done"
+    assert server.ask("GET", "/api/teach").value["taught"]["saved"] is False
+    assert read_label(server, "rock") == "fist"
+    assert read_label(server, "nothing") == "rien"
+
     # The others' model stays until it is exchanged.
     assert server.ask("GET", "/api/model").value["name"] == "cnn-1"
     used = server.ask("POST", "/api/model", {"source": "taught"}).value
-    assert (used["name"], used["playable"]) == ("teach-1", False)
+    assert (used["name"], used["playable"]) == ("quick", False)
     assert used["missing"] == ["paper", "scissors"]
     server.ask("POST", "/api/model", {"source": "given"})
 
