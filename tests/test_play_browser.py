@@ -73,8 +73,14 @@ def open_page(context: BrowserContext, url: str) -> Page:
     context.set_default_timeout(SLOW)
     page = context.new_page()
     page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
-    page.goto(url)
+    go(page, url)
     return page
+
+
+def go(page: Page, url: str) -> None:
+    """Open a page, and wait until it listens."""
+    page.goto(url)
+    expect(page.locator("main:not([inert])")).to_be_attached(timeout=SLOW)
 
 
 @pytest.fixture
@@ -317,7 +323,7 @@ def test_teaching_from_the_first_frame_to_a_prediction(
         expect(page.locator("#seen")).to_have_text(name, timeout=SLOW)
     page.get_by_role("button", name="Ask it under Photos").click()
     expect(page.locator("#model-line")).to_have_text("Model: teach-1.")
-    page.goto(server.url)
+    go(page, server.url)
     expect(page.locator("#unplayable")).to_contain_text("no class for paper, scissors")
     assert page.locator("#go").is_disabled()
     page.close()
@@ -336,7 +342,7 @@ def test_nothing_is_in_the_way_of_anybody(
         expect(page.locator("#machine-hand")).to_be_visible(timeout=SLOW)
         for path in ("", "photos", "teach"):
             if path:
-                page.goto(f"{server.url}{path}")
+                go(page, f"{server.url}{path}")
             if path == "photos":
                 page.get_by_role("button", name="Try it with drawn hands").click()
                 say(page, "3 photos done.")

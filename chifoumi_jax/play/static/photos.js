@@ -2,7 +2,7 @@
 
 import { ApiError, Offline, ask, connection } from "./api.js";
 import { Meters } from "./meters.js";
-import { byId, loadModel, startShell, titleOf } from "./shell.js";
+import { byId, loadModel, openPage, startShell, titleOf } from "./shell.js";
 import { LANGUAGE_CHANGED, capital, put, t } from "./text.js";
 
 /** So many at a time: each result keeps its pictures in the page. */
@@ -193,3 +193,4 @@ document.addEventListener(LANGUAGE_CHANGED, () => {
   saying();
   shown.forEach((result) => result.render());
 });
+openPage();

@@ -7,7 +7,7 @@ import { newMatch, settle, winner, winsNeeded } from "./match.js";
 import { Meters } from "./meters.js";
 import { Reader } from "./reader.js";
 import { holds } from "./seal.js";
-import { byId, loadModel, startShell, titleOf } from "./shell.js";
+import { byId, loadModel, openPage, startShell, titleOf } from "./shell.js";
 import { LANGUAGE_CHANGED, capital, put, t } from "./text.js";
 
 /** @typedef {import("./match.js").Hand} Hand */
@@ -333,6 +333,7 @@ showModel();
 showScore();
 showStrategy();
 cover();
+openPage();
 await booth.begin();
 update();
 invite();

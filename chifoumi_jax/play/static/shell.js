@@ -42,6 +42,11 @@ export async function startShell(page) {
   watchConnection();
 }
 
+/** Let the page be used: before, nothing would listen to what is pressed. */
+export function openPage() {
+  byId("main").inert = false;
+}
+
 /** @returns {Promise<Model & {source: "given" | "taught", taught: Model | null}>} */
 export async function loadModel() {
   const model = await ask("/api/model");

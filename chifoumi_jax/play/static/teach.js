@@ -4,7 +4,7 @@ import { ApiError, Offline, ask, connection, sleep } from "./api.js";
 import { Meters } from "./meters.js";
 import { Pupil } from "./pupil.js";
 import { Reader } from "./reader.js";
-import { byId, loadModel, startShell } from "./shell.js";
+import { byId, loadModel, openPage, startShell } from "./shell.js";
 import { LANGUAGE_CHANGED, capital, percent, put, t } from "./text.js";
 import { Viewer } from "./viewer.js";
 
@@ -287,4 +287,5 @@ if (!state.classes.length) {
   state = await ask("/api/teach");
 }
 render();
+openPage();
 await viewer.begin();
