@@ -13,7 +13,7 @@ INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_j
 # A file's tests stay together: they share what is slow to make.
 IN_TWO := -n 2 --dist loadfile
 
-.PHONY: train test test-newest lint types format constraints wheel clean
+.PHONY: train test test-newest browser lint types format constraints wheel clean
 
 train: $(VENV)/.base
 	$(BIN)/python -m chifoumi_jax.train
@@ -30,6 +30,16 @@ test-newest: $(VENV)/.test
 	    tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py; \
 	else \
 	  echo "There is no python3.12: the operations are tested with one version of JAX only."; \
+	fi
+
+# What the tests of the game's pages drive, where it can be had without asking: as root on Debian.
+# Elsewhere those tests say that there was no browser.
+browser:
+	@if ! command -v chromium > /dev/null \
+	    && command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    chromium fonts-dejavu-core > /dev/null || echo "Chromium could not be installed."; \
 	fi
 
 lint: $(VENV)/.test

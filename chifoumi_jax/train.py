@@ -105,12 +105,13 @@ class Progress:
         return [row["accuracy"], -row["loss"]]
 
 
-def fit(recipe: Recipe, *, quiet: bool = False) -> Run:
+def fit(recipe: Recipe, *, quiet: bool = False, display: Display | None = None) -> Run:
     """Train as the recipe says, in a new folder under `recipe.runs`.
 
     Args:
         recipe: For instance `recipes.cnn.replace(data="photos/")`.
         quiet: Say nothing but warnings.
+        display: Who is told how it goes; standard error if not given.
 
     Raises:
         DataError: If the folder of photos cannot be trained on.
@@ -119,8 +120,10 @@ def fit(recipe: Recipe, *, quiet: bool = False) -> Run:
         PretrainedError: If the recipe begins with weights that are not there.
         Stopped: If the user pressed Ctrl-C; the run is saved.
     """
+    if display is None:
+        display = Display(quiet=quiet or not processes.is_first())
     with _stop_requests() as stop:
-        return _fit(recipe, Display(quiet=quiet or not processes.is_first()), stop)
+        return _fit(recipe, display, stop)
 
 
 def _fit(recipe: Recipe, display: Display, stop: _Stop) -> Run:

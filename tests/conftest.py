@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
+
+from chifoumi_jax import fit, recipes
+from tests.hands import write_hands_and_nothing
 
 # For each class how fast its stripes turn along the rows and along the columns.
 STRIPES = {"paper": (0.6, 0.0), "rock": (0.0, 0.6), "scissors": (0.45, 0.45)}
@@ -40,3 +44,20 @@ def real_photos() -> Path:
     if "CHIFOUMI_PHOTOS" not in os.environ:
         pytest.skip("no real photos: set CHIFOUMI_PHOTOS to a folder of them")
     return Path(os.environ["CHIFOUMI_PHOTOS"])
+
+
+@pytest.fixture(scope="session")
+def hands_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the CNN that knows rendered hands, and nothing; trained once in a session."""
+    base = tmp_path_factory.getbasetemp()
+    # Of several workers each has a folder of its own in the session's.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    runs = shared / "hands-runs"
+    with FileLock(shared / "hands-runs.lock"):
+        if not runs.exists():
+            photos = write_hands_and_nothing(shared / "hands-photos", 24)
+            recipe = recipes.cnn.replace(
+                data=photos, image_size=48, epochs=14, learning_rate=1e-3, runs=runs
+            )
+            fit(recipe, quiet=True)
+    return runs / "cnn-1"

@@ -1,0 +1,71 @@
+"""The ASGI application: pages, assets and the API, behind the guard."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from chifoumi_jax.play.assets import Asset, read_assets
+from chifoumi_jax.play.game_api import game_routes
+from chifoumi_jax.play.guard import Guard, Hosts
+from chifoumi_jax.play.photo_api import photo_routes
+from chifoumi_jax.play.refusal import Refusal, refuse
+from chifoumi_jax.play.service import Service
+from chifoumi_jax.play.teach_api import teach_routes
+
+_CODES = {404: "not-found", 405: "wrong-method"}
+
+
+def create_app(service: Service, hosts: Hosts) -> Starlette:
+    """The application."""
+    assets = read_assets()
+    routes = [
+        *(Route(path, _serve(asset), methods=["GET"]) for path, asset in assets.items()),
+        Route("/api/health", _health, methods=["GET"]),
+        *game_routes(service),
+        *photo_routes(service),
+        *teach_routes(service),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, hosts=hosts)],
+        exception_handlers={
+            Refusal: refuse,
+            HTTPException: _http_error,
+            ClientDisconnect: _nobody_listens,
+            Exception: _broken,
+        },
+    )
+
+
+def _serve(asset: Asset) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        headers: Mapping[str, str] = {"ETag": asset.etag, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == asset.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(asset.content, headers=headers, media_type=asset.media_type)
+
+    return serve
+
+
+async def _health(request: Request) -> JSONResponse:
+    return JSONResponse({"ok": True})
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "bad-request")
+    return Refusal(error.status_code, code, error.detail, error.headers).response()
+
+
+async def _nobody_listens(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    # Starlette raises it again, so that it stands in the server's terminal.
+    return Refusal(500, "internal", "the server failed; its terminal says how").response()

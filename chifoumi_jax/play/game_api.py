@@ -1,0 +1,85 @@
+"""Requests of the game: the model, rounds, frames."""
+
+from functools import partial
+from typing import Any, get_args
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from chifoumi_jax.play.body import bad_field, read_object, read_picture, text
+from chifoumi_jax.play.hands import HANDS
+from chifoumi_jax.play.models import Source
+from chifoumi_jax.play.opponent import Round, Strategy, choose
+from chifoumi_jax.play.pictures import read_pixels
+from chifoumi_jax.play.refusal import Refusal
+from chifoumi_jax.play.service import Service
+
+
+def game_routes(service: Service) -> list[Route]:
+    """The game's part of the API."""
+    limits = service.limits
+    object_of = partial(read_object, most=limits.json_bytes, seconds=limits.body_seconds)
+
+    async def model(request: Request) -> JSONResponse:
+        return JSONResponse(service.models.as_json())
+
+    async def use(request: Request) -> JSONResponse:
+        value = await object_of(request)
+        source = _one_of(value, "source", get_args(Source))
+        if not service.models.use(source):
+            raise Refusal(409, "not-taught", "no model has been taught yet")
+        return JSONResponse(service.models.as_json())
+
+    async def begin(request: Request) -> JSONResponse:
+        value = await object_of(request)
+        strategy: Strategy = _one_of(value, "strategy", get_args(Strategy))
+        history = _history(value, limits.history)
+        name, commitment = service.rounds.begin(choose(strategy, history, service.rng))
+        return JSONResponse({"round": name, "commitment": commitment})
+
+    async def reveal(request: Request) -> JSONResponse:
+        value = await object_of(request)
+        _one_of(value, "hand", HANDS)
+        committed = service.rounds.reveal(text(value, "round"))
+        if committed is None:
+            raise Refusal(409, "no-round", "there is no such round, or it is over: begin another")
+        return JSONResponse({"hand": committed.hand, "nonce": committed.nonce})
+
+    async def frame(request: Request) -> JSONResponse:
+        classifier = service.models.active.classifier
+        with service.slots.taken():
+            content = await read_picture(request, limits.frame_bytes, limits.body_seconds)
+            pixels = partial(read_pixels, classifier.recipe, content, limits.frame_pixels)
+            return JSONResponse((await service.ask(classifier, pixels)).as_json())
+
+    return [
+        Route("/api/model", model, methods=["GET"]),
+        Route("/api/model", use, methods=["POST"]),
+        Route("/api/rounds", begin, methods=["POST"]),
+        Route("/api/reveal", reveal, methods=["POST"]),
+        Route("/api/frame", frame, methods=["POST"]),
+    ]
+
+
+def _one_of(value: dict[str, Any], name: str, allowed: tuple[Any, ...]) -> Any:
+    found = value.get(name)
+    if not isinstance(found, str) or found not in allowed:
+        raise bad_field(name, f"one of {', '.join(allowed)}")
+    return found
+
+
+def _history(value: dict[str, Any], most: int) -> list[Round]:
+    """Pairs of the player's hand and the machine's, oldest first."""
+    pairs = value.get("history")
+    if not isinstance(pairs, list) or len(pairs) > most or not all(map(_is_pair, pairs)):
+        raise bad_field("history", f"at most {most} pairs of hands, [player's, machine's]")
+    return [Round(*pair) for pair in pairs]
+
+
+def _is_pair(pair: object) -> bool:
+    return (
+        isinstance(pair, list)
+        and len(pair) == 2
+        and all(isinstance(hand, str) and hand in HANDS for hand in pair)
+    )

@@ -1,0 +1,40 @@
+"""What a model's probabilities say of a picture: sure of a class, unsure, or nothing there."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from chifoumi_jax.classifier import Classifier
+from chifoumi_jax.play.hands import stands_for_nothing
+
+State = Literal["sure", "unsure", "nothing"]
+
+
+class Reading(NamedTuple):
+    """An answer.
+
+    Attributes:
+        state: Whether `label` counts; "nothing" if the model has a class for that and it leads.
+        label: The most probable class.
+        probabilities: By class.
+    """
+
+    state: State
+    label: str
+    probabilities: dict[str, float]
+
+    def as_json(self) -> dict[str, object]:
+        """For the pages; probabilities to four digits."""
+        rounded = {name: round(value, 4) for name, value in self.probabilities.items()}
+        return {"state": self.state, "label": self.label, "probabilities": rounded}
+
+
+def read(classifier: Classifier, row: Float32[np.ndarray, " classes"]) -> Reading:
+    """The reading of one row of `classifier.probabilities`."""
+    best = int(np.argmax(row))
+    label = classifier.classes[best]
+    state: State = "sure" if row[best] >= classifier.calibration.threshold else "unsure"
+    if stands_for_nothing(label):
+        state = "nothing"
+    return Reading(state, label, dict(zip(classifier.classes, map(float, row), strict=True)))

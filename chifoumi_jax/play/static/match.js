@@ -1,0 +1,50 @@
+/** The rules and the score. No page is touched here. */
+
+/** @typedef {"rock" | "paper" | "scissors"} Hand */
+/** @typedef {"win" | "lose" | "draw"} Outcome The player's. */
+/** @typedef {{you: Hand, machine: Hand, outcome: Outcome}} Round */
+
+/**
+ * @typedef {object} Match
+ * @property {number} bestOf
+ * @property {Round[]} rounds
+ * @property {number} you Rounds won.
+ * @property {number} machine
+ */
+
+/** @type {Record<Hand, Hand>} What each hand beats. */
+const BEATS = { rock: "scissors", paper: "rock", scissors: "paper" };
+
+/** @param {number} bestOf An odd number. @returns {Match} */
+export function newMatch(bestOf) {
+  return { bestOf, rounds: [], you: 0, machine: 0 };
+}
+
+/** @param {number} bestOf @returns {number} How many rounds win the match. */
+export function winsNeeded(bestOf) {
+  return Math.floor(bestOf / 2) + 1;
+}
+
+/** @param {Hand} you @param {Hand} machine @returns {Outcome} */
+export function judge(you, machine) {
+  if (you === machine) return "draw";
+  return BEATS[you] === machine ? "win" : "lose";
+}
+
+/** @param {Match} match @param {Hand} you @param {Hand} machine @returns {Match} After one more round. */
+export function settle(match, you, machine) {
+  const outcome = judge(you, machine);
+  return {
+    bestOf: match.bestOf,
+    rounds: [...match.rounds, { you, machine, outcome }],
+    you: match.you + Number(outcome === "win"),
+    machine: match.machine + Number(outcome === "lose"),
+  };
+}
+
+/** @param {Match} match @returns {"win" | "lose" | null} Who won it, for the player; null while it goes on. */
+export function winner(match) {
+  const needed = winsNeeded(match.bestOf);
+  if (match.you >= needed) return "win";
+  return match.machine >= needed ? "lose" : null;
+}

@@ -1,0 +1,192 @@
+/** A class's card on the Teach page: name, button to record, number of pictures. */
+
+import { shrink } from "./camera.js";
+import { put, t } from "./text.js";
+
+/**
+ * @typedef {object} Teacher What a card asks of the page.
+ * @property {(id: number, name: string) => Promise<string | null>} rename Gives what is wrong.
+ * @property {(id: number) => Promise<void>} remove
+ * @property {(id: number) => Promise<void>} clear
+ * @property {(id: number, hold: number, picture: Blob) => Promise<boolean>} add False to stop.
+ * @property {() => Promise<Blob | null>} frame
+ * @property {(key: string, values: Record<string, string | number>) => void} say
+ */
+
+const THUMBNAILS = 6;
+/** From one picture to the next. */
+const PACE_MS = 100;
+
+let holds = 0;
+/** Holds of an earlier visit must not be taken for ones of this visit. */
+const firstHold = Math.floor(Math.random() * 900_000);
+
+export class Pupil {
+  /** @param {number} id @param {string} name @param {number} count @param {Teacher} teacher */
+  constructor(id, name, count, teacher) {
+    this.id = id;
+    this.name = name;
+    this.count = count;
+    this.teacher = teacher;
+    this.isRecording = false;
+    this.root = document.createElement("li");
+    this.root.className = "pupil";
+    this.input = document.createElement("input");
+    this.number = text("span", "count");
+    this.error = text("p", "error");
+    this.thumbs = text("div", "thumbs");
+    this.record = button("primary");
+    this.files = document.createElement("input");
+    this.fileText = document.createElement("span");
+    this.clear = button("quiet");
+    this.remove = button("quiet");
+    this.build();
+    this.listen();
+    this.render(0);
+  }
+
+  build() {
+    this.input.type = "text";
+    this.input.maxLength = 40;
+    this.input.value = this.name;
+    this.error.setAttribute("role", "alert");
+    this.files.type = "file";
+    this.files.accept = "image/*";
+    this.files.multiple = true;
+    const label = document.createElement("label");
+    label.className = "secondary file";
+    label.append(this.fileText, this.files);
+    const row = text("div", "actions left");
+    row.append(this.record, label, this.clear, this.remove);
+    const head = text("div", "head");
+    head.append(this.input, this.number);
+    this.root.append(head, this.error, this.thumbs, row);
+  }
+
+  /** Show names and number; `place` is this card's among the others, from 0. @param {number} place */
+  render(place) {
+    const { name } = this;
+    this.input.setAttribute("aria-label", t("teach.name", { number: place + 1 }));
+    this.number.textContent = this.count === 1 ? t("teach.count.one") : t("teach.count", { count: this.count });
+    label(this.record, t("teach.record"), t("teach.recordOf", { name }));
+    this.fileText.textContent = t("teach.addFiles");
+    this.files.setAttribute("aria-label", t("teach.addFilesOf", { name }));
+    label(this.clear, t("teach.clear"), t("teach.clearOf", { name }));
+    label(this.remove, t("teach.remove"), t("teach.removeOf", { name }));
+    this.clear.hidden = this.count === 0;
+  }
+
+  /** @param {boolean} can Whether there is a camera to record from. */
+  allow(can) {
+    this.record.disabled = !can;
+    if (!can) this.isRecording = false;
+  }
+
+  listen() {
+    this.input.addEventListener("change", () => void this.rename());
+    this.clear.addEventListener("click", () => void this.teacher.clear(this.id));
+    this.remove.addEventListener("click", () => void this.teacher.remove(this.id));
+    this.files.addEventListener("change", () => void this.addFiles());
+    this.record.addEventListener("pointerdown", (event) => {
+      if (event.button === 0) void this.start();
+    });
+    this.record.addEventListener("contextmenu", (event) => event.preventDefault());
+    for (const name of ["pointerup", "pointercancel", "blur"]) {
+      this.record.addEventListener(name, () => this.stop());
+    }
+    window.addEventListener("pointerup", () => this.stop());
+    this.record.addEventListener("keydown", (event) => {
+      if (event.key !== " " && event.key !== "Enter") return;
+      event.preventDefault();
+      if (!event.repeat) void this.start();
+    });
+    this.record.addEventListener("keyup", () => this.stop());
+    // Screen readers press buttons without keys or pointers.
+    this.record.addEventListener("click", (event) => {
+      if (event.detail === 0 && !this.isRecording) void this.start().then(() => this.stop());
+    });
+  }
+
+  async rename() {
+    const wrong = await this.teacher.rename(this.id, this.input.value);
+    this.error.textContent = wrong ?? "";
+    this.input.setAttribute("aria-invalid", String(wrong !== null));
+  }
+
+  stop() {
+    this.isRecording = false;
+  }
+
+  /** Take pictures until the button is let go. */
+  async start() {
+    if (this.isRecording || this.record.disabled) return;
+    this.isRecording = true;
+    this.root.classList.add("recording");
+    this.teacher.say("teach.recording", { name: this.name });
+    const hold = nextHold();
+    do {
+      const began = performance.now();
+      const frame = await this.teacher.frame();
+      if (!frame || !(await this.take(hold, frame))) break;
+      await new Promise((done) => setTimeout(done, Math.max(0, PACE_MS - (performance.now() - began))));
+    } while (this.isRecording);
+    this.isRecording = false;
+    this.root.classList.remove("recording");
+    this.teacher.say("teach.recorded", { name: this.name, count: this.count });
+  }
+
+  async addFiles() {
+    const hold = nextHold();
+    const files = Array.from(this.files.files ?? []);
+    this.files.value = "";
+    for (const file of files) {
+      if (!(await this.take(hold, (await shrink(file, 512)) ?? file))) break;
+    }
+    this.teacher.say("teach.recorded", { name: this.name, count: this.count });
+  }
+
+  /** @param {number} hold @param {Blob} picture */
+  async take(hold, picture) {
+    if (!(await this.teacher.add(this.id, hold, picture))) return false;
+    const image = document.createElement("img");
+    image.alt = "";
+    image.src = URL.createObjectURL(picture);
+    image.onload = () => URL.revokeObjectURL(image.src);
+    this.thumbs.prepend(image);
+    this.thumbs.children[THUMBNAILS]?.remove();
+    return true;
+  }
+
+  /** @param {number} count */
+  setCount(count) {
+    this.count = count;
+    if (count === 0) this.thumbs.replaceChildren();
+    this.number.textContent = count === 1 ? t("teach.count.one") : t("teach.count", { count });
+    this.clear.hidden = count === 0;
+  }
+}
+
+function nextHold() {
+  return firstHold + ++holds;
+}
+
+/** @param {string} tag @param {string} name */
+function text(tag, name) {
+  const element = document.createElement(tag);
+  element.className = name;
+  return element;
+}
+
+/** @param {string} name */
+function button(name) {
+  const element = document.createElement("button");
+  element.type = "button";
+  element.className = name;
+  return element;
+}
+
+/** @param {HTMLElement} element @param {string} shown @param {string} said */
+function label(element, shown, said) {
+  element.textContent = shown;
+  element.setAttribute("aria-label", said);
+}

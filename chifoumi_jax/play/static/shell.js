@@ -1,0 +1,87 @@
+/** What every page begins with: texts, language, theme, the banner of a server that is away. */
+
+import { ask, connection } from "./api.js";
+import { LANGUAGE_CHANGED, capital, currentLanguage, loadTexts, put, setLanguage, t } from "./text.js";
+
+/**
+ * @typedef {object} Model
+ * @property {string} name
+ * @property {string[]} classes
+ * @property {number} imageSize
+ * @property {number} threshold
+ * @property {Record<string, "rock" | "paper" | "scissors">} hands
+ * @property {string[]} nothing Classes that stand for no hand.
+ * @property {string[]} missing
+ * @property {string[]} strange
+ * @property {boolean} playable
+ * @property {boolean} saved
+ */
+
+/**
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @returns {T}
+ */
+export function byId(id) {
+  return /** @type {T} */ (document.getElementById(id));
+}
+
+/** @param {"play" | "photos" | "teach"} page */
+export async function startShell(page) {
+  chooseTheme();
+  await loadTexts();
+  const language = /** @type {HTMLSelectElement} */ (byId("language"));
+  language.value = currentLanguage();
+  language.addEventListener("change", () => {
+    localStorage.setItem("language", language.value);
+    setLanguage(language.value);
+  });
+  const name = () => (document.title = `${t(`title.${page}`)} – chifoumi`);
+  document.addEventListener(LANGUAGE_CHANGED, name);
+  name();
+  watchConnection();
+}
+
+/** Let the page be used: before, nothing would listen to what is pressed. */
+export function openPage() {
+  byId("main").inert = false;
+}
+
+/** @returns {Promise<Model & {source: "given" | "taught", taught: Model | null}>} */
+export async function loadModel() {
+  const model = await ask("/api/model");
+  put(byId("model-line"), "model", { name: model.name });
+  return model;
+}
+
+/** @param {Model} model @param {string} name Of a class. @returns {string} What to call it. */
+export function titleOf(model, name) {
+  const hand = model.hands[name] ?? (model.nothing.includes(name) ? "nothing" : null);
+  return hand ? capital(t(`hand.${hand}`)) : name;
+}
+
+function chooseTheme() {
+  const select = /** @type {HTMLSelectElement} */ (byId("theme"));
+  const apply = () => {
+    if (select.value === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = select.value;
+  };
+  select.value = localStorage.getItem("theme") ?? "auto";
+  select.addEventListener("change", () => {
+    localStorage.setItem("theme", select.value);
+    apply();
+  });
+  apply();
+}
+
+function watchConnection() {
+  const banner = byId("offline");
+  connection.addEventListener("lost", () => {
+    put(banner, "offline");
+    banner.hidden = false;
+  });
+  connection.addEventListener("back", () => {
+    put(banner, "online");
+    setTimeout(() => (banner.hidden = true), 2500);
+  });
+}

@@ -1,0 +1,75 @@
+/** The texts of the pages, in the reader's language. */
+
+/** @type {Record<string, Record<string, string>>} */
+let tables = {};
+let language = "en";
+
+/** Fired on `document` when the language has changed. */
+export const LANGUAGE_CHANGED = "chifoumi:language";
+
+/** Read the tables, and take the language of last time or the browser's. */
+export async function loadTexts() {
+  tables = await (await fetch("/static/strings.json")).json();
+  const kept = localStorage.getItem("language");
+  const wanted = [kept, ...navigator.languages].map((tag) => (tag ?? "").slice(0, 2));
+  setLanguage(wanted.find((tag) => tag in tables) ?? "en");
+}
+
+/** @returns {string} Two letters. */
+export function currentLanguage() {
+  return language;
+}
+
+/** @param {string} chosen One of the tables. */
+export function setLanguage(chosen) {
+  language = chosen;
+  document.documentElement.lang = chosen;
+  translate(document);
+  document.dispatchEvent(new Event(LANGUAGE_CHANGED));
+}
+
+/**
+ * @param {string} key
+ * @param {Record<string, string | number>} [values] For the {names} in the text.
+ * @returns {string}
+ */
+export function t(key, values = {}) {
+  const text = tables[language][key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+}
+
+/**
+ * Put a text into an element, so that it follows the language.
+ * @param {Element} element
+ * @param {string} key
+ * @param {Record<string, string | number>} [values]
+ */
+export function put(element, key, values) {
+  element.setAttribute("data-i18n", key);
+  if (values) element.setAttribute("data-i18n-values", JSON.stringify(values));
+  else element.removeAttribute("data-i18n-values");
+  const text = t(key, values);
+  // A live region speaks whenever it is set, even to what it was.
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** @param {ParentNode} root */
+export function translate(root) {
+  for (const element of root.querySelectorAll("[data-i18n]")) {
+    const values = JSON.parse(element.getAttribute("data-i18n-values") ?? "{}");
+    element.textContent = t(element.getAttribute("data-i18n") ?? "", values);
+  }
+  for (const element of root.querySelectorAll("[data-i18n-label]")) {
+    element.setAttribute("aria-label", t(element.getAttribute("data-i18n-label") ?? ""));
+  }
+}
+
+/** @param {string} text @returns {string} With a capital letter. */
+export function capital(text) {
+  return text.charAt(0).toLocaleUpperCase(language) + text.slice(1);
+}
+
+/** @param {number} share @returns {string} As the language writes it. */
+export function percent(share) {
+  return new Intl.NumberFormat(language, { style: "percent" }).format(share);
+}

@@ -1,0 +1,25 @@
+"""Photos for a small model of the game: rendered hands, and pictures without one."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from chifoumi_jax.data.hands import GESTURES, render
+
+
+def write_hands_and_nothing(root: Path, per_class: int) -> Path:
+    """Rendered hands, and soft spots of colour as a class of their own."""
+    for name in (*GESTURES, "nothing"):
+        (root / name).mkdir(parents=True)
+        for seed in range(per_class):
+            hand_or_nothing(name, seed).save(root / name / f"{seed:03}.jpg", quality=92)
+    return root
+
+
+def hand_or_nothing(name: str, seed: int, size: int = 96) -> Image.Image:
+    """One of these pictures."""
+    if name != "nothing":
+        return Image.fromarray(render(name, seed=seed, size=(size, size)))
+    spots = np.random.default_rng(seed).integers(30, 200, (3, 3, 3), np.uint8)
+    return Image.fromarray(spots).resize((size, size), Image.Resampling.BICUBIC)

@@ -1,0 +1,171 @@
+"""What the tests of the game share: pictures for a camera, servers, a browser."""
+
+import contextlib
+import http.client
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import uvicorn
+from PIL import Image
+
+from chifoumi_jax.classifier import load
+from chifoumi_jax.play.guard import Hosts
+from chifoumi_jax.play.limits import Limits
+from chifoumi_jax.play.models import Model, Models
+from chifoumi_jax.play.server import config
+from chifoumi_jax.play.service import Service
+from tests.commands import environment
+
+# What the camera shows in the middle of its picture, and the frame on the page around it.
+CAMERA, SQUARE = (320, 240), 202
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """A picture's file."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def show(camera: Path, picture: Image.Image) -> None:
+    """Hold a picture before a camera: the video file that Chromium's fake camera plays.
+
+    It reads the file again for each frame, so that a camera that runs shows the new picture.
+    """
+    width, height = CAMERA
+    left, top = (width - SQUARE) // 2, (height - SQUARE) // 2
+    square = np.asarray(picture.convert("RGB").resize((SQUARE, SQUARE)))
+    margins = ((top, height - SQUARE - top), (left, width - SQUARE - left), (0, 0))
+    scene = Image.fromarray(np.pad(square, margins, mode="edge")).convert("YCbCr")
+    luma, *chroma = scene.split()
+    half = [np.asarray(part.resize((width // 2, height // 2))) for part in chroma]
+    frame = b"FRAME\n" + b"".join(np.asarray(part).tobytes() for part in (luma, *half))
+    head = f"YUV4MPEG2 W{width} H{height} F20:1 Ip A1:1 C420mpeg2\n".encode()
+    with camera.open("r+b" if camera.exists() else "wb") as file:
+        file.write(head + frame * 2)
+
+
+class Answer(NamedTuple):
+    """What a server said."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def value(self) -> Any:
+        """Its JSON."""
+        return json.loads(self.content)
+
+    @property
+    def error(self) -> str:
+        """The code of its JSON error."""
+        return str(self.value["error"]["code"])
+
+
+class Address(NamedTuple):
+    """Where a server is."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Of the first page."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """One request; a `dict` is sent as JSON, bytes as a JPEG."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        sent = dict(headers or {})
+        if isinstance(body, dict):
+            body = json.dumps(body).encode()
+            sent = {"Content-Type": "application/json"} | sent
+        elif body is not None:
+            sent = {"Content-Type": "image/jpeg"} | sent
+        try:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, found, response.read())
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def serving(
+    run: Path, runs: Path, *, limits: Limits | None = None
+) -> Iterator[tuple[Address, Service]]:
+    """A server in this process."""
+    classifier = load(run)
+    service = Service(Models(Model(run.name, classifier, run)), limits or Limits(), 0, runs)
+    service.worker.warm_up(classifier).result()
+    bound = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config(service, Hosts("127.0.0.1")))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    try:
+        yield Address(bound.getsockname()[1]), service
+    finally:
+        server.should_exit = True
+        thread.join()
+        service.close()
+        bound.close()
+
+
+class Started(NamedTuple):
+    """A server that the command line started."""
+
+    process: subprocess.Popen[str]
+    address: Address
+
+
+@contextlib.contextmanager
+def start(run: Path, *options: str, cwd: Path) -> Iterator[Started]:
+    """`chifoumi play` in a process of its own, once it says where it is; in the end it is gone."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chifoumi_jax.cli", "play", str(run), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=environment(),
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\n", line)
+        assert found is not None, f"{line!r} {process.communicate()[1]}"
+        yield Started(process, Address(int(found[1])))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def chromium() -> str | None:
+    """The browser of this machine."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+def chromium_options(camera: Path | None, *more: str) -> list[str]:
+    """How it starts, with a fake camera that plays a file, or without any camera."""
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    if camera is not None:
+        options += [
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-video-capture={camera}",
+        ]
+    return [*options, *more]

@@ -1,0 +1,411 @@
+"""The server as its clients and its enemies meet it."""
+
+import http.client
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.load import measure
+from chifoumi_jax import recipes
+from chifoumi_jax.classifier import Classifier, load
+from chifoumi_jax.cli import main
+from chifoumi_jax.play.hands import HANDS
+from chifoumi_jax.play.heat import explained
+from chifoumi_jax.play.limits import Limits
+from chifoumi_jax.play.opponent import choose
+from chifoumi_jax.play.service import Service
+from chifoumi_jax.program import build
+from chifoumi_jax.step import device_mesh
+from tests.commands import chifoumi, environment
+from tests.hands import hand_or_nothing
+from tests.photos import bomb, claims, encode, picture
+from tests.playing import Address, jpeg, serving, start
+
+LIMITS = Limits(body_seconds=2)
+
+
+@pytest.fixture(scope="module")
+def served(
+    hands_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Address, Service]]:
+    with serving(hands_run, tmp_path_factory.mktemp("runs"), limits=LIMITS) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server(served: tuple[Address, Service]) -> Address:
+    return served[0]
+
+
+@pytest.fixture(scope="module")
+def rock() -> bytes:
+    return jpeg(hand_or_nothing("rock", 503, 160))
+
+
+@pytest.mark.parametrize("path", ["/", "/photos", "/teach"])
+def test_a_page_may_do_nothing_that_it_need_not(server: Address, path: str) -> None:
+    page = server.ask("GET", path)
+    assert page.status == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["permissions-policy"].startswith("camera=(self)")
+    assert b"<script>" not in page.content
+    assert b' style="' not in page.content
+    assert b"//" not in page.content.replace(b"http://www.w3.org", b"")
+    assert b'aria-current="page"' in page.content
+
+
+def test_an_asset_is_sent_once(server: Address) -> None:
+    first = server.ask("GET", "/static/play.js")
+    assert first.status == 200
+    assert first.headers["content-type"].startswith("text/javascript")
+    again = server.ask("GET", "/static/play.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/static/../server.py", "/static/%2e%2e/server.py", "/static//etc/passwd"),
+        *("/static/shell.html", "/static/", "/api/", "/play.html", "/..%2f..%2fetc%2fpasswd"),
+    ],
+)
+def test_no_path_leads_out_of_the_table(server: Address, path: str) -> None:
+    answer = server.ask("GET", path)
+    assert (answer.status, answer.error) == (404, "not-found")
+
+
+def test_a_frame_is_read(server: Address, hands_run: Path, rock: bytes) -> None:
+    answer = server.ask("POST", "/api/frame", rock)
+    assert answer.status == 200, answer.content
+    assert (answer.value["state"], answer.value["label"]) == ("sure", "rock")
+    assert sum(answer.value["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_what_waits_together_is_answered_as_alone(
+    served: tuple[Address, Service], hands_run: Path
+) -> None:
+    server, _ = served
+    frames = [hand_or_nothing(name, 510 + k, 160) for k in range(3) for name in (*HANDS, "nothing")]
+    expected = load(hands_run).predict([np.asarray(frame) for frame in frames], batch_size=1)
+    found: dict[int, object] = {}
+
+    def ask(place: int) -> None:
+        content = encode(frames[place], format="PNG")
+        headers = {"Content-Type": "image/png"}
+        found[place] = server.ask("POST", "/api/frame", content, headers).value
+
+    threads = [threading.Thread(target=ask, args=(place,)) for place in range(len(frames))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for place, (label, row) in enumerate(zip(*expected, strict=True)):
+        answer = found[place]
+        assert isinstance(answer, dict)
+        assert answer["label"] == label
+        assert list(answer["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-4)
+
+
+PNG = {"Content-Type": "image/png"}
+BAD_PICTURES = {
+    "text": (b"hello", {}, 422, "not-an-image"),
+    "empty": (b"", {}, 400, "empty"),
+    "not by its type": (b"x", {"Content-Type": "text/plain"}, 415, "not-an-image"),
+    "form": (b"x=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "not-an-image"),
+    "truncated": (encode(picture(size=(64, 64)), format="PNG")[:400], PNG, 422, "damaged"),
+    "too many pixels": (claims(3_000, 3_000)["png"], PNG, 422, "too-large"),
+    "bomb": (bomb(), PNG, 422, "too-large"),
+    "too many bytes": (b"\xff\xd8\xff" + bytes(LIMITS.frame_bytes), {}, 413, "too-large"),
+    "script": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", {}, 422, "not-an-image"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PICTURES)
+def test_a_bad_picture_is_one_clear_error(server: Address, kind: str) -> None:
+    content, headers, status, code = BAD_PICTURES[kind]
+    answer = server.ask("POST", "/api/frame", content, headers)
+    assert (answer.status, answer.error) == (status, code)
+    assert answer.value["error"]["message"]
+    assert server.ask("GET", "/api/health").status == 200
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(cut=st.integers(0, 200), noise=st.binary(max_size=300))
+def test_no_bytes_break_the_server(server: Address, rock: bytes, cut: int, noise: bytes) -> None:
+    answer = server.ask("POST", "/api/frame", rock[:cut] + noise + rock[cut + len(noise) :] or b"x")
+    assert answer.status in (200, 422), answer.content
+
+
+BAD_OBJECTS = [
+    ("/api/rounds", b"{", "bad-json"),
+    ("/api/rounds", b"[]", "bad-json"),
+    ("/api/rounds", b"[" * 10_000, "bad-json"),
+    ("/api/rounds", b"\xff", "bad-json"),
+    ("/api/rounds", b"{}", "bad-field"),
+    ("/api/rounds", b'{"strategy": "cheat", "history": []}', "bad-field"),
+    ("/api/rounds", b'{"strategy": "fair", "history": [["rock"]]}', "bad-field"),
+    ("/api/rounds", b'{"strategy": "fair", "history": [["rock", {}]]}', "bad-field"),
+    ("/api/reveal", b'{"round": "x"}', "bad-field"),
+    ("/api/reveal", b'{"round": 1, "hand": "rock"}', "bad-field"),
+    ("/api/model", b'{"source": null}', "bad-field"),
+    ("/api/teach/classes", b'{"name": 3}', "bad-field"),
+    ("/api/teach/learn", b'{"how": "magic"}', "bad-field"),
+]
+
+
+@pytest.mark.parametrize(("path", "content", "code"), BAD_OBJECTS)
+def test_a_bad_object_is_one_clear_error(
+    server: Address, path: str, content: bytes, code: str
+) -> None:
+    answer = server.ask("POST", path, content, {"Content-Type": "application/json"})
+    assert (answer.status, answer.error) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", "/nowhere", None, 404, "not-found"),
+        ("DELETE", "/api/rounds", None, 405, "wrong-method"),
+        ("OPTIONS", "/api/frame", None, 405, "wrong-method"),
+        ("POST", "/", {}, 405, "wrong-method"),
+        ("POST", "/api/reveal", {"round": "0" * 32, "hand": "rock"}, 409, "no-round"),
+        ("POST", "/api/model", {"source": "taught"}, 409, "not-taught"),
+        ("POST", "/api/teach/frame", b"x", 409, "not-taught"),
+        ("POST", "/api/teach/learn", {"how": "cnn"}, 409, "too-few"),
+        ("POST", "/api/teach/classes/77/frames", b"x", 404, "no-class"),
+        ("DELETE", f"/api/teach/classes/{'9' * 5_000}", None, 404, "no-class"),
+        ("POST", "/api/rounds", {"x": "y" * 30_000}, 413, "too-large"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_error(
+    server: Address, method: str, path: str, body: object, status: int, code: str
+) -> None:
+    answer = server.ask(method, path, body)
+    assert (answer.status, answer.error) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"Host": "evil.example"}, 421, "wrong-host"),
+        ({"Host": "evil.example:{port}"}, 421, "wrong-host"),
+        ({"Host": "[::1"}, 421, "wrong-host"),
+        ({"Origin": "http://evil.example"}, 403, "foreign-origin"),
+        ({"Origin": "null"}, 403, "foreign-origin"),
+        ({"Origin": "http://127.0.0.1:1"}, 403, "foreign-origin"),
+        ({"Sec-Fetch-Site": "cross-site"}, 403, "foreign-origin"),
+        ({"Sec-Fetch-Site": "same-site"}, 403, "foreign-origin"),
+    ],
+)
+def test_other_sites_are_refused(
+    server: Address, rock: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    sent = {name: value.replace("{port}", str(server.port)) for name, value in headers.items()}
+    answer = server.ask("POST", "/api/frame", rock, sent)
+    assert (answer.status, answer.error) == (status, code)
+    # Errors, too, are sent with care.
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"},
+        {"Host": "localhost:{port}", "Origin": "http://localhost:{port}"},
+    ],
+)
+def test_its_own_pages_are_answered(server: Address, rock: bytes, headers: dict[str, str]) -> None:
+    sent = {name: value.replace("{port}", str(server.port)) for name, value in headers.items()}
+    assert server.ask("POST", "/api/frame", rock, sent).status == 200
+
+
+def test_a_link_from_elsewhere_opens_a_page(server: Address) -> None:
+    assert server.ask("GET", "/", headers={"Sec-Fetch-Site": "cross-site"}).status == 200
+
+
+def raw(server: Address, *parts: bytes, pause: float = 0.0) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        connection.shutdown(socket.SHUT_WR) if not pause else None
+        return connection.recv(65_536)
+
+
+HEAD = b"POST /api/frame HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\n"
+
+
+def test_a_body_that_lies_about_its_length_is_cut(server: Address) -> None:
+    body = b"".join(b"10000\r\n" + bytes(0x10000) + b"\r\n" for _ in range(20))
+    answer = raw(server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body, pause=0.1)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_that_does_not_come_is_given_up(server: Address) -> None:
+    answer = raw(server, HEAD + b"Content-Length: 1000\r\n\r\nabc", pause=0.1)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"too-slow" in answer
+
+
+def test_two_hosts_are_refused(server: Address) -> None:
+    answer = raw(server, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n")
+    assert answer.split(b" ")[1] in (b"400", b"421")
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_full_queue_says_when_to_come_back(served: tuple[Address, Service], rock: bytes) -> None:
+    server, service = served
+    go_on = threading.Event()
+    service.worker.run(go_on.wait)
+    answers = []
+    try:
+        threads = [
+            threading.Thread(target=lambda: answers.append(server.ask("POST", "/api/frame", rock)))
+            for _ in range(LIMITS.waiting)
+        ]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: service.slots.free == 0)
+        refused = server.ask("POST", "/api/frame", rock)
+        assert (refused.status, refused.error) == (429, "busy")
+        assert refused.headers["retry-after"] == "1"
+        # The pages still come.
+        assert server.ask("GET", "/").status == 200
+    finally:
+        go_on.set()
+    for thread in threads:
+        thread.join()
+    assert [answer.status for answer in answers] == [200] * LIMITS.waiting
+    assert server.ask("POST", "/api/frame", rock).status == 200
+
+
+def test_who_goes_away_leaves_no_trace(served: tuple[Address, Service], rock: bytes) -> None:
+    server, service = served
+    for _ in range(2 * LIMITS.waiting):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        connection.request("POST", "/api/frame", rock, {"Content-Type": "image/jpeg"})
+        connection.close()
+    # Whatever was being answered ends; then every place is free again.
+    service.worker.run(lambda: None).result()
+    wait_until(lambda: service.slots.free == LIMITS.waiting)
+
+
+def test_the_machine_chooses_by_the_seed_and_keeps_its_word(
+    hands_run: Path, tmp_path: Path
+) -> None:
+    with serving(hands_run, tmp_path) as (server, _):
+        rng = random.Random(0)
+        for _ in range(5):
+            begun = server.ask("POST", "/api/rounds", {"strategy": "fair", "history": []}).value
+            sent = {"round": begun["round"], "hand": "rock"}
+            opened = server.ask("POST", "/api/reveal", sent).value
+            assert opened["hand"] == choose("fair", [], rng)
+            assert server.ask("POST", "/api/reveal", sent).error == "no-round"
+
+
+def test_a_photo_is_explained(server: Address, rock: bytes) -> None:
+    answer = server.ask("POST", "/api/photo", rock).value
+    assert answer["label"] == "rock"
+    assert answer["picture"].startswith("data:image/jpeg;base64,")
+    assert answer["heat"].startswith("data:image/jpeg;base64,")
+    assert answer["heat"] != answer["picture"]
+
+
+def test_a_perceptron_has_no_heat_map(rock: bytes) -> None:
+    program = build(recipes.study_mlp, 3, 1, device_mesh())
+    weights = program.init(program.seeds(0)[0]).weights
+    perceptron = Classifier(recipes.study_mlp, HANDS, program, weights)
+    found = explained(perceptron, rock, LIMITS.photo_pixels)
+    assert found.heat is None
+    assert found.reading.label in HANDS
+
+
+def test_ctrl_c_ends_it(hands_run: Path, tmp_path: Path, rock: bytes) -> None:
+    with start(hands_run, "--port", "0", "--seed", "3", cwd=tmp_path) as started:
+        assert started.address.ask("POST", "/api/frame", rock).value["label"] == "rock"
+        port = str(started.address.port)
+        busy = chifoumi("play", hands_run, "--port", port)
+        assert busy.returncode == 2
+        assert busy.stderr == (
+            f"error: port {port} is in use: end what uses it, name another with --port, or take "
+            "any that is free with --port 0\n"
+        )
+        # A browser keeps its connection open.
+        open_one = http.client.HTTPConnection("127.0.0.1", started.address.port)
+        open_one.request("GET", "/api/health")
+        open_one.getresponse().read()
+        started.process.send_signal(signal.SIGINT)
+        _, errors = started.process.communicate(timeout=60)
+        open_one.close()
+    assert started.process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "name a run's folder"),
+        (("absent",), "absent is not a run's folder"),
+        (("absent", "--port", "70000"), "--port must be from 0 to 65535, not 70000"),
+        (("absent", "--host", "nowhere.invalid"), "--host nowhere.invalid"),
+    ],
+)
+def test_what_cannot_be_played_is_one_sentence(
+    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["play", "--port", "0", *arguments])
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ")
+    assert sentence in errors
+    assert errors.count("\n") == 1
+
+
+def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None\n"
+        "from chifoumi_jax.cli import main; main(['play', 'absent'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    assert done.returncode == 2
+    assert "pip install 'chifoumi-jax[play]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_many_players_at_once(hands_run: Path) -> None:
+    load = measure(hands_run, clients=4, seconds=2)
+    assert load.failures == 0
+    assert set(load.statuses) == {200}
+    assert len(load.latencies) > 4
