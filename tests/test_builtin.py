@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chifoumi_jax import builtin, load
-from chifoumi_jax.data.hands import GESTURES, NOTHING, render
+from chifoumi_jax import builtin, evaluate, load
+from chifoumi_jax.data.hands import GESTURES, NOTHING, render, write_hands
 from chifoumi_jax.run import RunError
 from tests.commands import chifoumi
 
@@ -37,6 +37,16 @@ def test_a_folder_of_that_name_goes_first(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunError, match=r"small is not a run's folder"):
         load("small")
+
+
+def test_it_is_evaluated_like_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_hands(tmp_path / "hands", images=9, test_images=6)
+    monkeypatch.chdir(tmp_path)
+    found = evaluate(["small"], data=tmp_path / "hands")
+    assert found.runs[0]["images"] == 6
+    assert found.write(images=False) == Path("evaluation")
+    with pytest.raises(RunError, match="name a folder with --data"):
+        evaluate(["small"])
 
 
 def test_predict_needs_no_training(tmp_path: Path) -> None:
