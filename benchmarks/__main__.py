@@ -2,25 +2,37 @@
 
 Each peer runs in processes of its own, all in turn, several times. Keras and PyTorch are taken
 from `--peers-python`, another interpreter, where this one has them not; a peer that is not
-installed is left out, and the table says so.
+installed is left out, and the table says so. `--only accuracy` trains instead: every lever of the
+recipe `transfer`, judged on photos of sessions, and from sources, that it has not seen.
 """
 
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 from rich.console import Console
 
 from benchmarks.cases import CASES, DEFAULT, Settings
+from benchmarks.levers import LEVERS
 from benchmarks.measure import PeerError, machine
 from benchmarks.report import plot, table
 from chifoumi_jax.data.dataset import hands_folder, hands_path
+from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.pretrained import PretrainedError
+from chifoumi_jax.run import RunError
 
-Name = Literal["step", "predict", "train", "mlp", "decode", "start", "growth", "precision"]
+Name = Literal[
+    "step", "predict", "train", "mlp", "decode", "start", "growth", "precision", "accuracy"
+]
+
+if TYPE_CHECKING:
+    LeverName = str
+else:
+    LeverName = tyro.extras.literal_type_from_choices([lever.name for lever in LEVERS])
 
 GROWTH = {
     "images": (100, 1_000, 10_000, 100_000),
@@ -37,9 +49,15 @@ class Options:
 
     Attributes:
         report: Folder for `report.json`, `table.md` and the plots.
-        only: What to measure; by default everything but precision, which is for a GPU.
+        only: What to measure; by default everything but precision, which is for a GPU, and
+            accuracy, which takes hours and stands alone.
         peers_python: Interpreter that has TensorFlow, Keras and PyTorch; this one by default.
-        data: Folder of photos for the whole trainings; rendered hands by default.
+        data: Folder of photos for the whole trainings; rendered hands by default. For accuracy
+            it must have train and test, and may have valid.
+        also: Further folders of photos, or folders with test, to judge accuracy by.
+        groups: CSV file with the sessions of `data`.
+        seeds: How many trainings make a row of accuracy.
+        rows: Names of the rows of accuracy; all by default.
         rounds: How often each peer has its turn.
         epochs: Of the whole trainings.
         tiny: Measure next to nothing, to see that everything runs.
@@ -49,6 +67,10 @@ class Options:
     only: tuple[Name, ...] = ()
     peers_python: str = sys.executable
     data: Path | None = None
+    also: tuple[Path, ...] = ()
+    groups: Path | None = None
+    seeds: int = 5
+    rows: tuple[LeverName, ...] = ()
     rounds: int = 3
     epochs: int = 10
     tiny: bool = False
@@ -76,10 +98,42 @@ def settings(options: Options, console: Console) -> Settings:
     )
 
 
+def measure_accuracy(options: Options, console: Console) -> None:
+    """Train every lever, and print the table."""
+    from benchmarks.accuracy import Plan, matrix, measure, table
+
+    if options.data is None:
+        raise PeerError("accuracy needs photos: name a folder with train and test with --data")
+    tiny = {"epochs": 1, "min_steps": 0, "hands": 0, "image_size": 32}
+    changes = tiny if options.tiny else {}
+    plan = Plan(
+        report=options.report,
+        photos=options.data,
+        others=options.also,
+        groups=options.groups,
+        seeds=options.seeds,
+        rows=options.rows,
+        changes=changes,
+        say=lambda line: console.print(line, markup=False),
+    )
+    found = measure(plan)
+    print(table(found) + matrix(found))
+
+
 def main() -> None:
     """Measure, then write the report."""
     options = tyro.cli(Options, description=__doc__)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if "accuracy" in options.only:
+        try:
+            if len(options.only) > 1:
+                raise PeerError("accuracy stands alone: give --only accuracy")
+            options.report.mkdir(parents=True, exist_ok=True)
+            measure_accuracy(options, console)
+        except (PeerError, OSError, DataError, RunError, PretrainedError) as error:
+            console.print(f"error: {error}", markup=False)
+            sys.exit(1)
+        return
     cases = []
     try:
         # Before anything is measured that could then not be written.

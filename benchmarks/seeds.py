@@ -15,11 +15,11 @@ from typing import Any
 
 import tyro
 
-from chifoumi_jax import fit, recipes, resume
-from chifoumi_jax.checkpoint import CheckpointError
+from chifoumi_jax import recipes
 from chifoumi_jax.cli import RecipeName
 from chifoumi_jax.files import write_json
 from chifoumi_jax.run import Run
+from chifoumi_jax.train import fit_once
 
 # Of three classes chance is a third; a run below a half after its training has learnt nothing.
 AT_CHANCE = 0.5
@@ -60,17 +60,6 @@ class Seeds:
         )
 
 
-def run_one(recipe: recipes.Recipe) -> Run:
-    """The finished run of this recipe: found, gone on with, or made."""
-    for directory in sorted(recipe.runs.glob("*/")):
-        try:
-            return resume(directory, quiet=True)
-        except CheckpointError:
-            # Stopped before its first checkpoint: there is nothing to go on from.
-            continue
-    return fit(recipe, quiet=True)
-
-
 def row(run: Run, seed: int) -> dict[str, Any]:
     """What the table says of a run."""
     return {
@@ -109,7 +98,7 @@ def main() -> None:
     asked = tyro.cli(Seeds, description=__doc__)
     rows = []
     for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-        rows.append(row(run_one(asked.plan(seed)), seed))
+        rows.append(row(fit_once(asked.plan(seed), quiet=True), seed))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     write_json(asked.report / "seeds.json", rows)
     print(table(rows))

@@ -71,25 +71,26 @@ def answers(
         yield from found
 
 
-def explain_in(directory: Path, inputs: Sequence[Path]) -> Explain:
+def explain_in(directory: Path, inputs: Sequence[Input]) -> Explain:
     """What writes each photo's heat map into a folder, over no file that is there.
 
     Args:
         directory: The folder; made with the first picture.
-        inputs: Folders that photos are taken from.
+        inputs: What is explained.
 
     Raises:
-        RecipeError: If it is a file, or lies in a folder of photos, where the pictures would be
-            taken for photos the next time.
+        RecipeError: If it is a file, or lies among the photos, where the pictures would be taken
+            for photos the next time.
     """
     if directory.exists() and not directory.is_dir():
-        raise RecipeError(f"--explain {directory} is a file: name a folder")
-    for folder in inputs:
-        if directory.resolve().is_relative_to(folder.resolve()):
-            raise RecipeError(
-                f"--explain {directory} lies in the photos' folder {folder}, which is never "
-                "written to: name another folder"
-            )
+        raise RecipeError(f"--explain {printable(str(directory))} is a file: name a folder")
+    place = directory.resolve()
+    for folder in sorted({one.folder for one in inputs if one.folder}):
+        if place.is_relative_to(Path(folder).resolve()):
+            raise _among_photos(directory, folder)
+    for folder in sorted({str(Path(one.name).parent) for one in inputs if not one.problem}):
+        if place == Path(folder).resolve():
+            raise _among_photos(directory, folder)
 
     def explain(answer: Answer, photo: Image.Image, heat: np.ndarray) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
@@ -101,6 +102,13 @@ def explain_in(directory: Path, inputs: Sequence[Path]) -> Explain:
         return path
 
     return explain
+
+
+def _among_photos(directory: Path, folder: str) -> RecipeError:
+    return RecipeError(
+        f"--explain {printable(str(directory))} lies in the photos' folder {printable(folder)}, "
+        "which is never written to: name another folder"
+    )
 
 
 def _image(one: Input) -> Image.Image:

@@ -13,6 +13,8 @@ from jaxtyping import Float32, Int
 
 from chifoumi_jax.run import RunError
 
+FILE = "calibration.json"
+
 # Where nothing was held out to measure it on. Of three classes the best has a third at least.
 _THRESHOLD = 0.6
 # The share of right answers that those above the threshold are to have.
@@ -128,7 +130,7 @@ def read(directory: Path) -> Calibration:
     Raises:
         RunError: If the file is damaged.
     """
-    path = directory / "calibration.json"
+    path = directory / FILE
     try:
         values = json.loads(path.read_bytes())
         found = Calibration(
@@ -141,6 +143,14 @@ def read(directory: Path) -> Calibration:
     if not (0 < found.temperature < np.inf and 0 <= found.threshold <= 1):
         raise RunError(f"{path} holds no calibration; remove it, or train again")
     return found
+
+
+def sentence(measured: Calibration) -> str:
+    """A calibration in words."""
+    return (
+        f"Calibrated on {measured.photos} validation photos: temperature "
+        f"{measured.temperature:.2f}; answers below {measured.threshold:.0%} are called unsure."
+    )
 
 
 def _temperature(

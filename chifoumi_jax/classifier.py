@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
-from chifoumi_jax import calibration, checkpoint, gradcam, run
+from chifoumi_jax import builtin, calibration, checkpoint, gradcam, run
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.decode import open_checked, to_rgb
 from chifoumi_jax.data.pipeline import Batch, padded_size
@@ -141,13 +141,28 @@ class Classifier:
     def probabilities(
         self, pixels: UInt8[np.ndarray, "batch ..."]
     ) -> Float32[np.ndarray, "batch classes"]:
-        """Class probabilities of pixels that `pixels` gave."""
+        """Class probabilities of pixels that `pixels` gave.
+
+        Raises:
+            RunError: If they are no numbers, as those of a training that diverged.
+        """
         count = len(pixels)
         padded = self._padded(pixels)
         size = len(padded)
         batch = Batch(padded, np.zeros(size, np.int32), np.ones(size, np.float32))
         rows, _ = self.program.evaluate(self.weights, batch)
-        return self.calibration.temper(np.asarray(rows)[:count])
+        return self.tempered(np.asarray(rows)[:count])
+
+    def tempered(
+        self, rows: Float32[np.ndarray, "images classes"]
+    ) -> Float32[np.ndarray, "images classes"]:
+        """The network's own probabilities at the run's temperature; raises as `probabilities`."""
+        if not np.isfinite(rows).all():
+            raise RunError(
+                "the run's answers are no numbers, as its training diverged: take an earlier "
+                "checkpoint (--best), or train again with a smaller learning rate"
+            )
+        return self.calibration.temper(rows)
 
     def heat(
         self, pixels: UInt8[np.ndarray, "batch ..."], labels: Int[np.ndarray, " batch"]
@@ -187,10 +202,22 @@ class Classifier:
 def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier:
     """The classifier of a run, from its newest whole checkpoint, or from its best one.
 
+    A `.safetensors` file of `chifoumi export` will do in place of the run's folder, and so will
+    `small`, the model that comes with the package, where no folder has that name.
+
     Raises:
         RunError: If the folder is no run.
         CheckpointError: If no checkpoint is whole.
+        WeightsError: If the file is damaged, hostile or of another kind.
     """
+    if os.fspath(directory) == builtin.NAME and not Path(directory).exists():
+        directory = builtin.builtin_run()
+    if Path(directory).suffix == ".safetensors" and not Path(directory).is_dir():
+        from chifoumi_jax.export import load_safetensors
+
+        if best:
+            raise RunError(f"{directory} holds one state alone: the best one is the run's to tell")
+        return load_safetensors(directory)
     recipe, config = run.read_config(directory)
     classes = config.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
@@ -203,7 +230,8 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
         raise checkpoint.CheckpointError(
             "; ".join([f"{directory} has no whole checkpoint; train it again", *ailments])
         )
-    if best:
+    # A training that stopped early went on past its best.
+    if best or recipe.patience:
         step = checkpoint.best(checkpoints, step)
     program = build(recipe, len(classes), 1, device_mesh())
     # A training's average is all that is needed of what it trained.

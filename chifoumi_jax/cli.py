@@ -1,9 +1,11 @@
-"""The command line: `chifoumi train | check | evaluate | predict | crossval | play | …`."""
+"""The command line: `chifoumi train | check | evaluate | predict | export | play | …`."""
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
 import re
 import shlex
 import sys
@@ -20,10 +22,12 @@ from rich.text import Text
 
 from chifoumi_jax.compiled import keep_compiled
 from chifoumi_jax.data.problems import describe, printable
+from chifoumi_jax.export.formats import Format
 from chifoumi_jax.recipes import RECIPES, Precision, RecipeError
 
 if TYPE_CHECKING:
     from chifoumi_jax.answers import Answer
+    from chifoumi_jax.judge import Report
 
     RecipeName = str
 else:
@@ -37,6 +41,8 @@ FromRecipe = Annotated[_T | None, tyro.conf.arg(help_behavior_hint="(default: th
 # What a command could not do for its user's reasons: a sentence, no traceback.
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
+# What a shell gives for a process that SIGPIPE ended.
+_BROKEN_PIPE = 141
 
 app = tyro.extras.SubcommandApp()
 
@@ -48,6 +54,9 @@ def train(
     groups: FromRecipe[Path] = None,
     train_list: FromRecipe[Path] = None,
     test_list: FromRecipe[Path] = None,
+    hands: FromRecipe[int] = None,
+    valid_share: FromRecipe[float] = None,
+    patience: FromRecipe[int] = None,
     epochs: FromRecipe[int] = None,
     batch_size: FromRecipe[int] = None,
     image_size: FromRecipe[int] = None,
@@ -73,6 +82,12 @@ def train(
         groups: CSV file with the columns path,session; a session is not split.
         train_list: Text file of paths, one a line, that selects the training photos.
         test_list: Likewise the test photos.
+        hands: How many rendered hands to train on besides, where the classes are paper, rock and
+            scissors.
+        valid_share: Of the training photos, to validate on where no folder says what to; by whole
+            sessions with --groups.
+        patience: Stop after that many epochs without a better one on the validation photos, and
+            keep the best; 0 for never.
         epochs: How often every photo is shown.
         batch_size: Photos in a step; 0 is all of them.
         image_size: Height and width of the network's input.
@@ -98,6 +113,9 @@ def train(
         "groups": groups,
         "train_list": train_list,
         "test_list": test_list,
+        "hands": hands,
+        "valid_share": valid_share,
+        "patience": patience,
         "batch_size": batch_size,
         "image_size": image_size,
         "learning_rate": learning_rate,
@@ -114,7 +132,7 @@ def train(
         run = training.resume(resume, epochs=epochs, quiet=quiet)
     else:
         if epochs is not None:
-            given["epochs"] = epochs
+            given |= {"epochs": epochs, "min_steps": 0}
         run = training.fit(RECIPES[recipe].replace(**given), quiet=quiet)
     if not process:
         print(run.directory)
@@ -218,27 +236,33 @@ def evaluate(
     _require_at_least(1, batch_size, "--batch-size")
     if report:
         judge.require_free(run, out, data)
+    elif out is not None:
+        raise RecipeError("--out is the report's folder: give it or --no-report")
     found = judge.evaluate(
         [run, *others], data=data, test_list=test_list, best=best, batch_size=batch_size
     )
+    if not json_output:
+        _print_report(found)
     page = found.write(out, images=images) / judge.PAGE if report else None
     if json_output:
-        numbers: dict[str, Any] = found.runs[0] if not others else found.comparison()
+        numbers: dict[str, Any] = found.comparison() if others else found.runs[0]
         print(json.dumps(numbers | {"report": None if page is None else str(page)}, indent=2))
-        return 0
-    for line in found.runs[0]["problems"]:
-        print(line, file=sys.stderr)
-    for numbers in found.runs:
-        _print_numbers(numbers, named=bool(others))
-    for pair in found.comparisons:
-        print(
-            f"{printable(pair['first'])} alone is right on {_count(pair['only_first'], 'photo')}, "
-            f"{printable(pair['second'])} alone on {pair['only_second'] or 'none'}; "
-            f"McNemar's exact test: p = {pair['p']:.2g}."
-        )
-    if page is not None:
+    elif page is not None:
         print(f"Report: {page}")
     return 0
+
+
+def _print_report(report: Report) -> None:
+    for line in report.runs[0]["problems"]:
+        print(line, file=sys.stderr)
+    for numbers in report.runs:
+        _print_numbers(numbers, named=len(report.runs) > 1)
+    for pair in report.comparisons:
+        print(
+            f"Photos that only {printable(pair['first'])} got right: {pair['only_first']}; only "
+            f"{printable(pair['second'])}: {pair['only_second']}. "
+            f"McNemar's exact test: p = {pair['p']:.2g}."
+        )
 
 
 def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
@@ -260,11 +284,9 @@ def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
         f"95 % interval {low:.1%} to {high:.1%}), loss {loss}."
     )
     unsure = numbers["unsure"]
-    if unsure["photos"] and unsure["rest"]:
-        print(
-            f"Unsure of {unsure['photos']} ({unsure['share']:.1%}); of the others "
-            f"{unsure['rest_accuracy']:.2%} are right."
-        )
+    if unsure["photos"]:
+        rest = f"; of the others {unsure['rest_accuracy']:.2%} are right" if unsure["rest"] else ""
+        print(f"Unsure of {unsure['photos']} ({unsure['share']:.1%}){rest}.")
 
 
 @app.command
@@ -300,7 +322,7 @@ def predict(
     from chifoumi_jax.answers import answers, explain_in
     from chifoumi_jax.classifier import load
     from chifoumi_jax.gradcam import require_feature_map
-    from chifoumi_jax.inputs import expand, folders
+    from chifoumi_jax.inputs import expand
 
     _require_at_least(1, batch_size, "--batch-size")
     if not paths:
@@ -308,11 +330,12 @@ def predict(
     if json_output and output_format != "table":
         raise RecipeError(f"give --json or --format {output_format}, not both")
     classifier = load(run, best=best)
-    inputs = expand(paths, sys.stdin.buffer)
+    # A process may be started without one.
+    inputs = expand(paths, sys.stdin.buffer if sys.stdin else io.BytesIO())
     how = None
     if explain is not None:
         require_feature_map(classifier.recipe)
-        how = explain_in(explain, folders(paths))
+        how = explain_in(explain, inputs)
     if all(one.problem for one in inputs):
         for one in inputs:
             print(f"error: {one.problem}", file=sys.stderr)
@@ -415,6 +438,67 @@ def crossval(
 
 
 @app.command
+def export(
+    run: tyro.conf.Positional[Path],
+    to: Format,
+    out: Path | None = None,
+    data: Path | None = None,
+    best: bool = False,
+    preprocess: bool = False,
+    int8: bool = False,
+    force: bool = False,
+    json_output: JsonOutput = False,
+) -> int:
+    """Write a run's model for another runtime.
+
+    What is written is loaded again in that runtime and compared with the model on photos. Only if
+    it computes the same does the file appear. The last line printed is its name.
+
+    Args:
+        run: The run's folder, or a file of --to safetensors.
+        to: onnx; stablehlo, which JAX loads; safetensors, which chifoumi loads in place of a run's
+            folder; keras; or torch, for torch.export.load.
+        out: The file; by default model.onnx (.stablehlo, .safetensors, .keras, .pt2) in the run's
+            folder.
+        data: Folder of photos to compare on; by default the run's own, or rendered hands.
+        best: Take the best checkpoint instead of the last.
+        preprocess: ONNX: take pictures of any size, which the graph resizes.
+        int8: ONNX: weights and activations in 8 bits; ranges are taken from training photos.
+        force: Replace the file if it exists.
+        json_output: Print JSON.
+    """
+    from chifoumi_jax.display import Display
+    from chifoumi_jax.export import export as export_model
+
+    with Display().counting("Reading photos") as progress:
+        report = export_model(
+            run,
+            to,
+            out,
+            data=data,
+            best=best,
+            preprocess=preprocess,
+            int8=int8,
+            force=force,
+            progress=progress,
+        )
+    if json_output:
+        print(json.dumps(report.as_json(), indent=2))
+        return 0
+    print(f"Compared on {report.compared_on}:")
+    _print_table(
+        ["largest difference of", "is", "may be"],
+        [[check.name, f"{check.difference:.2g}", f"{check.bound:.2g}"] for check in report.checks],
+    )
+    _print_table(
+        ["", "size", "one photo", *(["accuracy"] if report.accuracies else [])],
+        [row if report.accuracies else row[:-1] for row in report.rows()],
+    )
+    print(report.path)
+    return 0
+
+
+@app.command
 def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None = None) -> int:
     """Print a recipe's model layer by layer, with output shapes and numbers of parameters.
 
@@ -442,7 +526,14 @@ def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None
 
 
 @app.command
-def hands(out: Path, images: int = 346, test_images: int | None = None, seed: int = 0) -> int:
+def hands(
+    out: Path,
+    images: int = 346,
+    test_images: int | None = None,
+    wild: bool = False,
+    nothing: bool = False,
+    seed: int = 0,
+) -> int:
     """Draw a folder of hands that `train --data` reads.
 
     Args:
@@ -450,15 +541,25 @@ def hands(out: Path, images: int = 346, test_images: int | None = None, seed: in
         images: How many in all.
         test_images: How many of them to test on, with other people, light and backgrounds; by
             default 52 of 346, as in the study.
+        wild: From any side, before anything, in any light, as photos are; small.
+        nothing: Also draw a fourth class of pictures without a hand.
         seed: Decides every picture.
     """
-    from chifoumi_jax.data.hands import write_hands
+    from chifoumi_jax.data.hands import GESTURES, NOTHING, VARIETY, WILD, write_hands
     from chifoumi_jax.display import Display
 
-    _require_at_least(6, images, "--images")
+    _require_at_least(8 if nothing else 6, images, "--images")
     with Display().counting("Drawing hands") as progress:
         try:
-            write_hands(out, images=images, test_images=test_images, seed=seed, progress=progress)
+            write_hands(
+                out,
+                images=images,
+                test_images=test_images,
+                seed=seed,
+                variety=WILD if wild else VARIETY,
+                gestures=(*GESTURES, NOTHING) if nothing else GESTURES,
+                progress=progress,
+            )
         except ValueError as error:
             raise RecipeError(str(error)) from error
     print(out)
@@ -479,7 +580,8 @@ def play(
     The line printed is the address of the page. Ctrl-C ends the server.
 
     Args:
-        run: Folder of the run whose model looks; the packaged model if not given.
+        run: Folder of the run whose model looks, or a safetensors file of `chifoumi export`; the
+            packaged model if not given.
         host: Name or address to serve at; by default no other machine reaches it.
         port: To serve at; 0 takes one that is free.
         open_browser: Open the page in the browser.
@@ -507,7 +609,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
     """Run the command that the arguments name, and end the process with its exit code.
 
     The code is 0 for success, 2 if the command cannot do what it was asked (with one sentence
-    that says why), 130 after Ctrl-C; `check` and `predict` also use 1.
+    that says why), 130 after Ctrl-C, 141 if nobody reads on; `check` and `predict` also use 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     # Pillow warns of odd metadata, which no user can act on.
@@ -524,6 +626,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
         directory = getattr(stop, "directory", None)
         print("" if directory is None else _how_to_go_on(directory), file=sys.stderr)
         sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        # Who reads has seen enough. What is left must not be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_BROKEN_PIPE)
     except _user_errors() as error:
         for line in describe(getattr(error, "problems", ())):
             print(line, file=sys.stderr)
@@ -551,7 +657,9 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _user_errors() -> tuple[type[Exception], ...]:
     """What a user can mend. A function, as it is needed only once an error has occurred."""
     from chifoumi_jax.checkpoint import CheckpointError
+    from chifoumi_jax.convert import WeightsError
     from chifoumi_jax.data.problems import DataError
+    from chifoumi_jax.export import ExportError
     from chifoumi_jax.needs import DoesNotFitError
     from chifoumi_jax.pretrained import PretrainedError
     from chifoumi_jax.run import RunError
@@ -560,9 +668,11 @@ def _user_errors() -> tuple[type[Exception], ...]:
         CheckpointError,
         DataError,
         DoesNotFitError,
+        ExportError,
         PretrainedError,
         RecipeError,
         RunError,
+        WeightsError,
         OSError,
     )
 

@@ -6,11 +6,10 @@ for each fold, all folds at once. With `full` the whole recipe is trained for ea
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,6 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from chifoumi_jax import run, train
-from chifoumi_jax.checkpoint import CheckpointError
 from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.lists import read_groups
 from chifoumi_jax.data.problems import DataError, describe
@@ -116,7 +114,8 @@ def cross_validate(
     display = Display(quiet=quiet)
     recipe.runs.mkdir(parents=True, exist_ok=True)
     with display.counting("Reading photos") as progress:
-        data = load_dataset(recipe, recipe.data, recipe.runs, progress, test_share=0.0)
+        only_photos = recipe.replace(hands=0, valid_share=0.0)
+        data = load_dataset(only_photos, recipe.data, recipe.runs, progress, test_share=0.0)
     for line in describe(data.scan.problems):
         display.warn(line)
     divided = divide(recipe, data, folds)
@@ -220,18 +219,7 @@ def _trained(recipe: Recipe, folds: Folds, fold: int, directory: Path) -> run.Ru
     for name, chosen in (("train", folds.of != fold), ("test", folds.of == fold)):
         lists[f"{name}_list"] = directory / f"{name}.txt"
         write_atomically(lists[f"{name}_list"], "\n".join(paths[chosen]) + "\n")
-    wanted = recipe.replace(runs=directory, **lists)
-    for earlier in sorted(directory.glob(f"{recipe.name}-*")):
-        with contextlib.suppress(run.RunError, CheckpointError):
-            found, _ = run.read_config(earlier)
-            if found == dataclasses.replace(wanted, **_absolute(wanted)):
-                return train.resume(earlier, quiet=True)
-    return train.fit(wanted, quiet=True)
-
-
-def _absolute(recipe: Recipe) -> dict[str, Any]:
-    fields = dataclasses.asdict(recipe).items()
-    return {name: value.absolute() for name, value in fields if isinstance(value, Path)}
+    return train.fit_once(recipe.replace(runs=directory, **lists), quiet=True)
 
 
 def _row(name: str, folds: Folds, probabilities: Float32[np.ndarray, "images classes"]) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -26,11 +26,13 @@ class Input:
         name: What the answer calls it.
         content: The file's bytes, where it came through standard input.
         problem: Why there is nothing to classify; one sentence, empty if there is.
+        folder: The folder that it was found in, empty where the user named the file.
     """
 
     name: str
     content: bytes | None = None
     problem: str = ""
+    folder: str = ""
 
 
 def expand(names: Sequence[Path], stdin: IO[bytes]) -> list[Input]:
@@ -56,11 +58,6 @@ def expand(names: Sequence[Path], stdin: IO[bytes]) -> list[Input]:
     if sniff(content) is not None and not _is_text(content):
         return [Input(STANDARD_INPUT, content)]
     return [found for name in _listed(content) for found in _expand(name)]
-
-
-def folders(names: Iterable[Path]) -> list[Path]:
-    """Those of the names that are folders."""
-    return [name for name in names if name.is_dir()]
 
 
 def _is_text(content: bytes) -> bool:
@@ -103,7 +100,7 @@ def _in_folder(folder: Path) -> Iterator[Input]:
     files = [str(folder / path) for path in tree.files if has_extension(path)]
     if not files:
         yield Input(str(folder), problem=f"{printable(str(folder))} holds no picture")
-    yield from map(Input, files)
+    yield from (Input(file, folder=str(folder)) for file in files)
     for problem in tree.problems:
         if problem.kind in (Kind.UNREADABLE, Kind.BAD_LINK):
             path = str(folder / problem.paths[0])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -64,6 +65,25 @@ def smoothed_cross_entropy(smoothing: float) -> Loss:
         return optax.softmax_cross_entropy(logits, optax.smooth_labels(one_hot, smoothing))
 
     return loss
+
+
+def class_weights(
+    labels: Int[np.ndarray, " images"], num_classes: int
+) -> Float[np.ndarray, " classes"]:
+    """Weights by which each class counts alike, their mean over the images being 1."""
+    counts = np.bincount(labels, minlength=num_classes)
+    return (len(labels) / (num_classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def weighted(loss: Loss, weights: Float[np.ndarray, " classes"]) -> Loss:
+    """A loss in which an image counts by its class's weight."""
+
+    def of_classes(
+        logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
+    ) -> Float[Array, " batch"]:
+        return loss(logits, labels) * jnp.asarray(weights, logits.dtype)[labels]
+
+    return of_classes
 
 
 def _clip(x: Array, low: Array, high: Array) -> Array:

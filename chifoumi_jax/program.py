@@ -7,19 +7,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Int32, Key
+from jaxtyping import Array, Float, Int32, Key
 
 from chifoumi_jax import losses, processes
 from chifoumi_jax.data.augment import study_mlp_augmentation
 from chifoumi_jax.data.augment_photos import DEFAULT, STRONG, photo_augmentation
 from chifoumi_jax.data.pipeline import Batch, Photos, take
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
+from chifoumi_jax.models.efficientnet_lite import frozen_blocks
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
-from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.recipes import STAGES_OF, Recipe
 from chifoumi_jax.step import (
     AXIS,
     NOTHING,
@@ -92,9 +94,14 @@ def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> CNN | Effic
     """The recipe's architecture with its initial weights."""
     if recipe.model == "cnn":
         return CNN(recipe.image_size, num_classes, dropout_rate=recipe.dropout_rate, rngs=rngs)
-    if recipe.model == "efficientnet-lite0":
+    if recipe.model in STAGES_OF:
         return EfficientNetLite0(
-            recipe.image_size, num_classes, dropout_rate=recipe.dropout_rate, rngs=rngs
+            recipe.image_size,
+            num_classes,
+            dropout_rate=recipe.dropout_rate,
+            stages=STAGES_OF[recipe.model],
+            frozen_stages=recipe.frozen_stages,
+            rngs=rngs,
         )
     return MLP(
         num_classes,
@@ -128,7 +135,8 @@ def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
 def build_optimizer(recipe: Recipe, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The recipe's optimiser."""
     if recipe.optimizer == "adamw":
-        adamw = optax.adamw(schedule, weight_decay=recipe.weight_decay, mask=_is_kernel)
+        mask = partial(_decays, frozen_blocks(recipe.frozen_stages))
+        adamw = optax.adamw(schedule, weight_decay=recipe.weight_decay, mask=mask)
         clip = optax.clip_by_global_norm(recipe.clip_norm) if recipe.clip_norm else optax.identity()
         return optax.chain(clip, adamw)
     if recipe.optimizer == "torch_sgd":
@@ -164,15 +172,32 @@ def build_prepare(recipe: Recipe) -> Prepare:
     return lambda keys, pixels: finished(pixels)
 
 
-def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Program:
-    """Assemble a recipe's program for these devices."""
+def build(
+    recipe: Recipe,
+    num_classes: int,
+    total_steps: int,
+    mesh: Mesh,
+    class_weights: Float[np.ndarray, " classes"] | None = None,
+) -> Program:
+    """Assemble a recipe's program for these devices.
+
+    Args:
+        recipe: What to do.
+        num_classes: Number of classes.
+        total_steps: Of the training; the learning rate depends on it.
+        mesh: The devices.
+        class_weights: How much an image of each class counts in training; alike by default.
+    """
     abstract = nnx.eval_shape(lambda: build_model(recipe, num_classes, nnx.Rngs(0)))
     graph, _ = nnx.split(abstract)
     loss, schedule = build_loss(recipe), build_schedule(recipe, total_steps)
     optimizer = build_optimizer(recipe, schedule)
     replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
-    prepare = build_prepare(recipe)
-    take_step = make_step(graph, prepare, loss, optimizer, mesh, recipe.precision, recipe.average)
+    prepare, prepared = build_prepare(recipe), build_input(recipe)
+    training_loss = loss if class_weights is None else losses.weighted(loss, class_weights)
+    take_step = make_step(
+        graph, prepare, training_loss, optimizer, mesh, recipe.precision, recipe.average
+    )
 
     @partial(jax.jit, static_argnums=0, out_shardings=replicated)
     def seeds(number: int) -> Key[Array, "2"]:
@@ -218,9 +243,7 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
         return jax.lax.fori_loop(first, first + count, step, (state, nothing))
 
     evaluate_shared = jax.jit(
-        make_evaluation(
-            graph, build_input(recipe), loss, mesh, recipe.precision, recipe.mirror_test
-        ),
+        make_evaluation(graph, prepared, loss, mesh, recipe.precision, recipe.mirror_test),
         in_shardings=(replicated, sharded),
         out_shardings=replicated,
     )
@@ -229,8 +252,6 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
         # Of one process' arrays `jit` takes each device's rows itself, which is faster.
         batch = processes.everywhere(batch, sharded) if processes.several() else batch
         return evaluate_shared(weights, batch)
-
-    prepared = build_input(recipe)
 
     @partial(jax.jit, in_shardings=(replicated, sharded), out_shardings=replicated)
     def features(weights: Params, pixels: Array) -> Array:
@@ -245,9 +266,14 @@ def build(recipe: Recipe, num_classes: int, total_steps: int, mesh: Mesh) -> Pro
     return Program(mesh, graph, seeds, init, noise, steps, evaluate, features, learning_rate)
 
 
-def _is_kernel(params: Params) -> Params:
-    # What shifts and scales a channel is not drawn to zero.
-    kernels: Params = jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+def _decays(frozen: int, params: Params) -> Params:
+    # What shifts and scales a channel is not drawn to zero, and what is frozen stays.
+    def decays(path: Any, leaf: Array) -> bool:
+        part = path[0].key
+        is_frozen = part == "stem" or (part == "blocks" and path[1].key < frozen)
+        return leaf.ndim > 1 and not (frozen and is_frozen)
+
+    kernels: Params = jax.tree_util.tree_map_with_path(decays, params)
     return kernels
 
 

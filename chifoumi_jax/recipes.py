@@ -1,4 +1,4 @@
-"""Named, frozen configurations: the study's three trainings, the default one, and `transfer`."""
+"""Named, frozen configurations: the study's three trainings, the default one, and for photos."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ MAX_IMAGE_SIZE = 4096
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
+# How many of EfficientNet-Lite0's stages a model has.
+STAGES_OF = {"efficientnet-lite0": 7, "efficientnet-lite0-small": 5}
+
 
 class RecipeError(ValueError):
     """A value that no training could use."""
@@ -27,8 +30,12 @@ class Recipe:
 
     Attributes:
         name: Names the run's folder.
-        model: Which architecture; `mlp-v21` is the perceptron with a ReLU behind its last layer.
+        model: Which architecture; `mlp-v21` is the perceptron with a ReLU behind its last layer,
+            `efficientnet-lite0-small` the larger one's first five stages of seven.
         pretrained: Whether training begins with weights that were trained on ImageNet.
+        frozen_stages: How many of the network's first stages stay as they were pretrained, and
+            what comes before them.
+        head_first: Whether the last layer is then trained alone before the whole network is.
         image_size: Height and width of the network's input, in pixels.
         layout: Whose pixels: `keras` (NEAREST, RGB, times 1/255), `torch` (BILINEAR, gray, / 255),
             `rgb` (BILINEAR with antialiasing, RGB, times 1/255).
@@ -36,6 +43,7 @@ class Recipe:
         standardize: Whether each image is centred and scaled to unit deviation on the device.
         loss: `keras` clips probabilities, `logits` is stable, `softmax-twice` is v2.1's slip.
         label_smoothing: Share of a label given to all classes alike; with the loss `logits` only.
+        balance: Whether each class weighs as much as the others, however few photos it has.
         optimizer: `keras_adam`, `torch_sgd` or `adamw` (Loshchilov & Hutter 2019).
         learning_rate: The rate, or its peak with a schedule.
         wide_layer: A kernel with more inputs than that learns at a rate that is smaller by as much;
@@ -48,6 +56,9 @@ class Recipe:
         schedule: `constant`, or `cosine` down to zero after `warmup_steps` of a linear rise.
         warmup_steps: Number of steps of the rise.
         epochs: Number of epochs.
+        min_steps: Of few photos there are more epochs, until it is that many steps.
+        patience: Stop after that many epochs without a better one on the validation photos, and
+            keep the best; 0 for never.
         batch_size: Images in a batch; 0 is the whole training set.
         order: `keras` is the study's generator, whose smaller last batch wanders from epoch to
             epoch; `all` shows every image once an epoch.
@@ -61,23 +72,29 @@ class Recipe:
         mirror_test: Whether a photo's probabilities are the mean of its own and its mirror image's.
         augment_test: Also test on one fixed augmentation of the test images, as the study did.
         data: A folder of photos, or None for rendered hands.
+        hands: How many rendered hands, as varied as photos are, are trained on besides, where the
+            classes are paper, rock and scissors; three times as many where `data` is None.
         groups: CSV file with the columns path and session; no session is split.
         train_list: Text file of paths that selects the training photos.
         test_list: Text file of paths that selects the test photos.
+        valid_share: Of the training photos, to validate on where no folder says what to.
         strict: Whether a bad file refuses the whole folder.
         seed: Of the split, the initial weights, the order, dropout and augmentation.
         runs: Folder that gets a new folder for each run.
     """
 
     name: str
-    model: Literal["cnn", "mlp", "mlp-v21", "efficientnet-lite0"]
+    model: Literal["cnn", "mlp", "mlp-v21", "efficientnet-lite0", "efficientnet-lite0-small"]
     pretrained: bool = False
+    frozen_stages: int = 0
+    head_first: bool = False
     image_size: int
     layout: Literal["keras", "torch", "rgb"]
     upright: bool = False
     standardize: bool = False
     loss: Literal["keras", "logits", "softmax-twice"]
     label_smoothing: float = 0.0
+    balance: bool = False
     optimizer: Literal["keras_adam", "torch_sgd", "adamw"]
     learning_rate: float
     wide_layer: int = 0
@@ -88,6 +105,8 @@ class Recipe:
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 0
     epochs: int
+    min_steps: int = 0
+    patience: int = 0
     batch_size: int
     order: Literal["keras", "all"] = "all"
     precision: Precision = "float32"
@@ -97,9 +116,11 @@ class Recipe:
     mirror_test: bool = False
     augment_test: bool = False
     data: Path | None = None
+    hands: int = 0
     groups: Path | None = None
     train_list: Path | None = None
     test_list: Path | None = None
+    valid_share: float = 0.0
     strict: bool = False
     seed: int = 0
     runs: Path = Path("runs")
@@ -113,6 +134,11 @@ class Recipe:
             f"batch_size must be at least 1, or 0 for the whole training set, not "
             f"{self.batch_size}": self.batch_size >= 0,
             f"learning_rate must be above 0, not {self.learning_rate}": self.learning_rate > 0,
+            f"valid_share must be from 0 to 0.8, not {self.valid_share}": 0
+            <= self.valid_share
+            <= 0.8,
+            f"hands must be at least 0, not {self.hands}": self.hands >= 0,
+            f"patience must be at least 0, not {self.patience}": self.patience >= 0,
             f"seed must be from 0 to 2**32 - 1, not {self.seed}": 0 <= self.seed < 2**32,
             f"image_size must be from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}, not "
             f"{self.image_size}": is_mlp or size_fits,
@@ -133,6 +159,18 @@ class Recipe:
         """Shape of one image's pixels: (height, width, 3), or (height, width) if gray."""
         channels = () if self.layout == "torch" else (3,)
         return (self.image_size, self.image_size, *channels)
+
+    @property
+    def all_hands(self) -> int:
+        """How many varied hands are trained on: more where there are no photos beside them."""
+        return self.hands if self.data is not None else 3 * self.hands
+
+    def absolute(self) -> Recipe:
+        """A copy whose paths do not depend on the current folder, as a run keeps it."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return self.replace(
+            **{name: value.absolute() for name, value in fields.items() if isinstance(value, Path)}
+        )
 
     def replace(self, **changes: object) -> Recipe:
         """A copy with some fields changed; a `str` will do where a path is meant."""
@@ -207,11 +245,14 @@ transfer = Recipe(
     name="transfer",
     model="efficientnet-lite0",
     pretrained=True,
+    frozen_stages=2,
+    head_first=True,
     image_size=128,
     layout="rgb",
     upright=True,
     loss="logits",
     label_smoothing=0.1,
+    balance=True,
     optimizer="adamw",
     learning_rate=5e-4,
     weight_decay=1e-4,
@@ -219,11 +260,17 @@ transfer = Recipe(
     average=0.99,
     schedule="cosine",
     warmup_steps=50,
-    epochs=15,
+    hands=1200,
+    epochs=12,
+    min_steps=200,
     batch_size=32,
     dropout_rate=0.2,
     augmentation="strong",
     mirror_test=True,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (cnn, transfer, study_cnn, study_mlp, study_mlp_v21)}
+small = transfer.replace(name="small", model="efficientnet-lite0-small")
+
+RECIPES = {
+    recipe.name: recipe for recipe in (cnn, transfer, small, study_cnn, study_mlp, study_mlp_v21)
+}

@@ -16,12 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from chifoumi_jax import checkpoint, evaluation, needs, processes, run
+from chifoumi_jax import calibration, checkpoint, evaluation, needs, processes, run
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pipeline import Part, Resident, Streamed, padded_size
 from chifoumi_jax.display import Display, duration
 from chifoumi_jax.environment import cuda_clash
 from chifoumi_jax.files import write_json
+from chifoumi_jax.losses import class_weights
 from chifoumi_jax.metrics import Running
 from chifoumi_jax.ops import native
 from chifoumi_jax.pretrained import require_pretrained
@@ -184,14 +185,28 @@ def resume(
             )
         trainer = Trainer(recipe, data, display)
         state, progress = restore(directory, trainer.program, step)
-        if progress.step < len(trainer.order):
+        if not trainer.is_done(progress):
             trainer.compile(directory)
             trainer.write_config(directory)
             display.say(f"Going on with {directory} after step {step}.")
         elif (directory / "results.json").exists():
-            display.say(f"{directory} is complete: all {recipe.epochs} epochs are done.")
+            display.say(f"{directory} is complete: {len(progress.history)} epochs are done.")
             return run.read(directory)
         return trainer.train(directory, state, progress, stop)
+
+
+def fit_once(recipe: Recipe, *, quiet: bool = False) -> Run:
+    """The recipe's run in `recipe.runs`: the one that is there, gone on with, or a new one.
+
+    Raises:
+        Stopped: And others, as `fit` and `resume`.
+    """
+    for directory in sorted(recipe.runs.glob(f"{recipe.name}-*")):
+        # One that was stopped before its first checkpoint has nothing to go on from.
+        with contextlib.suppress(RunError, checkpoint.CheckpointError):
+            if run.read_config(directory)[0] == recipe.absolute():
+                return resume(directory, quiet=quiet)
+    return fit(recipe, quiet=quiet)
 
 
 @contextlib.contextmanager
@@ -225,7 +240,13 @@ def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
         with display.counting("Drawing hands") as progress:
             directory = hands_folder(progress)
     with display.counting("Reading photos") as progress:
-        data = load_dataset(recipe, directory, store_in, progress)
+
+        def mixed_in(count: int) -> Path:
+            if not hands_path(count).is_dir():
+                display.say(f"Drawing {count:,} hands to train on, this once; it takes minutes.")
+            return hands_folder(progress, wild=count)
+
+        data = load_dataset(recipe, directory, store_in, progress, wild_hands=mixed_in)
     for line in describe(data.scan.problems):
         display.warn(line)
     counts = ", ".join(
@@ -234,6 +255,8 @@ def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
         if len(split)
     )
     display.say(f"{len(data.classes)} classes ({', '.join(data.classes)}): {counts}.")
+    if drawn := len(data.train) - len(data.scan.train):
+        display.say(f"{drawn} of those to train on are rendered hands.")
     return data
 
 
@@ -259,14 +282,23 @@ class Trainer:
         self.recipe = recipe
         self.data = data
         self.display = display
-        self.order = Order(
+        order = Order(
             images=len(data.train),
             batch_size=recipe.batch_size or len(data.train),
             epochs=recipe.epochs,
             seed=recipe.seed,
             kind=recipe.order,
         )
-        self.program = build(recipe, len(data.classes), len(self.order), device_mesh())
+        # Of few photos an epoch has few steps.
+        least = -(-recipe.min_steps // order.steps_per_epoch)
+        self.order = dataclasses.replace(order, epochs=max(recipe.epochs, least))
+        self.program = build(
+            recipe,
+            len(data.classes),
+            len(self.order),
+            device_mesh(),
+            class_weights(data.train.labels, len(data.classes)) if recipe.balance else None,
+        )
         self.seeds = self.program.seeds(recipe.seed)
         self._evaluation = evaluation.Evaluation(recipe, self.program, data)
         self._compiled: dict[bool, Any] = {}
@@ -285,7 +317,7 @@ class Trainer:
         """
         start = time.monotonic()
         state = self.program.abstract_state()
-        compiled = self.steps(self.recipe.epochs - 1, state)
+        compiled = self.steps(self.order.epochs - 1, state)
         found = needs.estimate(compiled, checkpoint.size(state.trees()), self.data.nbytes)
         devices = f"{self.program.devices} {jax.devices()[0].device_kind.upper()}"
         self.display.say(
@@ -322,7 +354,7 @@ class Trainer:
             data={
                 "folder": str(scan.root),
                 "fingerprint": scan.fingerprint,
-                "train": len(scan.train),
+                "train": len(self.data.train),
                 "valid": len(scan.valid),
                 "test": len(scan.test),
             },
@@ -339,7 +371,7 @@ class Trainer:
         checkpoints = _Checkpoints(directory, self.feed)
         stop.later = True
         with self.display.training(self.order, progress.step) as bar:
-            while progress.step < len(self.order):
+            while not self.is_done(progress):
                 epoch, place = divmod(progress.step, self.order.steps_per_epoch)
                 began = time.monotonic()
                 count = self.order.steps_per_epoch - place
@@ -352,19 +384,28 @@ class Trainer:
                 bar.pace(took / count)
                 epoch_ends = place + count == self.order.steps_per_epoch
                 stopping = processes.any_of(stop.asked)
-                done = progress.step == len(self.order)
                 if epoch_ends:
                     progress.end_epoch(self._row(state, progress, epoch))
-                    checkpoints.end_epoch(state, progress, done or stopping)
+                    checkpoints.end_epoch(state, progress, self.is_done(progress) or stopping)
                     # After the save: who reads that an epoch is done may count on it.
                     bar.end_epoch(progress.history[-1])
                 elif stopping:
                     checkpoints.save(state, progress)
-                if stopping and not done:
+                if stopping and not self.is_done(progress):
                     raise Stopped(directory)
+        if self.recipe.patience and progress.best_step != progress.step:
+            self.display.say(f"Stopped early: step {progress.best_step} was the best.")
+            state, _ = restore(directory, self.program, progress.best_step or 0)
         self._finish(directory, state)
         processes.wait_for_all()
         return run.read(directory)
+
+    def is_done(self, progress: Progress) -> bool:
+        """Whether all epochs are done, or none of the last was better than one before."""
+        since_best = progress.step - (progress.best_step or 0)
+        waited = since_best >= self.recipe.patience * self.order.steps_per_epoch
+        gave_up = bool(self.recipe.patience) and progress.best_step is not None and waited
+        return progress.step == len(self.order) or gave_up
 
     def _take_steps(
         self, state: TrainState, progress: Progress, count: int, epoch: int
@@ -403,9 +444,13 @@ class Trainer:
         from chifoumi_jax.report import write_report
 
         self.display.say("Evaluating.")
+        measured = self._evaluation.calibration(state.weights)
         results, outcomes = self._evaluation.results(state.weights)
         if not processes.is_first():
             return
+        if measured is not None:
+            write_json(directory / calibration.FILE, dataclasses.asdict(measured))
+            self.display.say(calibration.sentence(measured))
         write_report(directory, run.read(directory).history, self.data, outcomes)
         write_json(directory / "results.json", results)
         for text in evaluation.sentences(results):

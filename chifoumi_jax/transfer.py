@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int32, UInt8
 
 from chifoumi_jax.data.pipeline import all_batches
 from chifoumi_jax.heads import train_head
-from chifoumi_jax.losses import smoothed_cross_entropy
+from chifoumi_jax.losses import class_weights, smoothed_cross_entropy
 from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.pretrained import pretrained_efficientnet_lite0
 from chifoumi_jax.program import Program
@@ -31,20 +31,25 @@ _BATCH = 64
 
 
 def begin(state: TrainState, recipe: Recipe, program: Program, data: Dataset) -> TrainState:
-    """The state with pretrained weights and a last layer trained on the training photos.
+    """The state with pretrained weights and, as the recipe says, a trained last layer.
 
     Raises:
         PretrainedError: If there are no pretrained weights.
     """
     state, model = with_pretrained(state, recipe, program)
+    if not recipe.head_first:
+        return state
     features, labels = map(
         jnp.asarray, split_features(program, state.weights, data.pixels, data.train)
     )
+    weights = np.ones(len(data.classes), np.float32)
+    if recipe.balance:
+        weights = class_weights(data.train.labels, len(data.classes))
     ((kernel, bias),) = train_head(
         jax.random.key(recipe.seed),
         features,
         labels,
-        jnp.ones(len(labels)),
+        jnp.asarray(weights)[labels],
         classes=len(data.classes),
         depth=0,
         loss=smoothed_cross_entropy(recipe.label_smoothing),
@@ -69,10 +74,15 @@ def with_pretrained(
 
 
 def take_over(model: EfficientNetLite0, pretrained: EfficientNetLite0) -> None:
-    """Give a model all weights and running moments of another one but the last layer's."""
-    taken = nnx.state(pretrained)
-    del taken["classify"]
-    nnx.update(model, taken)
+    """Give a model all weights and running moments of another one but the last layer's.
+
+    A model with fewer stages takes those that it has.
+    """
+    for part, other in zip(model.blocks, pretrained.blocks, strict=False):
+        nnx.update(part, nnx.state(other))
+    nnx.update(model.stem, nnx.state(pretrained.stem))
+    if len(model.blocks) == len(pretrained.blocks):
+        nnx.update(model.head, nnx.state(pretrained.head))
 
 
 def split_features(

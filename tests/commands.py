@@ -15,13 +15,14 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def chifoumi(
-    *arguments: str | Path, cwd: Path | None = None, **changes: str
+    *arguments: str | Path, cwd: Path | None = None, stdin: str | None = None, **changes: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `chifoumi` with these arguments to its end."""
+    """Run `chifoumi` with these arguments to its end; with what it is to read, if anything."""
     return subprocess.run(
         [sys.executable, "-m", "chifoumi_jax.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
+        input=stdin,
         cwd=cwd,
         env=environment(**changes),
         timeout=300,

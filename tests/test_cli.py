@@ -1,5 +1,6 @@
 """The commands as a user types them, also wrongly."""
 
+import csv
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chifoumi_jax import calibration
 from tests.commands import QUICK, chifoumi
 from tests.conftest import write_photos
 
@@ -52,15 +54,54 @@ def test_predict_goes_on_after_a_bad_file(run: Path, photos: Path, tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
+def test_predict_a_folder_as_csv_with_heat_maps(run: Path, photos: Path, tmp_path: Path) -> None:
+    heat = tmp_path / "heat"
+    arguments = ("predict", run, photos / "test", tmp_path / "none*", "--format", "csv")
+    done = chifoumi(*arguments, "--explain", heat)
+    assert done.returncode == 1
+    assert "none* matches no picture" in done.stderr
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    files = [str(path) for path in sorted((photos / "test").rglob("*.png"))]
+    assert [row["file"] for row in rows] == [*files, str(tmp_path / "none*")]
+    assert rows[-1]["error"] and not rows[-1]["label"]
+    # Photos of one name stand in three folders, and each has its picture.
+    assert len({row["explanation"] for row in rows[:-1]}) == len(files)
+    threshold = calibration.read(run).threshold
+    for row in rows[:-1]:
+        assert row["label"] == Path(row["file"]).parent.name
+        assert row["unsure"] == ("yes" if float(row["probability"]) < threshold else "no")
+        assert float(row["probability"]) == float(row[f"p_{row['label']}"])
+        with Image.open(row["explanation"]) as sheet:
+            assert sheet.format == "PNG" and sheet.width > 2 * 40
+
+
+def test_predict_a_list_from_standard_input_and_mark_what_is_unsure(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    values = {"temperature": 4.0, "threshold": 1.0, "photos": 9}
+    (copy / "calibration.json").write_text(json.dumps(values))
+    files = [str(photos / "test" / name / "002.png") for name in ("rock", "paper")]
+    done = chifoumi("predict", copy, "-", stdin="\n".join(files))
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if "002.png" in line]
+    assert [line[:3] for line in lines] == [
+        [files[0], "rock", "unsure"],
+        [files[1], "paper", "unsure"],
+    ]
+
+
 @pytest.mark.parametrize("batch_size", ["1", "5", "64"])
 def test_evaluate_does_not_depend_on_the_batch_size(run: Path, batch_size: str) -> None:
-    done = chifoumi("evaluate", run, "--json", "--batch-size", batch_size)
+    done = chifoumi("evaluate", run, "--json", "--batch-size", batch_size, "--no-report")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     expected = json.loads((run / "results.json").read_text())
     assert report["confusion"] == expected["test_confusion"]
     # Sums of float32 in another order.
     assert report["loss"] == pytest.approx(expected["test_loss"], rel=1e-4)
+    assert report["report"] is None and not (run / "evaluation").exists()
 
 
 def test_a_damaged_checkpoint_is_named(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -73,10 +114,17 @@ def test_a_damaged_checkpoint_is_named(run: Path, photos: Path, tmp_path: Path) 
     assert f"warning: passed over a damaged checkpoint: {newest}" in done.stderr
 
 
-def test_evaluate_on_another_folder(run: Path, tmp_path: Path) -> None:
-    done = chifoumi("evaluate", run, "--data", write_photos(tmp_path / "new", 3, seed=9))
+def test_evaluate_two_runs_on_another_folder(run: Path, tmp_path: Path) -> None:
+    new, other = write_photos(tmp_path / "new", 3, seed=9), tmp_path / "other-1"
+    shutil.copytree(run, other)
+    out = tmp_path / "out"
+    done = chifoumi("evaluate", run, other, "--data", new, "--out", out, "--no-images")
     assert done.returncode == 0, done.stderr
-    assert "Accuracy 100.00% (9 of 9" in done.stdout
+    assert done.stdout.count("Accuracy 100.00% (9 of 9") == 2
+    assert f"Photos that only {run} got right: 0; only {other}: 0." in done.stdout
+    assert "McNemar's exact test: p = 1." in done.stdout
+    assert done.stdout.splitlines()[-1] == f"Report: {out / 'report.html'}"
+    assert "<h1>Comparison of 2 runs</h1>" in (out / "report.html").read_text()
 
 
 def test_evaluate_takes_labels_by_name(run: Path, tmp_path: Path) -> None:
@@ -128,6 +176,9 @@ def test_check_of_a_bad_folder(tmp_path: Path) -> None:
         (("train", "--data", "photos", "--runs", "photos/runs"), "--runs"),
         (("train", "--data", ""), "empty"),
         (("predict", "empty"), "no photos"),
+        (("evaluate", "empty", "empty"), "config.json"),
+        (("evaluate", "empty", "--no-report", "--out", "new"), "--no-report"),
+        (("evaluate", "empty", "--out", "photos/out", "--data", "photos"), "never written to"),
         (("frobnicate",), "frobnicate"),
         (("summary", "--recipe", "study-mlp", "--image-size", "5"), "image_size"),
         (("summary", "--classes", "1"), "classes"),

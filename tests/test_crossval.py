@@ -34,12 +34,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def recipe(folder: Path, tmp_path: Path) -> Recipe:
-    return recipes.transfer.replace(
+    return recipes.small.replace(
         data=folder / "photos",
         groups=folder / "sessions.csv",
         image_size=32,
         batch_size=12,
         epochs=1,
+        min_steps=0,
+        hands=0,
         runs=tmp_path / "out",
     )
 

@@ -1,6 +1,7 @@
 """Rendered hands: anatomy, identities of the splits, pictures and folders."""
 
 import dataclasses
+import functools
 import io
 from collections import Counter
 from pathlib import Path
@@ -12,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chifoumi_jax.data.hands import GESTURES, render, write_hands
+from chifoumi_jax.data.hands import GESTURES, NOTHING, WILD, render, write_hands
 from chifoumi_jax.data.hands import write as write_module
 from chifoumi_jax.data.hands.backdrop import families, sample_backdrop
 from chifoumi_jax.data.hands.light import rigs
 from chifoumi_jax.data.hands.people import SPLITS, people
 from chifoumi_jax.data.hands.pose import LIMITS, Pose
+from chifoumi_jax.data.hands.render import render_jpeg
 from chifoumi_jax.data.hands.scene import Scene, sample_scene
 from chifoumi_jax.data.hands.sheet import contact_sheet
 from chifoumi_jax.data.hands.skeleton import FINGERS, HAND, THUMB
@@ -198,10 +200,60 @@ def test_wrong_arguments_are_named(change: dict[str, Any], named: str) -> None:
         render(**arguments)
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the written pictures small, so that a folder takes a second."""
-    monkeypatch.setattr(write_module, "VARIETY", dataclasses.replace(VARIETY, long_side=(48, 96)))
+# Of small pictures a folder takes a second.
+write_small = functools.partial(
+    write_hands, variety=dataclasses.replace(VARIETY, long_side=(48, 96))
+)
+
+
+@pytest.mark.parametrize("gesture", GESTURES)
+def test_wild_hands_are_seen_from_any_side_and_stay_hands(gesture: str) -> None:
+    seen, middles = [], []
+    for seed in range(60):
+        scene = sample_scene(gesture, "train", 1.0, np.random.default_rng(seed), WILD)
+        for values, limits in zip(scene.pose.flexion.T, LIMITS.values(), strict=False):
+            assert (values >= limits[0]).all() and (values <= limits[1]).all()
+        # Out of the palm, in the camera's space.
+        seen.append(scene.bones.frame[3])
+        points = scene.bones.start[list(HAND)]
+        middles.append(np.mean(points[:, :2] * scene.focal / -points[:, 2:], axis=0))
+    facing = np.array(seen)[:, 2]
+    # Edge on as well as flat, palm and back.
+    assert np.abs(facing).min() < 0.4 and facing.max() > 0.9 and facing.min() < -0.9
+    assert np.abs(middles).max() < 0.5, "the hand's middle is in the picture"
+
+
+def test_wild_pictures_differ_in_contrast_and_repeat() -> None:
+    wild = [
+        np.asarray(Image.open(io.BytesIO(picture(seed))), np.float32).std() for seed in range(12)
+    ]
+    assert max(wild) > 2 * min(wild)
+    assert picture(3) == picture(3)
+
+
+def test_nothing_is_what_lies_behind_a_hand() -> None:
+    sizes = {"seed": 5, "size": (64, 64), "split": "train"}
+    images = [
+        np.asarray(Image.open(io.BytesIO(render_jpeg(name, **sizes))), np.int32)  # type: ignore[arg-type]
+        for name in (NOTHING, "paper", "rock")
+    ]
+    # Where the gestures differ from each other there is a hand, and nothing differs from both.
+    hand = np.abs(images[1] - images[2]).max(axis=-1) > 40
+    assert 0.02 < hand.mean() < 0.6
+    for image in images[1:]:
+        assert np.abs(images[0] - image).max(axis=-1)[hand].max() > 40
+    corner = np.abs(images[0] - images[2])[:12, :12]
+    assert corner.mean() < 12, "the backdrop is the same one"
+
+
+def test_a_folder_with_nothing_has_four_classes(tmp_path: Path) -> None:
+    folder = write_small(tmp_path / "hands", images=9, test_images=4, gestures=(*GESTURES, NOTHING))
+    counts = Counter(path.parent.name for path in (folder / "test").rglob("*.jpg"))
+    assert counts == dict.fromkeys((*GESTURES, NOTHING), 1)
+
+
+def picture(seed: int) -> bytes:
+    return render_jpeg("paper", seed=seed, size=(64, 64), split="train", variety=WILD)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -212,10 +264,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.usefixtures("tiny")
 def test_folder_is_balanced_mixed_and_repeatable(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    folder = write_hands(
+    folder = write_small(
         tmp_path / "new" / "hands",
         images=21,
         test_images=6,
@@ -238,10 +289,10 @@ def test_folder_is_balanced_mixed_and_repeatable(tmp_path: Path) -> None:
     assert len(sizes) >= 5
     assert all(48 <= max(size) <= 96 for size in sizes)
     assert len(set(files.values())) == 21
-    assert files_of(write_hands(tmp_path / "again", images=21, test_images=6, seed=3)) == files
-    fewer = files_of(write_hands(tmp_path / "fewer", images=9, test_images=3, seed=3))
+    assert files_of(write_small(tmp_path / "again", images=21, test_images=6, seed=3)) == files
+    fewer = files_of(write_small(tmp_path / "fewer", images=9, test_images=3, seed=3))
     assert fewer.items() <= files.items()
-    other = files_of(write_hands(tmp_path / "other", images=9, test_images=3, seed=4))
+    other = files_of(write_small(tmp_path / "other", images=9, test_images=3, seed=4))
     assert not set(other.values()) & set(files.values())
 
 

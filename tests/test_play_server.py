@@ -369,7 +369,6 @@ def test_ctrl_c_ends_it(hands_run: Path, tmp_path: Path, rock: bytes) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "name a run's folder"),
         (("absent",), "absent is not a run's folder"),
         (("absent", "--port", "70000"), "--port must be from 0 to 65535, not 70000"),
         (("absent", "--host", "nowhere.invalid"), "--host nowhere.invalid"),

@@ -36,6 +36,8 @@ from tests.runs import assert_same_training
 QUICK: dict[str, Any] = {
     "image_size": 32,
     "epochs": 4,
+    "min_steps": 0,
+    "hands": 0,
     "batch_size": 8,
     # Some twenty steps at the recipe's rate are not enough to find a way back.
     "learning_rate": 1e-4,
@@ -121,6 +123,29 @@ def test_the_average_is_what_is_evaluated(finished: Run, trainer: Trainer) -> No
         np.testing.assert_array_equal(got, want)
     pairs = zip(*map(jax.tree.leaves, (state.average, state.params)), strict=True)
     assert any(not np.array_equal(average, param) for average, param in pairs)
+
+
+def test_the_first_stages_stay_and_the_others_move(finished: Run, trainer: Trainer) -> None:
+    assert trainer.recipe.frozen_stages == 2
+    model = nnx.merge(trainer.program.graph, load(finished.directory).weights)
+    begun = pretrained_efficientnet_lite0(32)
+    assert isinstance(model, EfficientNetLite0) and model.frozen_blocks == 3
+    pairs = [(model.stem, begun.stem), *zip(model.blocks, begun.blocks, strict=True)]
+    for number, (now, before) in enumerate(pairs):
+        leaves = [jax.tree.leaves(nnx.state(part, nnx.Param)) for part in (now, before)]
+        stayed = {np.array_equal(a, b) for a, b in zip(*leaves, strict=True)}
+        assert stayed == {number <= 3}, "every weight of a block, or none"
+
+
+def test_a_smaller_network_begins_with_the_stages_that_it_has(trainer: Trainer) -> None:
+    small = trainer.recipe.replace(model="efficientnet-lite0-small")
+    begun = Trainer(small, trainer.data, Display(quiet=True)).begin()
+    whole = pretrained_efficientnet_lite0(32)
+    blocks = begun.params["blocks"]
+    assert len(blocks) == 11 < len(whole.blocks)
+    np.testing.assert_array_equal(
+        blocks[10]["project"]["kernel"][...], whole.blocks[10].project.kernel[...]
+    )
 
 
 def test_resumes_bit_for_bit(finished: Run, recipe: Recipe) -> None:

@@ -21,7 +21,7 @@ from chifoumi_jax.convert.arrays import (
 from chifoumi_jax.convert.errors import WeightsError
 from chifoumi_jax.convert.stored import Stored
 from chifoumi_jax.convert.torch import TorchModule, built, stored
-from chifoumi_jax.models.efficientnet_lite import EfficientNetLite0
+from chifoumi_jax.models.efficientnet_lite import STAGES, EfficientNetLite0
 
 # PyTorch counts a normalisation's batches, which nothing reads.
 _COUNTER = ".num_batches_tracked"
@@ -34,6 +34,7 @@ def efficientnet_lite0_from_torch(
     *,
     image_size: int = 224,
     dtype: DTypeLike = jnp.float32,
+    stages: int = len(STAGES),
 ) -> EfficientNetLite0:
     """The network with the weights and running moments of the PyTorch port, bit for bit.
 
@@ -42,6 +43,7 @@ def efficientnet_lite0_from_torch(
             as efficientnet-lite-pytorch 0.1.0 has them, for any number of classes.
         image_size: The model's; the weights fit any.
         dtype: The type of the weights, float32 or float64; they are not converted.
+        stages: Of the network; seven, but for a smaller one.
 
     Raises:
         WeightsError: If the file is damaged, hostile or of another kind, or the model another one.
@@ -53,7 +55,7 @@ def efficientnet_lite0_from_torch(
             for name, tensor in tensors.items()
             if not str(name).endswith(_COUNTER)
         }
-        return _from_arrays(arrays, image_size, dtype_name(dtype))
+        return _from_arrays(arrays, image_size, dtype_name(dtype), stages)
 
     return built(source, build)
 
@@ -81,12 +83,16 @@ def variables(model: EfficientNetLite0) -> dict[str, nnx.Variable[Any]]:
     return found | {"_fc.weight": model.classify.kernel, "_fc.bias": model.classify.bias}
 
 
-def _from_arrays(arrays: Mapping[str, Any], image_size: int, dtype: str) -> EfficientNetLite0:
+def _from_arrays(
+    arrays: Mapping[str, Any], image_size: int, dtype: str, stages: int
+) -> EfficientNetLite0:
     classes = shape_of(arrays, "_fc.bias") if "_fc.bias" in arrays else ()
     if len(classes) != 1:
         raise WeightsError("it has no _fc.bias of one axis: not an EfficientNet")
     num_classes = check_num_classes(classes[0])
-    model = nnx.eval_shape(lambda: EfficientNetLite0(image_size, num_classes, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(
+        lambda: EfficientNetLite0(image_size, num_classes, stages=stages, rngs=nnx.Rngs(0))
+    )
     found = variables(model)
     shapes = {name: _torch_shape(name, variable.shape) for name, variable in found.items()}
     check_arrays(arrays, shapes, dtype)

@@ -18,7 +18,7 @@ from PIL import Image, features
 
 from chifoumi_jax.data import decode, pixels
 from chifoumi_jax.data.folder import Photo, Scan, scan
-from chifoumi_jax.data.hands import RENDERER_VERSION, write_hands
+from chifoumi_jax.data.hands import GESTURES, RENDERER_VERSION, WILD, write_hands
 from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.data.store import PixelStore, trim
 from chifoumi_jax.files import cache_path
@@ -73,19 +73,36 @@ class Dataset:
         return images * int(np.prod(self.pixels.shape[1:]))
 
 
-def hands_path() -> Path:
-    """Where the rendered hands that stand in for a folder are kept: in the user's cache."""
-    return cache_path(f"hands-v{RENDERER_VERSION}-{HANDS_TRAIN}-{HANDS_TEST}")
+def hands_path(wild: int = 0) -> Path:
+    """Where rendered hands are kept, in the user's cache.
+
+    Args:
+        wild: How many that vary as much as photos do; 0 for those that stand in for a folder.
+    """
+    kind = f"wild-{wild}" if wild else f"{HANDS_TRAIN}-{HANDS_TEST}"
+    return cache_path(f"hands-v{RENDERER_VERSION}-{kind}")
 
 
-def hands_folder(progress: Progress | None = None) -> Path:
-    """The folder of rendered hands, drawn if it is not there."""
-    directory = hands_path()
-    if not directory.is_dir():
-        directory.parent.mkdir(parents=True, exist_ok=True)
+def hands_folder(progress: Progress | None = None, *, wild: int = 0) -> Path:
+    """The folder at `hands_path`, drawn if it is not there."""
+    directory = hands_path(wild)
+    if directory.is_dir():
+        return directory
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    if wild:
+        test = len(GESTURES)
+        write_hands(
+            directory, images=wild + test, test_images=test, variety=WILD, progress=progress
+        )
+    else:
         images = HANDS_TRAIN + HANDS_TEST
         write_hands(directory, images=images, test_images=HANDS_TEST, progress=progress)
     return directory
+
+
+def mixed_hands(recipe: Recipe, classes: Sequence[str]) -> int:
+    """How many varied hands the recipe mixes into photos of these classes."""
+    return recipe.all_hands if tuple(classes) == GESTURES else 0
 
 
 def load_dataset(
@@ -95,6 +112,7 @@ def load_dataset(
     progress: Progress | None = None,
     classes: Sequence[str] | None = None,
     test_share: float = TEST_SHARE,
+    wild_hands: Callable[[int], Path] | None = None,
 ) -> Dataset:
     """Scan `directory` as the recipe says, and keep every good photo's pixels.
 
@@ -108,6 +126,7 @@ def load_dataset(
         progress: Called with the number of files done and of all.
         classes: The classes, where they are known already; then nothing is split.
         test_share: Of the photos, to test on, where the folder does not say.
+        wild_hands: Gives the folder of so many varied hands; by default `hands_folder`.
 
     Raises:
         DataError: If nothing can be trained on what the folder holds.
@@ -122,20 +141,23 @@ def load_dataset(
         kept = store.find(key)
         return None if kept is None else (kept.width, kept.height)
 
-    found = scan(
+    scan_folder = functools.partial(scan, on_image=keep, known=known, progress=progress)
+    found = scan_folder(
         directory,
         groups=recipe.groups,
         train_list=recipe.train_list,
         test_list=recipe.test_list,
         seed=recipe.seed,
         test_share=test_share,
+        valid_share=recipe.valid_share if classes is None else 0.0,
         strict=recipe.strict,
         classes=classes,
-        on_image=keep,
-        known=known,
-        progress=progress,
     )
-    splits = (_split(photos, store) for photos in (found.train, found.valid, found.test))
+    train = list(found.train)
+    if classes is None and (wild := mixed_hands(recipe, found.classes)):
+        folder = wild_hands(wild) if wild_hands else hands_folder(progress, wild=wild)
+        train += scan_folder(folder, classes=GESTURES).train
+    splits = (_split(photos, store) for photos in (train, found.valid, found.test))
     return Dataset(found, store.pixels(), *splits)
 
 

@@ -82,7 +82,8 @@ def judge(
         batch_size: Photos at a time.
 
     Raises:
-        RunError: If the folder is no run, or the run's own photos have changed.
+        RunError: If the folder is no run, its own photos have changed, or its answers are no
+            numbers.
         DataError: If there is no photo of the run's classes.
         CheckpointError: If no checkpoint is whole.
     """
@@ -93,7 +94,7 @@ def judge(
         found, split = _other_photos(data, classifier, test_list)
     batches = all_batches(found.pixels, split, batch_size, classifier.program.devices)
     outcome = evaluate_batches(classifier.program, classifier.weights, batches)
-    tempered = classifier.calibration.temper(outcome.probabilities)
+    tempered = classifier.tempered(outcome.probabilities)
     return Judged(Path(directory), classifier, found, split, outcome, tempered)
 
 
@@ -103,7 +104,9 @@ def _own_photos(
     if test_list is not None:
         raise DataError("a test list selects photos of a folder: give --data too")
     recipe = classifier.recipe
-    found = load_dataset(recipe, recipe.data or hands_folder(), Path(tempfile.gettempdir()))
+    found = load_dataset(
+        recipe.replace(hands=0), recipe.data or hands_folder(), Path(tempfile.gettempdir())
+    )
     _, config = run.read_config(directory)
     if found.scan.fingerprint != config["data"]["fingerprint"]:
         raise RunError(f"the photos of {directory} have changed; name a folder with --data")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chifoumi_jax.data.problems import printable
@@ -25,8 +27,10 @@ def render(report: Report, *, images: bool) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "number": number, "p_value": p_value}
+    names = short_names([numbers["run"] for numbers in report.runs])
     runs = [
         {
+            "name": names[numbers["run"]],
             "numbers": numbers,
             "explained": has_feature_map(judged.classifier.recipe),
             "wrong": show(judged, wrong_places(judged), images=images),
@@ -35,8 +39,19 @@ def render(report: Report, *, images: bool) -> str:
         for judged, numbers in zip(report.judged, report.runs, strict=True)
     ]
     return environment.get_template("page.html.jinja").render(
-        runs=runs, comparisons=report.comparisons, images=images
+        runs=runs, names=names, comparisons=report.comparisons, images=images
     )
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """For each path as many of its last parts as tell it from the others."""
+    parts = {path: Path(path).absolute().parts for path in paths}
+    longest = max(map(len, parts.values()))
+    for count in range(1, longest):
+        names = {path: "/".join(of[-count:]) for path, of in parts.items()}
+        if len(set(names.values())) == len(names):
+            return names
+    return {path: path for path in paths}
 
 
 def percent(share: float | None, digits: int = 1) -> str:

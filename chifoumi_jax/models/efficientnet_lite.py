@@ -1,7 +1,7 @@
 """EfficientNet-Lite0, a small network whose weights can be had trained on ImageNet."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -39,6 +39,11 @@ STAGES = (
     Stage(1, 3, 1, 6, 320),
 )
 _STEM = 32
+
+
+def frozen_blocks(stages: int) -> int:
+    """Number of blocks in the first stages."""
+    return sum(stage.repeats for stage in STAGES[:stages])
 
 
 def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -159,6 +164,9 @@ class Block(nnx.Module):
 class EfficientNetLite0(nnx.Module):
     """EfficientNet-Lite0 for any image size: 4,652,008 parameters with ImageNet's 1,000 classes.
 
+    With fewer `stages` than seven its last ones are left out, and it is a smaller network. No
+    gradient reaches the first `frozen_stages` and what comes before them.
+
     Source: the PyTorch port of TensorFlow's model (PyPI: efficientnet-lite-pytorch 0.1.0). Its
     stochastic depth is left out.
     """
@@ -169,14 +177,17 @@ class EfficientNetLite0(nnx.Module):
         num_classes: int = 1000,
         *,
         dropout_rate: float = 0.2,
+        stages: int = len(STAGES),
+        frozen_stages: int = 0,
         rngs: nnx.Rngs,
     ):
         self.image_size = image_size
         self.num_classes = num_classes
         self.dropout_rate = dropout_rate
         self.stem = ConvNorm(3, _STEM, 3, 2, rngs=rngs)
-        self.blocks = nnx.List(_blocks(rngs))
-        self.head = ConvNorm(STAGES[-1].channels, FEATURES, rngs=rngs)
+        self.blocks = nnx.List(_blocks(STAGES[:stages], rngs))
+        self.frozen_blocks = frozen_blocks(frozen_stages)
+        self.head = ConvNorm(STAGES[stages - 1].channels, FEATURES, rngs=rngs)
         self.classify = nnx.Linear(
             FEATURES, num_classes, kernel_init=_uniform(math.sqrt(1 / num_classes)), rngs=rngs
         )
@@ -206,8 +217,10 @@ class EfficientNetLite0(nnx.Module):
     ) -> Float[Array, "batch 1280"]:
         """What the last layer classifies."""
         x = self.stem(scale_lite(images), by_batch)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks, start=1):
             x = block(x, by_batch)
+            if number == self.frozen_blocks:
+                x = jax.lax.stop_gradient(x)
         return jnp.mean(self.head(x, by_batch), axis=(1, 2))
 
     def activations(
@@ -273,9 +286,9 @@ def scale_lite(images: Float[Array, "..."]) -> Float[Array, "..."]:
     return images * (255 / 128) - 127 / 128
 
 
-def _blocks(rngs: nnx.Rngs) -> Iterator[Block]:
+def _blocks(stages: Sequence[Stage], rngs: nnx.Rngs) -> Iterator[Block]:
     channels = _STEM
-    for stage in STAGES:
+    for stage in stages:
         for repeat in range(stage.repeats):
             yield Block(
                 channels,

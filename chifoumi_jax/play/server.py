@@ -45,8 +45,8 @@ def serve(
                 "camera to pages from this machine only",
                 file=sys.stderr,
             )
-        classifier = load(run)
-        service = Service(Models(Model(run.resolve().name, classifier, run)), Limits(), seed, runs)
+        classifier, name = load(run), run.resolve().name.removesuffix(".safetensors")
+        service = Service(Models(Model(name, classifier, run)), Limits(), seed, runs)
         service.worker.warm_up(classifier).result()
         url = f"http://{_shown(host)}:{bound.getsockname()[1]}/"
         # The next line is a result: it goes where a program that starts this one reads it.

@@ -1,10 +1,11 @@
 """Rendered hands, the embedded default data set: three-dimensional hands drawn from a seed."""
 
-from chifoumi_jax.data.hands.pose import GESTURES
+from chifoumi_jax.data.hands.pose import GESTURES, NOTHING
 from chifoumi_jax.data.hands.render import render
+from chifoumi_jax.data.hands.variety import VARIETY, WILD
 from chifoumi_jax.data.hands.write import write_hands
 
 # Part of any cache key: a change of any picture changes it.
 RENDERER_VERSION = 1
 
-__all__ = ["GESTURES", "RENDERER_VERSION", "render", "write_hands"]
+__all__ = ["GESTURES", "NOTHING", "RENDERER_VERSION", "VARIETY", "WILD", "render", "write_hands"]

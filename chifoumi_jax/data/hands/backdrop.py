@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from chifoumi_jax.data.hands.colour import lab_to_linear
 from chifoumi_jax.data.hands.people import SPLITS
-from chifoumi_jax.data.hands.variety import VARIETY
+from chifoumi_jax.data.hands.variety import VARIETY, Variety
 
 Map = Float32[np.ndarray, "height width"]
 Offsets = Float[np.ndarray, "height width"]
@@ -44,11 +44,13 @@ def families(split: str) -> tuple[str, ...]:
     return tuple(_FAMILIES[split])
 
 
-def sample_backdrop(split: str, skin_lightness: float, rng: np.random.Generator) -> Backdrop:
-    """Draws a backdrop, by `VARIETY.contrast` darker or lighter than the skin at least."""
+def sample_backdrop(
+    split: str, skin_lightness: float, rng: np.random.Generator, variety: Variety = VARIETY
+) -> Backdrop:
+    """Draws a backdrop, by `variety.contrast` darker or lighter than the skin."""
     family = str(rng.choice(families(split)))
-    darker = rng.uniform() < np.interp(skin_lightness, _SKIN, VARIETY.darker_share)
-    lightness = _apart(skin_lightness, rng.uniform(*VARIETY.contrast), bool(darker))
+    darker = rng.uniform() < np.interp(skin_lightness, _SKIN, variety.darker_share)
+    lightness = _apart(skin_lightness, rng.uniform(*variety.contrast), bool(darker))
     # Hues go to the splits in turn, every 15 degrees.
     hue = np.radians(30.0 * rng.integers(12) + 15.0 * SPLITS.index(split))
     # Skin's own hues, about 30 to 80 degrees, stay pale, and so do very dark colours.
@@ -69,15 +71,58 @@ def _apart(skin_lightness: float, stops: float, darker: bool) -> float:
 
 
 def paint(
-    backdrop: Backdrop, split: str, x: Map, y: Map, rng: np.random.Generator
+    backdrop: Backdrop,
+    split: str,
+    x: Map,
+    y: Map,
+    rng: np.random.Generator,
+    variety: Variety = VARIETY,
 ) -> Float32[np.ndarray, "height width 3"]:
     """Returns the backdrop's linear RGB albedo at coordinates in cm."""
-    clutter = rng.uniform(*VARIETY.clutter)
-    stops, materials = _FAMILIES[split][backdrop.family](x, y, clutter, rng)
-    lightness, a, b = backdrop.lab
-    tints = rng.normal((a, b), 9.0 * clutter * min(1.0, lightness / 30.0), (_MATERIALS, 2))
+    painted = _paint(backdrop.family, backdrop.lab, split, x, y, rng, variety)
+    if not variety.collage or rng.uniform() >= variety.collage:
+        return painted
+    for _ in range(rng.integers(1, 6)):
+        # Another surface, of any colour, on one side of a line or within a shape.
+        a, b = map(float, rng.normal(0, 14, 2))
+        lab = (float(rng.uniform(5, 95)), a, b)
+        family = str(rng.choice(families(split)))
+        scale = np.float32(2.0 ** rng.uniform(-2, 2))
+        other = _paint(family, lab, split, x * scale, y * scale, rng, variety)
+        painted = np.where(_shape(x, y, rng)[..., None], other, painted)
+    return painted
+
+
+def _paint(
+    family: str,
+    lab: Lab,
+    split: str,
+    x: Map,
+    y: Map,
+    rng: np.random.Generator,
+    variety: Variety,
+) -> Float32[np.ndarray, "height width 3"]:
+    clutter = rng.uniform(*variety.clutter)
+    stops, materials = _FAMILIES[split][family](x, y, clutter, rng)
+    lightness, a, b = lab
+    spread = variety.tint * clutter * min(1.0, lightness / 30.0)
+    tints = rng.normal((a, b), spread, (_MATERIALS, 2))
     colours = np.array([lab_to_linear((lightness, *tint)) for tint in tints])
     return colours[materials] * np.exp2(stops.astype(np.float32))[..., None]
+
+
+def _shape(x: Map, y: Map, rng: np.random.Generator) -> Bool[np.ndarray, "height width"]:
+    reach = 0.5 * float(np.ptp(x))
+    u, v = _turned(
+        x - rng.uniform(-reach, reach), y - rng.uniform(-reach, reach), rng.uniform(0, 180)
+    )
+    half = rng.uniform(0.1, 0.8, 2) * reach
+    kind = rng.integers(3)
+    if kind == 0:
+        return np.asarray(u > 0)
+    if kind == 1:
+        return np.asarray((u / half[0]) ** 2 + (v / half[1]) ** 2 < 1)
+    return np.asarray((np.abs(u) < half[0]) & (np.abs(v) < half[1]))
 
 
 def _noise(rng: np.random.Generator, slope: float) -> Noise:

@@ -25,7 +25,7 @@ def draw_background(
 ) -> Float32[np.ndarray, "height width 3"]:
     """Returns the background in sRGB, in [0, 1]."""
     x, y = _coordinates(scene, size)
-    albedo = paint(scene.backdrop, split, x, y, rng)
+    albedo = paint(scene.backdrop, split, x, y, rng, scene.variety)
     lit, open_sky = _shadow(scene, solid, size)
     rows, columns = x.shape
     light = _light(scene, x, y, lit[:rows, :columns], open_sky[:rows, :columns], rng)

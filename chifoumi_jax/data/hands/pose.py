@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float64
 
+from chifoumi_jax.data.hands.variety import VARIETY, Variety
+
 FINGERS = ("index", "middle", "ring", "little")
 
 # Active range of motion in degrees, after the American Academy of Orthopaedic Surgeons' and
@@ -46,9 +48,9 @@ class Pose:
     grip: float | None = None
 
 
-def sample_pose(gesture: str, rng: np.random.Generator) -> Pose:
+def sample_pose(gesture: str, rng: np.random.Generator, variety: Variety = VARIETY) -> Pose:
     """Returns a pose of `gesture`, every angle within `LIMITS`."""
-    return _clipped(_GESTURES[gesture](rng))
+    return _clipped(_GESTURES[gesture](rng, variety))
 
 
 def _clipped(pose: Pose) -> Pose:
@@ -64,8 +66,8 @@ def _clipped(pose: Pose) -> Pose:
     )
 
 
-def _wrist(rng: np.random.Generator) -> Float64[np.ndarray, "2"]:
-    return np.array([rng.uniform(-14, 14), rng.uniform(-8, 12)])
+def _wrist(rng: np.random.Generator, variety: Variety) -> Float64[np.ndarray, "2"]:
+    return variety.wrist * np.array([rng.uniform(-14, 14), rng.uniform(-8, 12)])
 
 
 def _straight(rng: np.random.Generator, count: int) -> Float64[np.ndarray, "count 3"]:
@@ -73,13 +75,26 @@ def _straight(rng: np.random.Generator, count: int) -> Float64[np.ndarray, "coun
     return np.maximum(bend + rng.normal(0, 3, (count, 3)), [-12.0, 0.0, -4.0])
 
 
-def _curled(rng: np.random.Generator, count: int) -> Float64[np.ndarray, "count 3"]:
+def _curled(
+    rng: np.random.Generator, count: int, variety: Variety
+) -> Float64[np.ndarray, "count 3"]:
     bend = np.array([rng.uniform(82, 90), rng.uniform(98, 106), rng.uniform(60, 74)])
-    return bend + rng.normal(0, 2, (count, 3))
+    curled = bend + rng.normal(0, 2, (count, 3))
+    if variety.loose:
+        curled -= rng.uniform(0, variety.loose) + rng.uniform(0, variety.loose / 2, (count, 3))
+    return curled
 
 
-def _paper(rng: np.random.Generator) -> Pose:
-    openness = rng.uniform(0.4, 1.0)
+def _beside(pose: Pose, rng: np.random.Generator, variety: Variety) -> Pose:
+    """The pose, or the same one with its thumb beside the fingers."""
+    if not variety.free_thumb or rng.uniform() >= variety.free_thumb:
+        return pose
+    low, high = (0, 0, 20, 0, 0), (22, 14, 60, 25, 40)
+    return replace(pose, thumb=rng.uniform(low, high), grip=None)
+
+
+def _paper(rng: np.random.Generator, variety: Variety) -> Pose:
+    openness = rng.uniform(*variety.openness)
     fan = np.array([9.0, 1.0, -8.0, -17.0]) * openness + np.array([1.0, 0.0, -1.0, -2.5])
     return Pose(
         flexion=_straight(rng, 4),
@@ -93,35 +108,39 @@ def _paper(rng: np.random.Generator) -> Pose:
                 rng.uniform(-8, 12),
             ]
         ),
-        wrist=_wrist(rng),
+        wrist=_wrist(rng, variety),
     )
 
 
-def _rock(rng: np.random.Generator) -> Pose:
-    return Pose(
-        flexion=_curled(rng, 4),
+def _rock(rng: np.random.Generator, variety: Variety) -> Pose:
+    pose = Pose(
+        flexion=_curled(rng, 4, variety),
         spread=np.array([6.0, 2.0, -3.0, -8.0]) + rng.normal(0, 1.0, 4),
         thumb=np.array([21.0, 29.0, 28.0, 37.0, 60.0]) + rng.normal(0, 2.5, 5),
-        wrist=_wrist(rng),
+        wrist=_wrist(rng, variety),
         grip=rng.uniform(0.4, 1.3),
     )
+    return _beside(pose, rng, variety)
 
 
-def _scissors(rng: np.random.Generator) -> Pose:
-    opening = rng.uniform(0.6, 1.0)
+def _scissors(rng: np.random.Generator, variety: Variety) -> Pose:
+    opening = rng.uniform(*variety.opening)
     spread = np.array([13.0 * opening, -13.0 * opening, -3.0, -7.0])
-    return Pose(
-        flexion=np.concatenate([_straight(rng, 2), _curled(rng, 2)]),
+    pose = Pose(
+        flexion=np.concatenate([_straight(rng, 2), _curled(rng, 2, variety)]),
         spread=spread + rng.normal(0, 1.0, 4),
         thumb=np.array([10.0, 38.0, 45.0, 40.0, 45.0]) + rng.normal(0, 2.5, 5),
-        wrist=_wrist(rng),
+        wrist=_wrist(rng, variety),
         grip=rng.uniform(2.0, 2.35),
     )
+    return _beside(pose, rng, variety)
 
 
-_GESTURES: Mapping[str, Callable[[np.random.Generator], Pose]] = {
+_GESTURES: Mapping[str, Callable[[np.random.Generator, Variety], Pose]] = {
     "paper": _paper,
     "rock": _rock,
     "scissors": _scissors,
 }
 GESTURES = tuple(_GESTURES)
+# A picture without a hand, where one is asked for.
+NOTHING = "nothing"

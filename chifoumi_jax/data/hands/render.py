@@ -13,10 +13,10 @@ from chifoumi_jax.data.hands.background import draw_background
 from chifoumi_jax.data.hands.blur import blurred
 from chifoumi_jax.data.hands.foreground import draw_foreground
 from chifoumi_jax.data.hands.people import SPLITS
-from chifoumi_jax.data.hands.pose import GESTURES
-from chifoumi_jax.data.hands.scene import sample_scene
+from chifoumi_jax.data.hands.pose import GESTURES, NOTHING
+from chifoumi_jax.data.hands.scene import far_away, sample_scene
 from chifoumi_jax.data.hands.surface import Solid
-from chifoumi_jax.data.hands.variety import VARIETY
+from chifoumi_jax.data.hands.variety import VARIETY, Variety
 
 # Shortest and longest side of a picture, in pixels.
 SIDES = (32, 4096)
@@ -41,18 +41,31 @@ def render(
         return np.array(image.convert("RGB"))
 
 
-def render_jpeg(gesture: str, *, seed: int, size: tuple[int, int], split: str) -> bytes:
-    """Returns the same picture as `render`, as the bytes of a JPEG file."""
+def render_jpeg(
+    gesture: str,
+    *,
+    seed: int,
+    size: tuple[int, int],
+    split: str,
+    variety: Variety = VARIETY,
+) -> bytes:
+    """Returns the same picture as `render`, as the bytes of a JPEG file.
+
+    The gesture may be `NOTHING`: what lies behind a hand, alone.
+    """
     _check(gesture, seed, size, split)
     width, height = size
     rng = np.random.default_rng([seed, SPLITS.index(split)])
-    scene = sample_scene(gesture, split, width / height, rng)
+    is_hand = gesture != NOTHING
+    scene = sample_scene(gesture if is_hand else GESTURES[0], split, width / height, rng, variety)
     with jax.default_device(_device()):
-        solid = Solid(*(jnp.asarray(part) for part in (*scene.bones, scene.folds)))
+        bones = scene.bones if is_hand else far_away(scene.bones)
+        solid = Solid(*(jnp.asarray(part) for part in (*bones, scene.folds)))
         picture = draw_background(scene, solid, split, size, rng)
-        hand, cover = draw_foreground(scene, solid, size)
-    picture += (hand - picture) * cover[..., None]
-    return _photograph(picture, rng)
+        if is_hand:
+            hand, cover = draw_foreground(scene, solid, size)
+            picture += (hand - picture) * cover[..., None]
+    return _photograph(picture, rng, variety)
 
 
 @cache
@@ -65,7 +78,7 @@ def _device() -> jax.Device:
 
 
 def _check(gesture: str, seed: int, size: tuple[int, int], split: str) -> None:
-    if gesture not in GESTURES:
+    if gesture not in (*GESTURES, NOTHING):
         raise ValueError(f"gesture must be one of {', '.join(GESTURES)}, not {gesture!r}")
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
@@ -76,13 +89,15 @@ def _check(gesture: str, seed: int, size: tuple[int, int], split: str) -> None:
         raise ValueError(f"size must be (width, height), each {low} to {high}, not {size!r}")
 
 
-def _photograph(picture: Float32[np.ndarray, "height width 3"], rng: np.random.Generator) -> bytes:
+def _photograph(
+    picture: Float32[np.ndarray, "height width 3"], rng: np.random.Generator, variety: Variety
+) -> bytes:
     """Blurs, adds the sensor's noise and compresses."""
-    sigma = rng.uniform(*VARIETY.blur) * max(picture.shape) / 1000
+    sigma = rng.uniform(*variety.blur) * max(picture.shape) / 1000
     grain = rng.standard_normal(picture.shape, dtype=np.float32)
-    grain *= np.float32(rng.uniform(*VARIETY.noise))
+    grain *= np.float32(rng.uniform(*variety.noise))
     grain += np.asarray(blurred(picture, sigma))
     levels = np.clip(grain + 0.5, 0, 255).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(levels).save(file, "JPEG", quality=int(rng.integers(*VARIETY.quality)))
+    Image.fromarray(levels).save(file, "JPEG", quality=int(rng.integers(*variety.quality)))
     return file.getvalue()

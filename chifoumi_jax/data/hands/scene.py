@@ -12,7 +12,10 @@ from chifoumi_jax.data.hands.light import Rig, rigs
 from chifoumi_jax.data.hands.people import SPLITS, Person, people
 from chifoumi_jax.data.hands.pose import Pose, sample_pose
 from chifoumi_jax.data.hands.skeleton import Bones
-from chifoumi_jax.data.hands.variety import VARIETY
+from chifoumi_jax.data.hands.variety import VARIETY, Variety
+
+# A hand's width from the camera, in cm.
+_NEAREST = 8.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Scene:
         cloth: CIE L*a*b* of the sleeve, None for a bare arm.
         folds: Of the sleeve, see `surface.Solid`.
         exposure: Factor on the light.
+        variety: What it was drawn within.
     """
 
     person: Person
@@ -46,9 +50,16 @@ class Scene:
     cloth: tuple[float, float, float] | None
     folds: Float32[np.ndarray, "4"]
     exposure: float
+    variety: Variety
 
 
-def sample_scene(gesture: str, split: str, aspect: float, rng: np.random.Generator) -> Scene:
+def sample_scene(
+    gesture: str,
+    split: str,
+    aspect: float,
+    rng: np.random.Generator,
+    variety: Variety = VARIETY,
+) -> Scene:
     """Draws a scene of `gesture` with a split's people, lights and backdrops.
 
     Gestures drawn from equal sources of randomness differ in the pose alone, as when somebody
@@ -59,18 +70,24 @@ def sample_scene(gesture: str, split: str, aspect: float, rng: np.random.Generat
         split: "train" or "test".
         aspect: Width of the picture divided by its height.
         rng: Source of all the scene's randomness.
+        variety: The ranges to draw within.
     """
-    person = people(split)[rng.integers(VARIETY.people)]
+    person = people(split)[rng.integers(len(people(split)))]
     rig = rigs(split)[rng.integers(len(rigs(split)))]
     side, face = str(rng.choice(["left", "right"])), str(rng.choice(["palm", "back"]))
-    pose = closed(sample_pose(gesture, rng.spawn(1)[0]), person)
-    bare = rng.uniform() < VARIETY.bare_share
+    pose = closed(sample_pose(gesture, rng.spawn(1)[0], variety), person)
+    bare = rng.uniform() < variety.bare_share
     sleeve = None if bare else float(rng.uniform(2.5, 9.0))
-    hand = _turned(skeleton.hand_bones(pose, person, sleeve), _attitude(side, face, rng), side)
-    focal = 0.5 / float(np.tan(np.radians(rng.uniform(*VARIETY.field_of_view)) / 2))
-    hand = _framed(hand, gesture, focal, aspect, rng)
+    bones = skeleton.hand_bones(pose, person, sleeve)
+    hand = _turned(bones, _attitude(side, face, rng, variety), side)
+    focal = 0.5 / float(np.tan(np.radians(rng.uniform(*variety.field_of_view)) / 2))
+    hand = _framed(hand, gesture, focal, aspect, rng, variety)
+    # An arm that points at the camera cannot always be moved into the frame.
+    while not _is_in_frame(hand, focal, aspect):
+        hand = _turned(bones, _attitude(side, face, rng, variety), side)
+        hand = _framed(hand, gesture, focal, aspect, rng, variety)
     skin = person.palm_lab if face == "palm" else person.lab
-    backdrop = sample_backdrop(split, skin[0], rng)
+    backdrop = sample_backdrop(split, skin[0], rng, variety)
     return Scene(
         person=person,
         side=side,
@@ -80,10 +97,11 @@ def sample_scene(gesture: str, split: str, aspect: float, rng: np.random.Generat
         focal=focal,
         rig=rig,
         backdrop=backdrop,
-        plane=_plane(hand, rng),
+        plane=_plane(hand, rng, variety),
         cloth=None if bare else _cloth(split, backdrop, rng),
         folds=rng.uniform((0.05, 1.2, 0.0, 0.0), (0.3, 3.0, 2.0, 6.0)).astype(np.float32),
-        exposure=_exposure(skin[0], backdrop.lab[0], rng),
+        exposure=_exposure(skin[0], backdrop.lab[0], rng, variety),
+        variety=variety,
     )
 
 
@@ -96,12 +114,15 @@ def _rotation(axis: int, degrees: float) -> Float64[np.ndarray, "3 3"]:
     return matrix
 
 
-def _attitude(side: str, face: str, rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
+def _attitude(
+    side: str, face: str, rng: np.random.Generator, variety: Variety
+) -> Float64[np.ndarray, "3 3"]:
     """Returns the rotation from the hand's frame to the camera's."""
-    pitch, yaw = rng.uniform(-VARIETY.tilt, VARIETY.tilt, 2)
-    roll = rng.uniform(-VARIETY.arm_angle, VARIETY.arm_angle)
-    if rng.uniform() < VARIETY.corner_share:
-        roll = rng.choice([-1.0, 1.0]) * rng.uniform(*VARIETY.corner_angle)
+    most = np.array([variety.pitch, variety.yaw])
+    pitch, yaw = rng.uniform(-most, most)
+    roll = rng.uniform(-variety.arm_angle, variety.arm_angle)
+    if rng.uniform() < variety.corner_share:
+        roll = rng.choice([-1.0, 1.0]) * rng.uniform(*variety.corner_angle)
     turn = 180.0 if face == "back" else 0.0
     return _rotation(2, roll) @ _rotation(0, pitch) @ _rotation(1, yaw + turn)
 
@@ -130,11 +151,16 @@ def _outline(bones: Bones, focal: float) -> tuple[Float32[np.ndarray, "2"], ...]
 
 
 def _framed(
-    bones: Bones, gesture: str, focal: float, aspect: float, rng: np.random.Generator
+    bones: Bones,
+    gesture: str,
+    focal: float,
+    aspect: float,
+    rng: np.random.Generator,
+    variety: Variety,
 ) -> Bones:
     """Moves the hand away from the camera until it has its size and place in the picture."""
-    height, width = rng.uniform(*dict(VARIETY.height)[gesture]), dict(VARIETY.width)[gesture]
-    place = rng.uniform(-VARIETY.centre, VARIETY.centre, 2) * np.array([aspect, 1.0])
+    height, width = rng.uniform(*dict(variety.height)[gesture]), dict(variety.width)[gesture]
+    place = rng.uniform(-variety.centre, variety.centre, 2) * np.array([aspect, 1.0])
     # A palm's length at that size is a good first guess; a few rounds settle perspective.
     shift = np.array([0.0, -7.0, -18.0 * focal / height])
     for _ in range(6):
@@ -150,6 +176,13 @@ def _framed(
     return _moved(bones, shift)
 
 
+def _is_in_frame(bones: Bones, focal: float, aspect: float) -> bool:
+    low, high = _outline(bones, focal)
+    half = 0.5 * np.array([aspect, 1.0])
+    nearest = bones.start[list(skeleton.HAND), 2].max()
+    return bool(nearest < -_NEAREST and (low > -1.2 * half).all() and (high < 1.2 * half).all())
+
+
 def _moved(bones: Bones, shift: Float64[np.ndarray, "3"]) -> Bones:
     shift = shift.astype(np.float32)
     cuff, frame = bones.cuff.copy(), bones.frame.copy()
@@ -158,7 +191,12 @@ def _moved(bones: Bones, shift: Float64[np.ndarray, "3"]) -> Bones:
     return bones._replace(start=bones.start + shift, cuff=cuff, frame=frame)
 
 
-def _plane(bones: Bones, rng: np.random.Generator) -> Float32[np.ndarray, "2 3"]:
+def far_away(bones: Bones) -> Bones:
+    """The hand where it throws no shadow into the picture."""
+    return _moved(bones, np.array([1e4, 0.0, 0.0]))
+
+
+def _plane(bones: Bones, rng: np.random.Generator, variety: Variety) -> Float32[np.ndarray, "2 3"]:
     """Returns a point and the normal of a plane behind the hand, free of the hand and near arm."""
     tilt = np.radians(rng.uniform(-16, 16, 2))
     normal = np.array([np.sin(tilt[0]), np.sin(tilt[1]), 1.0])
@@ -168,7 +206,7 @@ def _plane(bones: Bones, rng: np.random.Generator) -> Float32[np.ndarray, "2 3"]
         [bones.start[hand], bones.start[hand] + bones.along[hand] * np.float32(0.6)]
     )
     lowest = float((ends @ normal).min()) - 3.5
-    level = lowest - rng.uniform(*VARIETY.distance)
+    level = lowest - rng.uniform(*variety.distance)
     middle = np.array([0.0, 0.0, level / normal[2]])
     return np.stack([middle, normal]).astype(np.float32)
 
@@ -182,9 +220,9 @@ def _cloth(split: str, backdrop: Backdrop, rng: np.random.Generator) -> tuple[fl
     return lightness, chroma * float(np.cos(hue)), chroma * float(np.sin(hue))
 
 
-def _exposure(skin: float, backdrop: float, rng: np.random.Generator) -> float:
+def _exposure(skin: float, backdrop: float, rng: np.random.Generator, variety: Variety) -> float:
     """Returns the exposure that a camera would choose for these lightnesses, with its error."""
     skin, backdrop = (((lightness + 16) / 116) ** 3 for lightness in (skin, backdrop))
     # A camera makes dark scenes only partly lighter: dark skin stays dark in the picture.
     automatic = (0.26 / (0.6 * skin + 0.4 * backdrop)) ** 0.14
-    return automatic * 2.0 ** float(rng.uniform(-VARIETY.exposure, VARIETY.exposure))
+    return automatic * 2.0 ** float(rng.uniform(-variety.exposure, variety.exposure))

@@ -11,16 +11,25 @@ class Variety:
 
     Attributes:
         people: How many people each split has.
+        openness: How far a paper's fingers are spread, as a share.
+        opening: How far a scissors' fingers are spread, as a share.
+        wrist: How far the wrist bends, as a share of its usual range.
+        loose: By how many degrees less than tight curled fingers may be bent.
+        free_thumb: Share of fists and scissors whose thumb lies beside the fingers, not on them.
         arm_angle: Direction of the forearm in the picture, from upright, either way.
         corner_share: Share of pictures whose arm enters from a lower corner instead.
         corner_angle: Direction of the forearm in those pictures.
-        tilt: How far the hand turns away from the camera, about each axis, either way.
+        pitch: How far the fingers lean towards the camera or away from it.
+        yaw: How far the hand turns about its own length, either way.
         centre: How far the hand's middle lies from the frame's, as a share of the frame.
         height: Height of the hand as a share of the frame's height, for each gesture.
         width: Largest width of the hand as a share of the frame's width, for each gesture.
         field_of_view: Vertical field of view.
         bare_share: Share of bare arms, without a sleeve in the picture.
         contrast: Stops between the light that backdrop and skin reflect.
+        tint: How much the colours of a backdrop's materials differ, in CIE a* and b* at a clutter
+            of 1.
+        collage: Share of backdrops that are put together of several.
         darker_share: Share of backdrops darker than the skin, for the darkest and the lightest.
         clutter: Stops by which things in the background differ from it.
         distance: From the hand to the surface behind it.
@@ -33,10 +42,16 @@ class Variety:
     """
 
     people: int = 36
+    openness: Range = (0.4, 1.0)
+    opening: Range = (0.6, 1.0)
+    wrist: float = 1.0
+    loose: float = 0.0
+    free_thumb: float = 0.0
     arm_angle: float = 16.0
     corner_share: float = 0.08
     corner_angle: Range = (22.0, 32.0)
-    tilt: float = 16.0
+    pitch: float = 16.0
+    yaw: float = 16.0
     centre: float = 0.04
     height: tuple[tuple[str, Range], ...] = (
         ("paper", (0.62, 0.75)),
@@ -47,6 +62,8 @@ class Variety:
     field_of_view: Range = (32.0, 58.0)
     bare_share: float = 0.4
     contrast: Range = (1.7, 2.8)
+    tint: float = 9.0
+    collage: float = 0.0
     darker_share: Range = (0.6, 0.92)
     clutter: Range = (0.06, 0.35)
     distance: Range = (4.0, 30.0)
@@ -59,3 +76,29 @@ class Variety:
 
 
 VARIETY = Variety()
+
+WILD = Variety(
+    openness=(0.0, 1.0),
+    opening=(0.35, 1.0),
+    wrist=2.0,
+    loose=25.0,
+    free_thumb=0.4,
+    arm_angle=40.0,
+    pitch=40.0,
+    yaw=80.0,
+    centre=0.12,
+    height=(("paper", (0.45, 0.9)), ("rock", (0.3, 0.7)), ("scissors", (0.45, 0.9))),
+    width=(("paper", 0.85), ("rock", 0.7), ("scissors", 0.8)),
+    bare_share=0.6,
+    contrast=(0.0, 3.0),
+    tint=18.0,
+    collage=0.6,
+    clutter=(0.1, 1.3),
+    distance=(1.0, 60.0),
+    blur=(0.0, 4.0),
+    noise=(0.5, 8.0),
+    quality=(40, 95),
+    exposure=1.0,
+    long_side=(160, 224),
+)
+"""For training that is to hold on photos: from any side, before anything, in any light."""

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 from chifoumi_jax.data.hands.people import SPLITS
 from chifoumi_jax.data.hands.pose import GESTURES
 from chifoumi_jax.data.hands.render import render_jpeg
-from chifoumi_jax.data.hands.variety import VARIETY
+from chifoumi_jax.data.hands.variety import VARIETY, Variety
 
 # The study's photos: 294 to train, 52 to test.
 _TEST_SHARE = 52 / 346
@@ -33,6 +33,8 @@ def write_hands(
     images: int = 346,
     test_images: int | None = None,
     seed: int = 0,
+    variety: Variety = VARIETY,
+    gestures: Sequence[str] = GESTURES,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Writes `directory/{train,test}/{paper,rock,scissors}/*.jpg`, classes as equal as can be.
@@ -44,6 +46,8 @@ def write_hands(
         images: How many pictures in all.
         test_images: How many of them are for testing; the study's share by default.
         seed: Not negative; the same seed gives the same files.
+        variety: How much the pictures vary; `WILD` is for training that is to hold on photos.
+        gestures: The classes, `NOTHING` among them if asked.
         progress: Called with how many pictures are done and how many there will be.
 
     Returns:
@@ -57,7 +61,7 @@ def write_hands(
         test_images = round(images * _TEST_SHARE)
     if seed < 0:
         raise ValueError(f"seed must not be negative, but is {seed}")
-    least = len(GESTURES)
+    least = len(gestures)
     if test_images < least or images - test_images < least:
         raise ValueError(
             f"each split needs at least {least} images, one a class, but images={images} and "
@@ -68,7 +72,8 @@ def write_hands(
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         temporary.chmod(0o755)
-        _render_all(temporary, list(_pictures(images - test_images, test_images, seed)), progress)
+        pictures = list(_pictures(gestures, images - test_images, test_images, seed, variety))
+        _render_all(temporary, pictures, variety, progress)
         _refuse_occupied(directory)
         temporary.replace(directory)
     except BaseException:
@@ -84,28 +89,38 @@ def _refuse_occupied(directory: Path) -> None:
         )
 
 
-def _pictures(train: int, test: int, seed: int) -> Iterator[_Picture]:
+def _pictures(
+    gestures: Sequence[str], train: int, test: int, seed: int, variety: Variety
+) -> Iterator[_Picture]:
     for split, count in (("train", train), ("test", test)):
         for k in range(count):
-            gesture = GESTURES[k % len(GESTURES)]
+            place, turn = divmod(k, len(gestures))
+            gesture = gestures[turn]
             # One stream a scene, photographed once a gesture: whatever else varies says nothing
             # about the gesture, and adding pictures leaves those before as they are.
-            rng = np.random.default_rng([seed, SPLITS.index(split), k // len(GESTURES)])
-            long_side = rng.integers(*VARIETY.long_side, endpoint=True)
-            aspect = rng.choice(VARIETY.aspects)
+            rng = np.random.default_rng([seed, SPLITS.index(split), place])
+            long_side = rng.integers(*variety.long_side, endpoint=True)
+            aspect = rng.choice(variety.aspects)
             size = (int(long_side * min(1.0, aspect)), int(long_side * min(1.0, 1 / aspect)))
-            yield _Picture(split, gesture, k // len(GESTURES), int(rng.integers(2**31)), size)
+            yield _Picture(split, gesture, place, int(rng.integers(2**31)), size)
 
 
 def _render_all(
-    folder: Path, pictures: list[_Picture], progress: Callable[[int, int], None] | None
+    folder: Path,
+    pictures: list[_Picture],
+    variety: Variety,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     for picture in pictures:
         (folder / picture.split / picture.gesture).mkdir(parents=True, exist_ok=True)
 
     def draw(picture: _Picture) -> None:
         data = render_jpeg(
-            picture.gesture, seed=picture.seed, size=picture.size, split=picture.split
+            picture.gesture,
+            seed=picture.seed,
+            size=picture.size,
+            split=picture.split,
+            variety=variety,
         )
         name = f"{picture.gesture}-{picture.number:04d}.jpg"
         (folder / picture.split / picture.gesture / name).write_bytes(data)

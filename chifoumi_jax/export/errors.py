@@ -1,0 +1,20 @@
+"""The error of an export that cannot be made or does not hold."""
+
+import importlib.util
+
+
+class ExportError(RuntimeError):
+    """A model cannot be exported so, or what was written is not what the model computes."""
+
+
+def needs(format_name: str, *packages: str, extra: str) -> None:
+    """Make sure that packages are installed, without importing them.
+
+    Raises:
+        ExportError: With the extra to install, if one is not.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"--to {format_name} needs {' and '.join(missing)}: pip install 'chifoumi-jax[{extra}]'"
+        )

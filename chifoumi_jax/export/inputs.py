@@ -1,0 +1,170 @@
+"""Real photos to compare an export on: the run's own, those of a folder, or rendered hands."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from chifoumi_jax import run
+from chifoumi_jax.classifier import Classifier
+from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.run import RunError
+
+if TYPE_CHECKING:
+    from chifoumi_jax.data.dataset import Dataset, Split
+
+Progress = Callable[[int, int], None]
+
+# On how many an export is compared at least.
+_LEAST = 8
+# And at most; the first are of different classes.
+_COMPARED = 24
+# Hands to draw where there are no photos: some hundredths of a second each.
+_SEEDS, _SIZE = 4, (160, 120)
+# More say nothing more of the accuracy of a few points, and cost time.
+_MOST = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Photos of all classes, as the run's network takes them.
+
+    Attributes:
+        origin: What they are, for people.
+        pixels: Of each, as `Classifier.pixels` gives them.
+        labels: Their classes; None if they are of other classes than the run's.
+        ranges: Others, of the training photos where there are any, to quantise by.
+        picture: `picture(i)` is the photo itself: RGB of its own size.
+    """
+
+    origin: str
+    pixels: UInt8[np.ndarray, "images ..."]
+    labels: Int32[np.ndarray, " images"] | None
+    ranges: UInt8[np.ndarray, "images ..."]
+    picture: Callable[[int], UInt8[np.ndarray, "height width 3"]]
+
+    @property
+    def compared(self) -> UInt8[np.ndarray, "images ..."]:
+        """Some of all classes, on which every number is compared."""
+        return self.pixels[:_COMPARED]
+
+
+def gather(
+    directory: Path, classifier: Classifier, data: Path | None, progress: Progress | None = None
+) -> Inputs:
+    """The photos to compare on: of `data` if given, else the run's own, else rendered hands.
+
+    Raises:
+        DataError: If `data` holds too few photos.
+    """
+    if data is not None:
+        return _of_folder(classifier, data, progress)
+    try:
+        return own(directory, classifier, progress)
+    except (DataError, OSError, RunError) as error:
+        return _hands(classifier, str(error))
+
+
+def own(directory: Path, classifier: Classifier, progress: Progress | None = None) -> Inputs:
+    """The photos that the run was tested on.
+
+    Raises:
+        DataError: If they are gone, have changed, or are too few.
+        RunError: If there is no run.
+    """
+    from chifoumi_jax.data.dataset import hands_path, load_dataset
+
+    if directory.is_file():
+        raise RunError("the model's file brings no photos")
+    recipe = classifier.recipe
+    folder = recipe.data or hands_path()
+    if not folder.is_dir():
+        raise DataError(f"{folder} is gone")
+    found = load_dataset(recipe, folder, Path(tempfile.gettempdir()), progress)
+    _, config = run.read_config(directory)
+    if found.scan.fingerprint != config["data"]["fingerprint"]:
+        raise DataError(f"the photos in {folder} have changed")
+    split, name = _largest(found, folder)
+    return _inputs(f"the run's own {name} photos", classifier, found, split)
+
+
+def _of_folder(classifier: Classifier, data: Path, progress: Progress | None) -> Inputs:
+    from chifoumi_jax.data.dataset import load_dataset
+
+    recipe = classifier.recipe.replace(
+        data=data, groups=None, train_list=None, test_list=None, strict=False
+    )
+    found = load_dataset(
+        recipe, data, Path(tempfile.gettempdir()), progress, classes=classifier.classes
+    )
+    split, name = _largest(found, data)
+    return _inputs(f"the {name} photos in {data}", classifier, found, split)
+
+
+def _largest(found: Dataset, folder: Path) -> tuple[Split, str]:
+    splits = {"test": found.test, "training": found.train, "validation": found.valid}
+    for name, split in splits.items():
+        if len(split) >= _LEAST:
+            return split, name
+    raise DataError(f"{folder} holds fewer than {_LEAST} photos of the run's classes")
+
+
+def _inputs(origin: str, classifier: Classifier, found: Dataset, split: Split) -> Inputs:
+    from chifoumi_jax.data.decode import open_checked, to_rgb
+
+    chosen = spread(split.labels, _MOST)
+
+    def picture(place: int) -> np.ndarray:
+        path = found.scan.root / split.photos[chosen[place]].path
+        with open_checked(path) as image:
+            return np.asarray(to_rgb(image, upright=classifier.recipe.upright))
+
+    known = found.train if len(found.train) >= _LEAST else split
+    return Inputs(
+        f"{len(chosen)} of {origin}" if len(chosen) < len(split) else origin,
+        found.pixels[split.rows[chosen]],
+        split.labels[chosen],
+        found.pixels[known.rows[spread(known.labels, 100)]],
+        picture,
+    )
+
+
+def spread(labels: Int32[np.ndarray, " images"], most: int) -> Int32[np.ndarray, " images"]:
+    """Places of at most so many images, of all classes alike: first one of each, then another."""
+    rank = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        of = labels == label
+        rank[of] = np.arange(of.sum())
+    return np.lexsort((labels, rank))[:most].astype(np.int32)
+
+
+def _hands(classifier: Classifier, reason: str) -> Inputs:
+    from chifoumi_jax.data.hands import GESTURES, render
+
+    gestures = [gesture for _ in range(_SEEDS) for gesture in GESTURES]
+
+    def draw(split: str) -> list[np.ndarray]:
+        return [
+            render(gesture, seed=place // len(GESTURES), size=_SIZE, split=split)
+            for place, gesture in enumerate(gestures)
+        ]
+
+    pictures = draw("test")
+    same = set(classifier.classes) == set(GESTURES)
+    return Inputs(
+        f"rendered hands ({reason}; name photos with --data)",
+        _stack(classifier, pictures),
+        np.array([classifier.classes.index(name) for name in gestures], np.int32) if same else None,
+        _stack(classifier, draw("train")),
+        lambda place: pictures[place],
+    )
+
+
+def _stack(classifier: Classifier, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack([classifier.pixels(picture) for picture in pictures])

@@ -1,0 +1,69 @@
+"""The table of levers: trainings that are kept, judged on photos of several sources."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import accuracy
+from benchmarks.accuracy import Plan, matrix, measure, spread, table
+from benchmarks.levers import LEVERS
+from chifoumi_jax.recipes import transfer
+from tests.conftest import write_photos
+
+
+def plan(root: Path, said: list[str]) -> Plan:
+    return Plan(
+        report=root / "report",
+        photos=root / "photos",
+        others=[root / "elsewhere"],
+        groups=None,
+        seeds=2,
+        rows=["the study's network"],
+        changes={"epochs": 1, "image_size": 24, "batch_size": 6},
+        say=said.append,
+    )
+
+
+def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, count in (("photos/train", 4), ("photos/test", 3), ("elsewhere", 2), ("hands", 2)):
+        write_photos(tmp_path / place, count, seed=count)
+    monkeypatch.setattr(accuracy, "hands_folder", lambda: tmp_path / "hands")
+    said: list[str] = []
+    found = measure(plan(tmp_path, said))
+    (row,) = found["rows"]
+    assert row["name"] == "the study's network" and row["photos"] == 12
+    assert set(row["accuracy"]) == {"photos, test", "rendered hands", "elsewhere"}
+    for shares in row["accuracy"].values():
+        assert len(shares) == 2 and all(0 <= share <= 1 for share in shares)
+    assert len(said) == 1 and len(row["minutes"]) == 2
+    report = tmp_path / "report"
+    assert json.loads((report / "accuracy.json").read_text()) == found
+    assert "the study's network | 12" in (report / "accuracy.md").read_text()
+    assert (report / "accuracy.png").stat().st_size > 5_000
+
+    runs = sorted((report / "runs").rglob("config.json"))
+    assert len(runs) == 2
+    monkeypatch.setattr("chifoumi_jax.train.Trainer.train", None)
+    assert measure(plan(tmp_path, said)) == found, "what is done is not done again"
+    assert sorted((report / "runs").rglob("config.json")) == runs
+
+
+def test_each_lever_is_another_training() -> None:
+    recipes = [(lever.recipe(), lever.trained_on) for lever in LEVERS]
+    assert len({str(each) for each in recipes}) == len(LEVERS)
+    assert recipes[0] == (transfer, "photos")
+    assert len({lever.slug for lever in LEVERS}) == len(LEVERS)
+    assert set(accuracy.SOURCES.values()) <= {lever.name for lever in LEVERS}
+
+
+def test_tables() -> None:
+    rows = [
+        {"name": name, "photos": 9, "minutes": [2.0, 3.0], "accuracy": {"here": [0.5, 1.0]}}
+        for name in ("all together", "rendered hands alone")
+    ]
+    text = table({"rows": rows})
+    assert "| all together | 9 | **75.0%** (50.0% to 100.0%, 2) | 2.5 |" in text
+    sources = matrix({"rows": rows}).splitlines()
+    assert sources[-2].startswith("| rendered hands |") and sources[-1].startswith("| both |")
+    assert spread([0.25]) == "**25.0%**"

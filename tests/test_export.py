@@ -1,0 +1,419 @@
+"""Models for other runtimes: each is compared before it appears, and opened here without ours."""
+
+import dataclasses
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from chifoumi_jax import checkpoint, fit, load, recipes, run
+from chifoumi_jax.calibration import UNCALIBRATED, Calibration
+from chifoumi_jax.classifier import Classifier
+from chifoumi_jax.convert import from_keras
+from chifoumi_jax.convert.arrays import cnn_to_arrays
+from chifoumi_jax.data.dataset import load_dataset
+from chifoumi_jax.export import ExportError, export, verify, writing
+from chifoumi_jax.export.formats import SUFFIXES, Format
+from chifoumi_jax.export.network import Conv, Dense, Network, Residual, describe, walk
+from chifoumi_jax.program import build
+from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.step import device_mesh
+from chifoumi_jax.transfer import with_pretrained
+from tests import exports
+from tests.commands import chifoumi
+
+NETWORKS = ("cnn", "mlp-v21", "transfer")
+# Opened without this package; a safetensors file is this package's own.
+OPENED: tuple[Format, ...] = ("onnx", "stablehlo", "keras", "torch")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def untimed() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify, "BUDGET", 0.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def runs(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """A run of each network; the largest one is calibrated, and begun only."""
+    shared: dict[str, Any] = {"data": photos, "runs": tmp_path_factory.mktemp("runs"), "epochs": 1}
+    chosen = {
+        "cnn": recipes.cnn.replace(image_size=24, **shared),
+        "mlp-v21": recipes.study_mlp_v21.replace(**shared),
+    }
+    found = {name: fit(recipe, quiet=True).directory for name, recipe in chosen.items()}
+    found["transfer"] = _begun(recipes.transfer.replace(image_size=32, **shared))
+    calibration = dataclasses.asdict(Calibration(1.7, 0.5, 12))
+    (found["transfer"] / "calibration.json").write_text(json.dumps(calibration))
+    return found
+
+
+def _begun(recipe: Recipe) -> Path:
+    """The folder of a run with pretrained weights and a random last layer."""
+    assert recipe.data is not None
+    data = load_dataset(recipe, recipe.data, recipe.runs)
+    program = build(recipe, len(data.classes), 1, device_mesh())
+    state, _ = with_pretrained(program.init(program.seeds(0)[0]), recipe, program)
+    directory = run.directory(recipe, run.create(recipe))
+    photos = {"folder": str(recipe.data), "fingerprint": data.scan.fingerprint}
+    run.write_config(directory, recipe, classes=list(data.classes), data=photos)
+    checkpoint.save(directory / "checkpoints", 1, state.trees(), {"best_step": None})
+    return directory
+
+
+@pytest.fixture(scope="module")
+def files(photos: Path) -> list[Path]:
+    return sorted((photos / "test").glob("*/*.png"))
+
+
+@pytest.fixture(scope="module")
+def exported(runs: Mapping[str, Path]) -> dict[tuple[str, Format], writing.Report]:
+    return {(name, to): export(runs[name], to) for name in NETWORKS for to in get_args(Format)}
+
+
+@pytest.fixture(scope="module")
+def opened(
+    exported: dict[tuple[str, Format], writing.Report],
+    runs: Mapping[str, Path],
+    files: list[Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, np.ndarray]:
+    """Probabilities by file, from a process that cannot import this package."""
+    folder, given = tmp_path_factory.mktemp("opened"), []
+    for name in NETWORKS:
+        classifier, images = load(runs[name]), folder / f"{name}.npy"
+        pixels = np.stack([classifier.pixels(file) for file in files])
+        np.save(images, pixels.astype(np.float32) / np.float32(255))
+        given += [[str(exported[name, to].path), str(images)] for to in OPENED]
+    (folder / "files.json").write_text(json.dumps(given))
+    words = [exports.__file__, str(folder / "files.json"), str(folder / "answers.npz")]
+    done = subprocess.run([sys.executable, "-P", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "answers.npz") as answers:
+        return dict(answers)
+
+
+@pytest.mark.parametrize("to", OPENED)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_opens_without_this_package_and_says_the_same(
+    name: str,
+    to: Format,
+    exported: dict[tuple[str, Format], writing.Report],
+    opened: dict[str, np.ndarray],
+    runs: Mapping[str, Path],
+    files: list[Path],
+) -> None:
+    wanted = load(runs[name]).predict(files).probabilities
+    assert np.ptp(wanted, axis=0).max() > 0.01
+    # Float32 rounding, as `verify` has it, on logits of up to 10.
+    np.testing.assert_allclose(opened[str(exported[name, to].path)], wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("to", get_args(Format))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_report(name: str, to: Format, exported: dict[tuple[str, Format], writing.Report]) -> None:
+    report = exported[name, to]
+    assert report.path.suffix == SUFFIXES[to]
+    assert report.compared_on == "the run's own test photos"
+    assert report.sizes[report.path.name] == report.path.stat().st_size
+    names = {check.name for check in report.checks}
+    assert "probabilities" in names and len(names) == 2
+    assert all(check.holds for check in report.checks)
+    assert all(took > 0 for took in report.milliseconds.values())
+    assert len(report.milliseconds) == 2
+    assert not list(report.path.parent.glob(".*.tmp*"))
+
+
+def test_a_loaded_safetensors_file_is_the_same_classifier(
+    exported: dict[tuple[str, Format], writing.Report],
+    runs: Mapping[str, Path],
+    files: list[Path],
+) -> None:
+    for name in NETWORKS:
+        path = exported[name, "safetensors"].path
+        loaded, wanted = load(path), load(runs[name])
+        assert loaded.classes == wanted.classes
+        assert loaded.calibration == wanted.calibration
+        for got, want in zip(
+            *(jax.tree.leaves(one.weights) for one in (loaded, wanted)), strict=True
+        ):
+            np.testing.assert_array_equal(got, want)
+        np.testing.assert_allclose(
+            loaded.predict(files).probabilities, wanted.predict(files).probabilities, atol=1e-6
+        )
+        # Where its maker's photos lie is not told.
+        assert str(runs[name].parent).encode() not in path.read_bytes()
+
+
+def _shaken(layers: tuple[Any, ...], name: str, by: float) -> tuple[Any, ...]:
+    """The layers with one weight of one of them changed."""
+    changed: list[Any] = []
+    for layer in layers:
+        if isinstance(layer, Residual):
+            layer = dataclasses.replace(layer, layers=_shaken(layer.layers, name, by))
+        elif isinstance(layer, Conv | Dense) and layer.name == name:
+            kernel = layer.kernel.copy()
+            kernel.flat[np.abs(kernel).argmax()] += by
+            layer = dataclasses.replace(layer, kernel=kernel)
+        changed.append(layer)
+    return tuple(changed)
+
+
+FAULTS: dict[str, Any] = {
+    "cnn without standardising": ("cnn", "onnx", lambda n: {"standardize": not n.standardize}),
+    "cnn, a weight": ("cnn", "keras", lambda n: {"layers": _shaken(n.layers, "conv2d_2", 0.5)}),
+    "mlp, a weight": ("mlp-v21", "torch", lambda n: {"layers": _shaken(n.layers, "fc1", 0.5)}),
+    "mlp, stablehlo": ("mlp-v21", "stablehlo", lambda n: {"layers": _shaken(n.layers, "fc2", 0.5)}),
+    "transfer, a weight": (
+        "transfer",
+        "onnx",
+        lambda n: {"layers": _shaken(n.layers, "block6_depthwise", 0.5)},
+    ),
+    "transfer without the mirror image": ("transfer", "onnx", lambda n: {"mirror": False}),
+    "transfer without the temperature": ("transfer", "onnx", lambda n: {"temperature": 1.0}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_leaves_no_file(
+    fault: str, runs: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, to, change = FAULTS[fault]
+
+    def faulty(classifier: Classifier) -> Network:
+        network = describe(classifier)
+        return dataclasses.replace(network, **change(network))
+
+    monkeypatch.setattr(writing, "describe", faulty)
+    monkeypatch.setattr("chifoumi_jax.export.onnx_export.describe", faulty)
+    with pytest.raises(ExportError, match="does not compute what the model does"):
+        export(runs[name], to, tmp_path / f"model{SUFFIXES[to]}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_weight_in_a_safetensors_file_leaves_no_file(
+    runs: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.numpy
+
+    save = safetensors.numpy.save
+
+    def faulty(arrays: dict[str, np.ndarray], **others: Any) -> bytes:
+        # The last bit of one weight.
+        array = arrays["fc2.weight"].copy()
+        array[3, 4] = np.nextafter(array[3, 4], np.float32(np.inf))
+        return save(arrays | {"fc2.weight": array}, **others)
+
+    monkeypatch.setattr(safetensors.numpy, "save", faulty)
+    with pytest.raises(ExportError, match="6 arrays of weights differ"):
+        export(runs["mlp-v21"], "safetensors", tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(
+    runs: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("somebody's")
+    with pytest.raises(ExportError, match="exists: name another file with --out, or give --force"):
+        export(runs["mlp-v21"], "onnx", path)
+    with monkeypatch.context() as patch:
+        patch.setattr(verify, "LOGITS_BOUND", -1.0)
+        with pytest.raises(ExportError, match="logits differ"):
+            export(runs["mlp-v21"], "onnx", path, force=True)
+    assert path.read_text() == "somebody's"
+    export(runs["mlp-v21"], "onnx", path, force=True)
+    assert path.stat().st_size > 100_000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_takes_pictures_of_any_size(
+    name: str, runs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    report = export(runs[name], "onnx", tmp_path / "model.onnx", preprocess=True)
+    random, classifier = np.random.default_rng(0), load(runs[name])
+    for height, width in ((37, 120), (250, 60), (24, 24)):
+        pictures = random.integers(0, 256, (2, height, width, 3), np.uint8)
+        found = exports.onnx(str(report.path), pictures)
+        wanted = classifier.predict(list(pictures)).probabilities
+        # Nearest pixels are Pillow's own; antialiased ones now and then differ by 1 of 255.
+        np.testing.assert_allclose(found, wanted, atol=1e-5 if name == "cnn" else 5e-3)
+    (levels,) = (check for check in report.checks if check.name.startswith("resized"))
+    assert levels.difference <= 1
+
+
+def test_nearest_pixels_are_pillows(runs: Mapping[str, Path], tmp_path: Path) -> None:
+    from chifoumi_jax.export.onnx_file import resized
+
+    report = export(runs["cnn"], "onnx", tmp_path / "model.onnx", preprocess=True)
+    random, classifier, pixels_of = np.random.default_rng(1), load(runs["cnn"]), None
+    pixels_of = resized(report.path)
+    for height, width in random.integers(1, 1500, (40, 2)):
+        picture = random.integers(0, 256, (height, width, 3), np.uint8)
+        np.testing.assert_array_equal(pixels_of(picture), classifier.pixels(picture))
+
+
+@pytest.mark.parametrize("preprocess", [False, True])
+@pytest.mark.parametrize("name", ["mlp-v21", "transfer"])
+def test_onnx_in_8_bits(
+    name: str, preprocess: bool, runs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    report = export(runs[name], "onnx", path, int8=True, preprocess=preprocess)
+    assert report.sizes[path.name] < 0.4 * report.sizes["the same in float32"]
+    assert set(report.accuracies) == {verify.OURS, path.name}
+    assert all(0 <= share <= 1 for share in report.accuracies.values())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_8_bits_that_change_labels_are_refused(
+    runs: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chifoumi_jax.export import onnx_export
+    from chifoumi_jax.export.onnx_int8 import quantize
+
+    def faulty(source: Path, target: Path, images: list[np.ndarray]) -> None:
+        # Ranges of black photos serve no other.
+        quantize(source, target, [np.zeros_like(image) for image in images])
+
+    monkeypatch.setattr(onnx_export, "quantize", faulty)
+    with pytest.raises(ExportError, match="the share that 8 bits change"):
+        export(runs["transfer"], "onnx", tmp_path / "model.onnx", int8=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx_says_what_it_is(exported: dict[tuple[str, Format], writing.Report]) -> None:
+    import onnx
+
+    model = onnx.load(exported["transfer", "onnx"].path)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version >= 17
+    texts = {text.key: text.value for text in model.metadata_props}
+    assert json.loads(texts["classes"]) == ["paper", "rock", "scissors"]
+    assert (texts["recipe"], json.loads(texts["temperature"])) == ("transfer", 1.7)
+    # Folded, not beside the convolutions.
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+
+
+def test_keras_metadata(exported: dict[tuple[str, Format], writing.Report]) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(exported["cnn", "keras"].path) as archive:
+        about = json.loads(archive.read("metadata.json"))["chifoumi"]
+    assert about["classes"] == ["paper", "rock", "scissors"]
+
+
+def _untrained(recipe: Recipe) -> Classifier:
+    program = build(recipe, 3, 1, device_mesh())
+    weights = program.init(program.seeds(0)[0]).weights
+    return Classifier(recipe, ("paper", "rock", "scissors"), program, weights, UNCALIBRATED)
+
+
+def test_the_studys_network_comes_back_from_keras(tmp_path: Path) -> None:
+    from flax import nnx
+
+    from chifoumi_jax.export import keras_file
+
+    classifier = _untrained(recipes.study_cnn.replace(image_size=30))
+    keras_file.write(describe(classifier), tmp_path / "model.keras")
+    model = nnx.merge(classifier.program.graph, classifier.weights)
+    found, wanted = (cnn_to_arrays(m) for m in (from_keras(tmp_path / "model.keras"), model))
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_odd_sizes_are_padded_alike(tmp_path: Path) -> None:
+    from chifoumi_jax.export import onnx_file
+    from chifoumi_jax.export.stablehlo import Lax
+
+    classifier = _untrained(recipes.transfer.replace(image_size=45))
+    network = describe(classifier)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 45, 45, 3), np.uint8)
+    wanted = verify.reference(classifier, pixels)
+    logits, _ = jax.jit(lambda images: walk(Lax(), network, images))(jnp.asarray(wanted.images))
+    np.testing.assert_allclose(logits, wanted.logits, atol=1e-5)
+    onnx_file.write(network, tmp_path / "model.onnx")
+    found = onnx_file.OnnxRunner(tmp_path / "model.onnx").answer(wanted.images)
+    assert found.logits is not None
+    np.testing.assert_allclose(found.logits, wanted.logits, atol=1e-5)
+
+
+def test_a_run_in_16_bits_is_exported_in_32(tmp_path: Path) -> None:
+    classifier = _untrained(recipes.study_mlp.replace(precision="bfloat16"))
+    exact = verify.exact(classifier)
+    assert exact.recipe.precision == "float32"
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32), np.uint8)
+    apart = np.abs(exact.probabilities(pixels) - classifier.probabilities(pixels)).max()
+    assert 1e-6 < apart < 0.05
+
+
+@pytest.mark.parametrize(
+    ("to", "package", "extra"),
+    [
+        ("onnx", "onnxruntime", "export"),
+        ("stablehlo", "flatbuffers", "export"),
+        ("keras", "tensorflow", "parity"),
+        ("torch", "torch", "parity"),
+    ],
+)
+def test_says_what_to_install(
+    to: Format, package: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == package else find(name)
+    )
+    message = rf"needs {package}: pip install 'chifoumi-jax\[{extra}\]'"
+    with pytest.raises(ExportError, match=message):
+        export(tmp_path, to)
+
+
+def test_wrong_arguments(runs: Mapping[str, Path], tmp_path: Path) -> None:
+    mlp = runs["mlp-v21"]
+    with pytest.raises(ExportError, match="go with --to onnx"):
+        export(mlp, "torch", int8=True)
+    with pytest.raises(ExportError, match=r"must end in \.onnx"):
+        export(mlp, "onnx", tmp_path / "model.keras")
+    with pytest.raises(ExportError, match="there is no folder"):
+        export(mlp, "onnx", tmp_path / "absent" / "model.onnx")
+    with pytest.raises(ExportError, match="--to must be one of"):
+        export(mlp, "tflite")  # type: ignore[arg-type]
+
+
+def test_imports_no_other_framework() -> None:
+    code = (
+        "import sys, chifoumi_jax.cli, chifoumi_jax.export;"
+        "sys.exit(', '.join({'onnx', 'onnxruntime', 'keras', 'tensorflow', 'torch'}"
+        " & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_command(runs: Mapping[str, Path], tmp_path: Path, files: list[Path]) -> None:
+    path = tmp_path / "hands.safetensors"
+    done = chifoumi("export", runs["mlp-v21"], "--to", "safetensors", "--out", path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(path)
+    assert "the run's own test photos" in done.stdout and "may be" in done.stdout
+    again = chifoumi("export", runs["mlp-v21"], "--to", "safetensors", "--out", path)
+    assert again.returncode == 2 and again.stderr.startswith("error: ")
+    assert "Traceback" not in again.stderr and "--force" in again.stderr
+    # The file stands for the run.
+    asked = chifoumi("predict", path, files[0], "--json")
+    wanted = load(runs["mlp-v21"]).predict(files[0]).probabilities[0]
+    (answer,) = json.loads(asked.stdout)
+    np.testing.assert_allclose(list(answer["probabilities"].values()), wanted, atol=1e-6)
+    path.write_bytes(path.read_bytes()[:5000])
+    broken = chifoumi("predict", path, files[0])
+    assert broken.returncode == 2 and "it may be truncated" in broken.stderr

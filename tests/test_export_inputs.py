@@ -1,0 +1,64 @@
+"""The photos that an export is compared on."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chifoumi_jax import fit, recipes
+from chifoumi_jax.classifier import load
+from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.export import inputs
+from chifoumi_jax.export.inputs import gather, spread
+from tests.conftest import write_photos
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 50))
+def test_spread_takes_all_classes_alike(labels: list[int], most: int) -> None:
+    array = np.array(labels, np.int32)
+    places = spread(array, most)
+    assert len(places) == min(most, len(labels)) == len(set(places.tolist()))
+    taken = np.bincount(array[places], minlength=5)
+    there = np.bincount(array, minlength=5)
+    # No class has two more than another one that has some left.
+    for one in range(5):
+        for other in range(5):
+            assert taken[one] <= taken[other] + 1 or taken[other] == there[other]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    write_photos(tmp_path / "photos" / "train", 4, seed=1)
+    write_photos(tmp_path / "photos" / "test", 3, seed=2)
+    recipe = recipes.study_mlp_v21.replace(
+        data=tmp_path / "photos", runs=tmp_path / "runs", epochs=1
+    )
+    return fit(recipe, quiet=True).directory
+
+
+def test_own_photos_or_others_or_hands(run: Path, tmp_path: Path) -> None:
+    classifier = load(run)
+    own = gather(run, classifier, None)
+    assert own.origin == "the run's own test photos"
+    assert own.pixels.shape == (9, 32, 32) and own.labels is not None
+    assert sorted(own.labels[:3]) == [0, 1, 2]
+    np.testing.assert_array_equal(classifier.pixels(own.picture(4)), own.pixels[4])
+
+    other = write_photos(tmp_path / "other", 3, seed=3)
+    named = gather(run, classifier, other)
+    assert named.origin == f"the training photos in {other}" and len(named.pixels) == 9
+    with pytest.raises(DataError, match="fewer than 8 photos"):
+        gather(run, classifier, write_photos(tmp_path / "few", 2))
+
+    (tmp_path / "photos" / "test" / "rock" / "000.png").unlink()
+    hands = gather(run, classifier, None)
+    assert "rendered hands" in hands.origin and "have changed" in hands.origin
+    assert len(hands.pixels) >= 8 and hands.labels is not None
+    assert len({row.tobytes() for row in hands.pixels}) == len(hands.pixels)
+    assert not np.array_equal(hands.ranges[:3], hands.pixels[:3])
+    shutil.rmtree(tmp_path / "photos")
+    with pytest.raises(DataError, match="is gone"):
+        inputs.own(run, classifier)

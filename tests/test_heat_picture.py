@@ -1,0 +1,54 @@
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from chifoumi_jax.heat_picture import captioned, heat_picture, png, warmest
+
+
+def test_cold_places_are_gray_and_hot_ones_red() -> None:
+    photo = np.full((40, 60, 3), (30, 160, 90), np.uint8)
+    heat = np.zeros((4, 6), np.float32)
+    heat[:, 5] = 1
+    picture = heat_picture(photo, heat)
+    assert picture.mode == "RGB" and picture.size == (60, 40)
+    pixels = np.asarray(picture).astype(int)
+    cold, hot = pixels[:, :40], pixels[20, 58]
+    assert np.ptp(cold, axis=2).max() == 0
+    assert hot[0] > hot[1] + 50 and hot[0] > hot[2] + 50
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 9))
+def test_any_sizes_go_together(width: int, height: int, side: int) -> None:
+    photo = Image.new("RGB", (width, height), "white")
+    assert heat_picture(photo, np.ones((side, side), np.float32)).size == (width, height)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [((0, 0), "upper left"), ((4, 4), "middle"), ((8, 3), "bottom"), ((5, 8), "right")],
+)
+def test_warmest_in_words(place: tuple[int, int], words: str) -> None:
+    heat = np.zeros((9, 9), np.float32)
+    assert warmest(heat) == "nowhere"
+    heat[place] = 1
+    assert warmest(heat) == words
+
+
+def test_the_caption_widens_the_sheet() -> None:
+    photo = Image.new("RGB", (30, 20))
+    short, long = captioned(photo, photo, "rock"), captioned(photo, photo, "Schere, Stein " * 9)
+    assert long.width > short.width and long.height == short.height
+    # Something is written, and nothing on the last pixels of the line.
+    text = np.asarray(long)[-20:]
+    assert text.min() < 100 and text[:, -3:].min() > 200
+
+
+def test_png_is_the_picture() -> None:
+    picture = heat_picture(np.zeros((5, 7, 3), np.uint8), np.eye(3, dtype=np.float32))
+    content = png(picture)
+    assert content.startswith(b"\x89PNG")
+    np.testing.assert_array_equal(Image.open(io.BytesIO(content)), picture)
