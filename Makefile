@@ -13,24 +13,28 @@ INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_j
 # A file's tests stay together: they share what is slow to make.
 IN_TWO := -n 2 --dist loadfile
 
-.PHONY: train test test-newest browser lint types format constraints wheel clean
+.PHONY: train test checks test-newest browser lint types format constraints wheel clean
 
 train: $(VENV)/.base
 	$(BIN)/python -m chifoumi_jax.train
 
-test: $(VENV)/.test lint types test-newest
+# Two at a time: installing and type checking leave a core to others.
+test:
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target checks
 	$(BIN)/python -m pytest $(IN_TWO)
+
+checks: lint types test-newest
 
 # What depends on JAX' version most, on the newest one: the fast operations, and that the benchmarks
 # run, beside the originals in the other environment.
-test-newest: $(VENV)/.test
-	@if [ -n "$(NEWEST_PYTHON)" ]; then \
-	  $(MAKE) --no-print-directory $(NEWEST)/.base && \
-	  CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest $(IN_TWO) \
-	    tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py; \
-	else \
-	  echo "There is no python3.12: the operations are tested with one version of JAX only."; \
-	fi
+ifneq ($(NEWEST_PYTHON),)
+test-newest: $(VENV)/.test $(NEWEST)/.base
+	CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest $(IN_TWO) \
+	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py
+else
+test-newest:
+	@echo "There is no python3.12: the operations are tested with one version of JAX only."
+endif
 
 # What the tests of the game's pages drive, where it can be had without asking: as root on Debian.
 # Elsewhere those tests say that there was no browser.
@@ -76,7 +80,8 @@ $(VENV)/.test: $(VENV)/bin/python $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.base
 
-$(NEWEST)/.base: $(INSTALLED)
+# After the other one: each installation compiles the fast operations where they lie.
+$(NEWEST)/.base: $(INSTALLED) | $(VENV)/.test
 	$(NEWEST_PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	  -e . pytest pytest-xdist hypothesis

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chifoumi_jax import checkpoint, fit, load, recipes, run
+from chifoumi_jax import checkpoint, load, recipes, run
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.convert import from_keras
@@ -44,25 +44,30 @@ def untimed() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def runs(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """A run of each network; the largest one is calibrated, and begun only."""
-    shared: dict[str, Any] = {"data": photos, "runs": tmp_path_factory.mktemp("runs"), "epochs": 1}
+    """A run of each network, with its first checkpoint only; the largest one is calibrated."""
+    shared: dict[str, Any] = {"data": photos, "runs": tmp_path_factory.mktemp("runs")}
     chosen = {
         "cnn": recipes.cnn.replace(image_size=24, **shared),
         "mlp-v21": recipes.study_mlp_v21.replace(**shared),
+        "transfer": recipes.transfer.replace(image_size=32, **shared),
     }
-    found = {name: fit(recipe, quiet=True).directory for name, recipe in chosen.items()}
-    found["transfer"] = _begun(recipes.transfer.replace(image_size=32, **shared))
+    found = {name: _begun(recipe) for name, recipe in chosen.items()}
     calibration = dataclasses.asdict(Calibration(1.7, 0.5, 12))
     (found["transfer"] / "calibration.json").write_text(json.dumps(calibration))
     return found
 
 
 def _begun(recipe: Recipe) -> Path:
-    """The folder of a run with pretrained weights and a random last layer."""
+    """The folder of a run with weights that tell photos apart, but were not trained."""
     assert recipe.data is not None
     data = load_dataset(recipe, recipe.data, recipe.runs)
     program = build(recipe, len(data.classes), 1, device_mesh())
-    state, _ = with_pretrained(program.init(program.seeds(0)[0]), recipe, program)
+    state = program.init(program.seeds(0)[0])
+    if recipe.pretrained:
+        state, _ = with_pretrained(state, recipe, program)
+    else:
+        # As they are drawn, they give all photos nearly the same probabilities.
+        state = state._replace(params=jax.tree.map(lambda leaf: 2 * leaf, state.params))
     directory = run.directory(recipe, run.create(recipe))
     photos = {"folder": str(recipe.data), "fingerprint": data.scan.fingerprint}
     run.write_config(directory, recipe, classes=list(data.classes), data=photos)
@@ -172,7 +177,7 @@ FAULTS: dict[str, Any] = {
     "cnn without standardising": ("cnn", "onnx", lambda n: {"standardize": not n.standardize}),
     "cnn, a weight": ("cnn", "keras", lambda n: {"layers": _shaken(n.layers, "conv2d_2", 0.5)}),
     "mlp, a weight": ("mlp-v21", "torch", lambda n: {"layers": _shaken(n.layers, "fc1", 0.5)}),
-    "mlp, stablehlo": ("mlp-v21", "stablehlo", lambda n: {"layers": _shaken(n.layers, "fc2", 0.5)}),
+    "mlp, stablehlo": ("mlp-v21", "stablehlo", lambda n: {"layers": _shaken(n.layers, "fc1", 0.5)}),
     "transfer, a weight": (
         "transfer",
         "onnx",
@@ -263,8 +268,7 @@ def test_nearest_pixels_are_pillows(runs: Mapping[str, Path], tmp_path: Path) ->
         np.testing.assert_array_equal(pixels_of(picture), classifier.pixels(picture))
 
 
-@pytest.mark.parametrize("preprocess", [False, True])
-@pytest.mark.parametrize("name", ["mlp-v21", "transfer"])
+@pytest.mark.parametrize(("name", "preprocess"), [("mlp-v21", True), ("transfer", False)])
 def test_onnx_in_8_bits(
     name: str, preprocess: bool, runs: Mapping[str, Path], tmp_path: Path
 ) -> None:
@@ -394,7 +398,7 @@ def test_imports_no_other_framework() -> None:
     code = (
         "import sys, chifoumi_jax.cli, chifoumi_jax.export;"
         "sys.exit(', '.join({'onnx', 'onnxruntime', 'keras', 'tensorflow', 'torch'}"
-        " & set(sys.modules)))"
+        " & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -414,6 +418,3 @@ def test_command(runs: Mapping[str, Path], tmp_path: Path, files: list[Path]) ->
     wanted = load(runs["mlp-v21"]).predict(files[0]).probabilities[0]
     (answer,) = json.loads(asked.stdout)
     np.testing.assert_allclose(list(answer["probabilities"].values()), wanted, atol=1e-6)
-    path.write_bytes(path.read_bytes()[:5000])
-    broken = chifoumi("predict", path, files[0])
-    assert broken.returncode == 2 and "it may be truncated" in broken.stderr

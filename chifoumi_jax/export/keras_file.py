@@ -101,7 +101,7 @@ class _Layers:
 
     def softmax(self, logits: keras.KerasTensor) -> keras.KerasTensor:
         """See `Operations`."""
-        return layers.Softmax(name=_LAST)(logits)
+        return layers.Activation("softmax", name=_LAST)(logits)
 
 
 def _mean(values: keras.KerasTensor, axes: Sequence[int]) -> keras.KerasTensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chifoumi_jax.export.errors import ExportError, needs
+from chifoumi_jax.export.errors import ExportError
 from chifoumi_jax.export.network import Network, walk
 from chifoumi_jax.export.onnx_graph import Graph, Nodes
 from chifoumi_jax.export.onnx_resize import pixels, scaled
@@ -21,15 +21,6 @@ _OPSET, _IR_VERSION = 18, 8
 # What a protocol buffer can hold, less some for the graph.
 _MAX_BYTES = 2**31 - 2**22
 INPUT, PIXELS = "images", "pixels"
-
-
-def require_onnx() -> None:
-    """Make sure that ONNX and its runtime are installed.
-
-    Raises:
-        ExportError: With what to install.
-    """
-    needs("onnx", "onnx", "onnxruntime", extra="export")
 
 
 def write(network: Network, path: Path, preprocess: Recipe | None = None) -> None:

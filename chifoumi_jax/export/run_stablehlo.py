@@ -1,7 +1,7 @@
 """A script that knows JAX alone: `run_stablehlo.py MODEL IMAGES.npz ANSWERS.npz SECONDS`.
 
-Loads a serialised `jax.export.Exported`, runs it on each batch of images, and then on the last one
-for so many seconds again.
+Loads a serialised `jax.export.Exported`, runs it on each batch of images, and then on the first one
+again, for so many seconds and five times at least.
 """
 
 import sys
@@ -15,13 +15,14 @@ import numpy as np
 model, given, answered, budget = sys.argv[1:]
 run = jax.jit(jax.export.deserialize(bytearray(Path(model).read_bytes())).call)
 answers: dict[str, np.ndarray] = {}
-with np.load(given) as batches:
-    for number, images in enumerate(batches.values()):
-        answers |= {f"{name}{number}": np.asarray(array) for name, array in run(images).items()}
+with np.load(given) as found:
+    batches = list(found.values())
+for number, images in enumerate(batches):
+    answers |= {f"{name}{number}": np.asarray(array) for name, array in run(images).items()}
 seconds: list[float] = []
-while sum(seconds) < float(budget):
+while len(seconds) < 5 or sum(seconds) < float(budget):
     began = time.perf_counter()
-    jax.block_until_ready(run(images))
+    jax.block_until_ready(run(batches[0]))
     seconds.append(time.perf_counter() - began)
 assert "chifoumi_jax" not in sys.modules
 answers["seconds"] = np.array(seconds)

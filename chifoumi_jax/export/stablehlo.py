@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from chifoumi_jax.export.errors import ExportError, needs
+from chifoumi_jax.export import verify
+from chifoumi_jax.export.errors import ExportError
 from chifoumi_jax.export.network import (
     Conv,
     Dense,
@@ -121,7 +123,6 @@ def write(network: Network, path: Path) -> None:
 
     Its `fun_name` is JSON that tells the classes and the rest of `network.about()`.
     """
-    needs("stablehlo", "flatbuffers", extra="export")
 
     def classify(images: Array) -> dict[str, Array]:
         logits, probabilities = walk(Lax(), network, images)
@@ -139,6 +140,7 @@ class StableHloRunner(Runner):
 
     def __init__(self, path: Path):
         self._path = path
+        self._seconds: list[float] = []
 
     def answer(self, images: np.ndarray) -> Answers:
         """See `Runner`."""
@@ -146,21 +148,24 @@ class StableHloRunner(Runner):
 
     def answer_all(self, batches: Sequence[np.ndarray]) -> list[Answers]:
         """See `Runner`."""
-        found = self._run(batches, 0)
+        found = self._run(batches)
+        self._seconds = [float(second) for second in found["seconds"]]
         numbers = range(len(batches))
         return [Answers(found[f"logits{i}"], found[f"probabilities{i}"]) for i in numbers]
 
     def seconds(self, images: np.ndarray, budget: float) -> list[float]:
-        """See `Runner`; without the process' start."""
-        return [float(second) for second in self._run([images], budget)["seconds"]]
+        """See `Runner`: what the process measured that gave the answers, on its first batch."""
+        if not self._seconds:
+            self.answer(images)
+        return self._seconds
 
-    def _run(self, batches: Sequence[np.ndarray], budget: float) -> dict[str, np.ndarray]:
+    def _run(self, batches: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         with tempfile.TemporaryDirectory() as name:
             given, answered = Path(name) / "images.npz", Path(name) / "answers.npz"
             np.savez(given, *batches)
             # -P: the folder of the script is none to import from.
             files = map(str, (_LOADER, self._path, given, answered))
-            words = [sys.executable, "-P", *files, str(budget)]
+            words = [sys.executable, "-P", *files, str(verify.BUDGET)]
             done = subprocess.run(
                 words, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}
             )

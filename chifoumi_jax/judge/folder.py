@@ -19,7 +19,7 @@ def require_free(run: Path, out: Path | None, photos: Path | None) -> None:
         out: The report's.
         photos: The folder of photos.
     """
-    folder = run if out is None else out
+    folder = _home(run) if out is None else out
     if photos is not None and folder.resolve().is_relative_to(photos.resolve()):
         raise RunError(
             f"the report's folder {folder} lies in the photos' folder {photos}, which is never "
@@ -42,7 +42,7 @@ def write(run: Path, out: Path | None, page: str, numbers: object) -> Path:
     """
     try:
         if out is None:
-            out = _new_folder(run)
+            out = _new_folder(_home(run))
         else:
             out.mkdir(parents=True, exist_ok=True)
         write_json(out / NUMBERS, numbers)
@@ -54,6 +54,11 @@ def write(run: Path, out: Path | None, page: str, numbers: object) -> Path:
             "name a folder with --out"
         ) from error
     return out
+
+
+def _home(run: Path) -> Path:
+    """Where a run's reports are at home; a model in a file has none."""
+    return run if run.is_dir() else Path()
 
 
 def _new_folder(run: Path) -> Path:

@@ -103,6 +103,8 @@ def _own_photos(
 ) -> tuple[Dataset, Split]:
     if test_list is not None:
         raise DataError("a test list selects photos of a folder: give --data too")
+    if not directory.is_dir():
+        raise RunError(f"{directory} has no test photos of its own: name a folder with --data")
     recipe = classifier.recipe
     found = load_dataset(
         recipe.replace(hands=0), recipe.data or hands_folder(), Path(tempfile.gettempdir())

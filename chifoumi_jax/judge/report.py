@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chifoumi_jax import run
+from chifoumi_jax.classifier import load
 from chifoumi_jax.data.problems import printable
 from chifoumi_jax.judge import folder
 from chifoumi_jax.judge.judged import Judged, judge
@@ -114,7 +115,7 @@ def evaluate(
 def _require_comparable(directories: Sequence[Path]) -> None:
     if not directories:
         raise RunError("no run given")
-    classes = [run.read_config(one)[1].get("classes") for one in directories]
+    classes = [_classes(one) for one in directories]
     for place, (directory, found) in enumerate(zip(directories, classes, strict=True)):
         if directory.resolve() in [one.resolve() for one in directories[:place]]:
             raise RunError(f"{directory} is named twice")
@@ -123,6 +124,13 @@ def _require_comparable(directories: Sequence[Path]) -> None:
                 f"{directories[0]} and {directory} cannot be compared: the classes of one are "
                 f"{_list(classes[0])}, those of the other {_list(found)}"
             )
+
+
+def _classes(directory: Path) -> object:
+    if directory.is_dir():
+        return run.read_config(directory)[1].get("classes")
+    # A model in a file, or the packaged one.
+    return list(load(directory).classes)
 
 
 def _list(classes: object) -> str:

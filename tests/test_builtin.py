@@ -1,0 +1,58 @@
+"""The model that comes with the package."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chifoumi_jax import builtin, evaluate, load
+from chifoumi_jax.data.hands import GESTURES, NOTHING, render, write_hands
+from chifoumi_jax.run import RunError
+from tests.commands import chifoumi
+
+
+def test_it_is_small_and_has_a_card() -> None:
+    path = builtin.builtin_run()
+    assert path.stat().st_size <= 3_000_000
+    assert "not good at" in path.with_name("CARD.md").read_text()
+
+
+def test_it_knows_rendered_hands_and_pictures_without_one() -> None:
+    classifier = load("small")
+    assert set(classifier.classes) == {*GESTURES, NOTHING}
+    wanted = [name for seed in range(10) for name in (*GESTURES, NOTHING)]
+    # Other people, lights and backdrops than those it learnt from.
+    pictures = [
+        render(name, seed=1000 + place, size=(160, 160), split="test")
+        for place, name in enumerate(wanted)
+    ]
+    labels, probabilities = classifier.predict(pictures)
+    right = np.mean([label == name for label, name in zip(labels, wanted, strict=True)])
+    assert right >= 0.9
+    assert probabilities.max(axis=1).mean() > classifier.calibration.threshold
+
+
+def test_a_folder_of_that_name_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"small is not a run's folder"):
+        load("small")
+
+
+def test_it_is_evaluated_like_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_hands(tmp_path / "hands", images=9, test_images=6)
+    monkeypatch.chdir(tmp_path)
+    found = evaluate(["small"], data=tmp_path / "hands")
+    assert found.runs[0]["images"] == 6
+    assert found.write(images=False) == Path("evaluation")
+    with pytest.raises(RunError, match="name a folder with --data"):
+        evaluate(["small"])
+
+
+def test_predict_needs_no_training(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(render("rock", seed=7, size=(160, 160), split="test")).save(tmp_path / "a.png")
+    done = chifoumi("predict", "small", tmp_path / "a.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rock" in done.stdout
