@@ -580,7 +580,8 @@ def play(
     The line printed is the address of the page. Ctrl-C ends the server.
 
     Args:
-        run: Folder of the run whose model looks; the packaged model if not given.
+        run: Folder of the run whose model looks, or a safetensors file of `chifoumi export`; the
+            packaged model if not given.
         host: Name or address to serve at; by default no other machine reaches it.
         port: To serve at; 0 takes one that is free.
         open_browser: Open the page in the browser.

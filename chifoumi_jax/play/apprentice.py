@@ -30,7 +30,7 @@ Stage = Literal["preparing", "learning", "judging", "loading"]
 
 # For pictures of a webcam's middle: the CNN's own size, for photos, takes minutes.
 _CHANGES: dict[Recipe, dict[str, Any]] = {
-    "transfer": {"epochs": 6},
+    "transfer": {"epochs": 6, "hands": 0, "min_steps": 0},
     "cnn": {"image_size": 96, "epochs": 20, "learning_rate": 1e-3},
 }
 _RUN = "teach"

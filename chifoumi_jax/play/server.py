@@ -45,9 +45,10 @@ def serve(
                 "camera to pages from this machine only",
                 file=sys.stderr,
             )
-        classifier = load(run)
-        service = Service(Models(Model(run.resolve().name, classifier, run)), Limits(), seed, runs)
-        service.worker.warm_up(classifier).result()
+        classifier, name = load(run), run.resolve().name.removesuffix(".safetensors")
+        service = Service(Models(Model(name, classifier, run)), Limits(), seed, runs)
+        # For one player; what several need is compiled when they come.
+        service.worker.warm_up(classifier, 1).result()
         url = f"http://{_shown(host)}:{bound.getsockname()[1]}/"
         # The next line is a result: it goes where a program that starts this one reads it.
         print(url, flush=True)

@@ -182,6 +182,8 @@ function uncover(hand) {
   image.alt = capital(t(`hand.${hand}`));
   image.hidden = false;
   byId("machine-stage").dataset.state = "shown";
+  // On a phone it may be below what is in view.
+  byId("machine-stage").scrollIntoView({ block: "nearest" });
 }
 
 /** @param {string} key @param {string} commitment */
