@@ -19,11 +19,15 @@ from benchmarks.cases import CASES, DEFAULT, Settings
 from benchmarks.levers import LEVERS
 from benchmarks.measure import PeerError, machine
 from benchmarks.report import plot, table
+from chifoumi_jax.checkpoint import CheckpointError
 from chifoumi_jax.data.dataset import hands_folder, hands_path
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.needs import DoesNotFitError
 from chifoumi_jax.pretrained import PretrainedError
+from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.run import RunError
+from chifoumi_jax.train import Stopped
 
 Name = Literal[
     "step", "predict", "train", "mlp", "decode", "start", "growth", "precision", "accuracy"
@@ -104,6 +108,8 @@ def measure_accuracy(options: Options, console: Console) -> None:
 
     if options.data is None:
         raise PeerError("accuracy needs photos: name a folder with train and test with --data")
+    if options.seeds < 1:
+        raise PeerError(f"--seeds must be at least 1, not {options.seeds}")
     tiny = {"epochs": 1, "min_steps": 0, "hands": 0, "image_size": 32}
     changes = tiny if options.tiny else {}
     plan = Plan(
@@ -130,7 +136,13 @@ def main() -> None:
                 raise PeerError("accuracy stands alone: give --only accuracy")
             options.report.mkdir(parents=True, exist_ok=True)
             measure_accuracy(options, console)
-        except (PeerError, OSError, DataError, RunError, PretrainedError) as error:
+        except Stopped as stopped:
+            console.print(f"{stopped}; the same command goes on.", markup=False)
+            sys.exit(130)
+        except (
+            *(PeerError, OSError, DataError, RecipeError, RunError),
+            *(PretrainedError, CheckpointError, DoesNotFitError),
+        ) as error:
             console.print(f"error: {error}", markup=False)
             sys.exit(1)
         return

@@ -7,6 +7,7 @@ judged on each folder of photos; what it is trained on has the folder `train` be
 from __future__ import annotations
 
 import dataclasses
+import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ class Plan:
         """What a model is judged by."""
         splits = [name for name in ("test", "valid") if (self.photos / name).is_dir()]
         own = {f"photos, {name}": self.photos / name for name in splits}
-        others = {folder.name: folder for folder in self.others}
+        others = {str(folder): folder for folder in self.others}
         return own | {HANDS: hands_folder()} | others
 
 
@@ -78,13 +79,19 @@ def measure(plan: Plan) -> dict[str, Any]:
     Returns:
         What `accuracy.json` holds.
     """
-    found: dict[str, Any] = {"seeds": plan.seeds, "rows": []}
+    kept = plan.report / "accuracy.json"
+    rows = (
+        {row["name"]: row for row in json.loads(kept.read_bytes())["rows"]} if kept.exists() else {}
+    )
+    found: dict[str, Any] = {}
     for lever in plan.levers():
         runs = [_train(plan, lever, seed) for seed in range(plan.seeds)]
-        row = _row(plan, lever, runs)
-        plan.say(_line(row))
-        found["rows"].append(row)
-        write_json(plan.report / "accuracy.json", found)
+        rows[lever.name] = _row(plan, lever, runs)
+        plan.say(_line(rows[lever.name]))
+        # The rows of an earlier call stay.
+        ordered = [rows[each.name] for each in LEVERS if each.name in rows]
+        found = {"photos": str(plan.photos), "changes": dict(plan.changes), "rows": ordered}
+        write_json(kept, found)
         write_atomically(plan.report / "accuracy.md", table(found) + matrix(found))
     save_figure(plot(found), plan.report / "accuracy.png")
     return found

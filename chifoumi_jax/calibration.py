@@ -17,6 +17,8 @@ FILE = "calibration.json"
 
 # Where nothing was held out to measure it on. Of three classes the best has a third at least.
 _THRESHOLD = 0.6
+# Of fewer photos neither number would mean anything.
+MIN_PHOTOS = 30
 # The share of right answers that those above the threshold are to have.
 _WANTED = 0.95
 # Bisection of the temperature: between a quarter and four, to a thousandth.
@@ -58,16 +60,21 @@ def calibrate(
     """Measure a calibration on photos that the model did not learn from.
 
     The temperature is the one of least cross-entropy. The threshold is the lowest probability
-    above which 95 % of the answers are right; where no threshold does that, the highest given.
+    from which on 95 % of the answers are right; where none does that, the highest given. Of fewer
+    than 30 photos nothing is measured.
 
     Source: Guo et al. 2017, "On calibration of modern neural networks".
     """
+    if len(labels) < MIN_PHOTOS:
+        return UNCALIBRATED
     temperature = _temperature(labels, probabilities)
     tempered = Calibration(temperature).temper(probabilities)
     given, right = tempered.max(axis=1), tempered.argmax(axis=1) == labels
     falling = np.argsort(-given, kind="stable")
     shares = np.cumsum(right[falling]) / np.arange(1, len(given) + 1)
-    enough = np.flatnonzero(shares >= _WANTED)
+    # Equal probabilities are sure or unsure together.
+    ends = np.append(np.diff(given[falling]) != 0, True)
+    enough = np.flatnonzero((shares >= _WANTED) & ends)
     threshold = float(given[falling[enough[-1] if len(enough) else 0]])
     return Calibration(temperature, threshold, len(labels))
 
@@ -147,6 +154,8 @@ def read(directory: Path) -> Calibration:
 
 def sentence(measured: Calibration) -> str:
     """A calibration in words."""
+    if not measured.photos:
+        return f"Not calibrated: fewer than {MIN_PHOTOS} validation photos."
     return (
         f"Calibrated on {measured.photos} validation photos: temperature "
         f"{measured.temperature:.2f}; answers below {measured.threshold:.0%} are called unsure."

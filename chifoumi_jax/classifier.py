@@ -203,14 +203,14 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
     """The classifier of a run, from its newest whole checkpoint, or from its best one.
 
     A `.safetensors` file of `chifoumi export` will do in place of the run's folder, and so will
-    `small`, the model that comes with the package, where no folder has that name.
+    `small`, the model that comes with the package, where no run has that name.
 
     Raises:
         RunError: If the folder is no run.
         CheckpointError: If no checkpoint is whole.
         WeightsError: If the file is damaged, hostile or of another kind.
     """
-    if os.fspath(directory) == builtin.NAME and not Path(directory).exists():
+    if os.fspath(directory) == builtin.NAME and not run.is_run(directory):
         directory = builtin.builtin_run()
     if Path(directory).suffix == ".safetensors" and not Path(directory).is_dir():
         from chifoumi_jax.export import load_safetensors

@@ -60,6 +60,11 @@ class Run:
         return float(self.results["test_accuracy"])
 
 
+def is_run(directory: str | os.PathLike[str]) -> bool:
+    """Whether this is a run's folder."""
+    return (Path(directory) / "config.json").is_file()
+
+
 def create(recipe: Recipe) -> int:
     """Make the folder `<runs>/<name>-<n>` with the first `n` that is free, and return `n`."""
     recipe.runs.mkdir(parents=True, exist_ok=True)
@@ -124,7 +129,7 @@ def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, An
     try:
         config = json.loads(path.read_bytes())
         version, fields = config["format"], config["recipe"]
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(
             f"{directory} is not a run's folder: it holds no config.json; check the path"
         ) from error

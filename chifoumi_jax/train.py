@@ -27,7 +27,7 @@ from chifoumi_jax.metrics import Running
 from chifoumi_jax.ops import native
 from chifoumi_jax.pretrained import require_pretrained
 from chifoumi_jax.program import Program, build
-from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.run import Run, RunError
 from chifoumi_jax.step import Sums, TrainState, device_mesh
 
@@ -134,6 +134,11 @@ def _fit(recipe: Recipe, display: Display, stop: _Stop) -> Run:
     recipe.runs.mkdir(parents=True, exist_ok=True)
     data = read_photos(recipe, recipe.runs, display)
     _require_same_photos(data)
+    if recipe.patience and not len(data.valid):
+        raise RecipeError(
+            "patience waits for better answers on validation photos, and there are none: add a "
+            "folder valid, or give --valid-share"
+        )
     trainer = Trainer(recipe, data, display)
     trainer.compile(recipe.runs)
     state = trainer.begin()
@@ -178,6 +183,10 @@ def resume(
                 f"{directory} has no whole checkpoint to go on from; start a new run"
             )
         data = read_photos(recipe, directory, display)
+        if data.hands != config["data"].get("hands", ""):
+            raise RunError(
+                f"the rendered hands are not those that {directory} started with: start a new run"
+            )
         if data.scan.fingerprint != config["data"]["fingerprint"]:
             raise RunError(
                 f"the photos in {data.scan.root} are not those that {directory} started with; "
@@ -202,10 +211,11 @@ def fit_once(recipe: Recipe, *, quiet: bool = False) -> Run:
         Stopped: And others, as `fit` and `resume`.
     """
     for directory in sorted(recipe.runs.glob(f"{recipe.name}-*")):
+        if not run.is_run(directory) or run.read_config(directory)[0] != recipe.absolute():
+            continue
         # One that was stopped before its first checkpoint has nothing to go on from.
-        with contextlib.suppress(RunError, checkpoint.CheckpointError):
-            if run.read_config(directory)[0] == recipe.absolute():
-                return resume(directory, quiet=quiet)
+        with contextlib.suppress(checkpoint.CheckpointError):
+            return resume(directory, quiet=quiet)
     return fit(recipe, quiet=quiet)
 
 
@@ -256,12 +266,14 @@ def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
     )
     display.say(f"{len(data.classes)} classes ({', '.join(data.classes)}): {counts}.")
     if drawn := len(data.train) - len(data.scan.train):
-        display.say(f"{drawn} of those to train on are rendered hands.")
+        display.say(f"{drawn:,} of those to train on are rendered hands.")
+    elif recipe.hands:
+        display.say("No rendered hands are mixed in: the classes are not paper, rock, scissors.")
     return data
 
 
 def _require_same_photos(data: Dataset) -> None:
-    mine = int(data.scan.fingerprint[:7], 16)
+    mine = int((data.hands or data.scan.fingerprint)[:7], 16)
     if processes.any_of(processes.of_first(mine) != mine):
         raise RunError(f"the processes do not see the same photos in {data.scan.root}")
 
@@ -340,6 +352,8 @@ class Trainer:
             return state
         from chifoumi_jax.transfer import begin
 
+        if self.recipe.head_first:
+            self.display.say("Training the last layer first, on what the network makes of each.")
         return begin(state, self.recipe, self.program, self.data)
 
     def write_config(self, directory: Path) -> None:
@@ -354,6 +368,7 @@ class Trainer:
             data={
                 "folder": str(scan.root),
                 "fingerprint": scan.fingerprint,
+                "hands": self.data.hands,
                 "train": len(self.data.train),
                 "valid": len(scan.valid),
                 "test": len(scan.test),
@@ -394,7 +409,8 @@ class Trainer:
                 if stopping and not self.is_done(progress):
                     raise Stopped(directory)
         if self.recipe.patience and progress.best_step != progress.step:
-            self.display.say(f"Stopped early: step {progress.best_step} was the best.")
+            early = "Stopped early: k" if progress.step < len(self.order) else "K"
+            self.display.say(f"{early}ept step {progress.best_step}, the best of {progress.step}.")
             state, _ = restore(directory, self.program, progress.best_step or 0)
         self._finish(directory, state)
         processes.wait_for_all()
@@ -402,7 +418,8 @@ class Trainer:
 
     def is_done(self, progress: Progress) -> bool:
         """Whether all epochs are done, or none of the last was better than one before."""
-        since_best = progress.step - (progress.best_step or 0)
+        # During the warm-up nothing can be expected yet.
+        since_best = progress.step - max(progress.best_step or 0, self.recipe.warmup_steps)
         waited = since_best >= self.recipe.patience * self.order.steps_per_epoch
         gave_up = bool(self.recipe.patience) and progress.best_step is not None and waited
         return progress.step == len(self.order) or gave_up

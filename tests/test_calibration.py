@@ -12,6 +12,7 @@ from chifoumi_jax.calibration import (
     calibrate,
     expected_calibration_error,
     read,
+    sentence,
 )
 from chifoumi_jax.run import RunError
 
@@ -66,6 +67,22 @@ def test_calibration_error_of_known_answers() -> None:
     # At 0.9 half are right, at 0.7 all.
     labels = np.array([0, 1, 1, 1])
     assert expected_calibration_error(labels, probabilities) == pytest.approx(0.5 * 0.4 + 0.5 * 0.3)
+
+
+def test_of_few_photos_nothing_is_measured() -> None:
+    labels, probabilities = drawn(2.0, images=29)
+    assert calibrate(labels, probabilities) == UNCALIBRATED
+    assert "Not calibrated" in sentence(UNCALIBRATED)
+
+
+def test_equal_probabilities_are_sure_together() -> None:
+    # The first twenty are right; of the next twenty, which are as sure as each other, half are.
+    sure, less = [0.9, 0.05, 0.05], [0.7, 0.2, 0.1]
+    probabilities = np.array([sure] * 20 + [less] * 20, np.float32)
+    labels = np.array([0] * 20 + [0] * 10 + [1] * 10)
+    found = calibrate(labels, probabilities)
+    tempered = found.temper(probabilities).max(axis=1)
+    assert (tempered >= found.threshold).sum() == 20
 
 
 def test_read(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_class_weights_make_classes_count_alike() -> None:
 
 
 def test_a_validation_share_keeps_sessions_whole_and_calibrates(tmp_path: Path) -> None:
-    write_photos(tmp_path / "photos", 12, seed=1)
+    write_photos(tmp_path / "photos", 40, seed=1)
     paths = sorted(p.relative_to(tmp_path / "photos") for p in (tmp_path / "photos").rglob("*.png"))
     session = {path.as_posix(): int(path.stem) % 6 for path in paths}
     with (tmp_path / "sessions.csv").open("w") as file:
@@ -117,6 +117,7 @@ def test_patience_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
         data=tmp_path / "photos",
         valid_share=0.3,
         patience=2,
+        warmup_steps=0,
         # Nothing is learnt, and so nothing gets better.
         learning_rate=1e-12,
         runs=tmp_path / "runs",
@@ -135,6 +136,15 @@ def test_patience_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     # It is done, and is found as it is.
     assert resume(run.directory, quiet=True).results == run.results
     assert fit_once(recipe, quiet=True).directory == run.directory
+
+
+def test_patience_needs_validation_photos(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 4, seed=2)
+    recipe = recipes.cnn.replace(
+        data=tmp_path / "photos", patience=2, runs=tmp_path / "runs", **QUICK
+    )
+    with pytest.raises(RecipeError, match="--valid-share"):
+        fit(recipe, quiet=True)
 
 
 def test_few_photos_get_more_epochs(tmp_path: Path) -> None:

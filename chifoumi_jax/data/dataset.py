@@ -62,6 +62,14 @@ class Dataset:
     test: Split
 
     @property
+    def hands(self) -> str:
+        """A fingerprint of the folder's training photos with those mixed in; empty without."""
+        if len(self.train) == len(self.scan.train):
+            return ""
+        hashes = " ".join(photo.sha256 for photo in self.train.photos)
+        return hashlib.sha256(hashes.encode()).hexdigest()
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by label."""
         return self.scan.classes
@@ -102,7 +110,8 @@ def hands_folder(progress: Progress | None = None, *, wild: int = 0) -> Path:
 
 def mixed_hands(recipe: Recipe, classes: Sequence[str]) -> int:
     """How many varied hands the recipe mixes into photos of these classes."""
-    return recipe.all_hands if tuple(classes) == GESTURES else 0
+    are_gestures = tuple(name.casefold() for name in classes) == GESTURES
+    return recipe.all_hands if are_gestures else 0
 
 
 def load_dataset(

@@ -80,13 +80,14 @@ def own(directory: Path, classifier: Classifier, progress: Progress | None = Non
     """
     from chifoumi_jax.data.dataset import hands_path, load_dataset
 
-    if directory.is_file():
+    if not run.is_run(directory):
         raise RunError("the model's file brings no photos")
     recipe = classifier.recipe
     folder = recipe.data or hands_path()
     if not folder.is_dir():
         raise DataError(f"{folder} is gone")
-    found = load_dataset(recipe, folder, Path(tempfile.gettempdir()), progress)
+    photos_alone = recipe.replace(hands=0)
+    found = load_dataset(photos_alone, folder, Path(tempfile.gettempdir()), progress)
     _, config = run.read_config(directory)
     if found.scan.fingerprint != config["data"]["fingerprint"]:
         raise DataError(f"the photos in {folder} have changed")

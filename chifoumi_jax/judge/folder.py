@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.run import RunError
+from chifoumi_jax.run import RunError, is_run
 
 PAGE, NUMBERS = "report.html", "report.json"
 
@@ -58,7 +58,7 @@ def write(run: Path, out: Path | None, page: str, numbers: object) -> Path:
 
 def _home(run: Path) -> Path:
     """Where a run's reports are at home; a model in a file has none."""
-    return run if run.is_dir() else Path()
+    return run if is_run(run) else Path()
 
 
 def _new_folder(run: Path) -> Path:

@@ -76,7 +76,8 @@ def judge(
 
     Args:
         directory: The run's folder.
-        data: Labelled photos: `test` of a folder that has it, else all; None for the run's own.
+        data: Labelled photos: of a folder with splits `test`, or else `valid`; of another all; None
+            for the run's own.
         test_list: Selects photos of `data`.
         best: Take the best checkpoint instead of the last.
         batch_size: Photos at a time.
@@ -103,7 +104,7 @@ def _own_photos(
 ) -> tuple[Dataset, Split]:
     if test_list is not None:
         raise DataError("a test list selects photos of a folder: give --data too")
-    if not directory.is_dir():
+    if not run.is_run(directory):
         raise RunError(f"{directory} has no test photos of its own: name a folder with --data")
     recipe = classifier.recipe
     found = load_dataset(
@@ -128,7 +129,8 @@ def _other_photos(
         Path(tempfile.gettempdir()),
         classes=classifier.classes,
     )
-    for split in (found.test, found.train, found.valid):
+    # Of a folder with splits rather those that a model has not learnt from.
+    for split in (found.test, found.valid, found.train):
         if len(split):
             return found, split
     raise DataError(f"{data} holds no photo of {', '.join(classifier.classes)}")

@@ -127,7 +127,7 @@ def _require_comparable(directories: Sequence[Path]) -> None:
 
 
 def _classes(directory: Path) -> object:
-    if directory.is_dir():
+    if run.is_run(directory):
         return run.read_config(directory)[1].get("classes")
     # A model in a file, or the packaged one.
     return list(load(directory).classes)
