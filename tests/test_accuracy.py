@@ -33,7 +33,7 @@ def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     found = measure(plan(tmp_path, said))
     (row,) = found["rows"]
     assert row["name"] == "the study's network" and row["photos"] == 12
-    assert set(row["accuracy"]) == {"photos, test", "rendered hands", "elsewhere"}
+    assert set(row["accuracy"]) == {"photos, test", "rendered hands", str(tmp_path / "elsewhere")}
     for shares in row["accuracy"].values():
         assert len(shares) == 2 and all(0 <= share <= 1 for share in shares)
     assert len(said) == 1 and len(row["minutes"]) == 2
@@ -47,6 +47,12 @@ def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("chifoumi_jax.train.Trainer.train", None)
     assert measure(plan(tmp_path, said)) == found, "what is done is not done again"
     assert sorted((report / "runs").rglob("config.json")) == runs
+    # The rows of an earlier call stay.
+    (report / "accuracy.json").write_text(
+        json.dumps({"rows": [found["rows"][0] | {"name": "all together"}]})
+    )
+    names = [each["name"] for each in measure(plan(tmp_path, said))["rows"]]
+    assert names == ["all together", "the study's network"]
 
 
 def test_each_lever_is_another_training() -> None:
