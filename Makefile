@@ -10,8 +10,9 @@ NEWEST := $(VENV)-newest
 # What an installation is made from; the rest of the checkout is used where it is.
 INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_jax/ops/cpp/*)
 
-# A file's tests stay together: they share what is slow to make.
-IN_TWO := -n 2 --dist loadfile
+# A file's tests stay together: they share what is slow to make. In the order of their names: files
+# of few tests, which else come last, are the slowest.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: train test checks test-newest browser lint types format constraints wheel clean
 

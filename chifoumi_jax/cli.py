@@ -220,13 +220,15 @@ def evaluate(
     report.html, and all numbers, report.json, are written into a folder.
 
     Args:
-        run: The run's folder.
+        run: The run's folder, a file of export --to safetensors, or small, the packaged model.
         others: Further runs with the same classes.
-        data: Folder {test,…}/<class>/<photos>, of which test is taken, or <class>/<photos>.
+        data: Folder {test,…}/<class>/<photos>, of which test (or else valid) is taken, or
+            <class>/<photos>.
         test_list: Text file of paths, one a line, that selects photos of --data.
         best: Take the best checkpoint instead of the last.
         batch_size: Photos at a time; the labels do not depend on it.
-        out: Folder for the report; by default evaluation in the first run's folder, numbered.
+        out: Folder for the report; by default evaluation in the first run's folder (of a model
+            without one, here), numbered.
         report: Write the report.
         images: Show photos in it; --no-images leaves them out, their names stay.
         json_output: Print JSON.
@@ -308,7 +310,7 @@ def predict(
     classify at all.
 
     Args:
-        run: The run's folder.
+        run: The run's folder, a file of export --to safetensors, or small, the packaged model.
         paths: Photos, folders of them, patterns in quotes ('photos/**/*.jpg'), or - for standard
             input: a photo, or a list of paths, one a line.
         best: Take the best checkpoint instead of the last.
@@ -329,17 +331,17 @@ def predict(
         raise RecipeError("no photos given: name some after the run's folder")
     if json_output and output_format != "table":
         raise RecipeError(f"give --json or --format {output_format}, not both")
-    classifier = load(run, best=best)
     # A process may be started without one.
     inputs = expand(paths, sys.stdin.buffer if sys.stdin else io.BytesIO())
-    how = None
-    if explain is not None:
-        require_feature_map(classifier.recipe)
-        how = explain_in(explain, inputs)
     if all(one.problem for one in inputs):
         for one in inputs:
             print(f"error: {one.problem}", file=sys.stderr)
         return _USAGE_ERROR
+    classifier = load(run, best=best)
+    how = None
+    if explain is not None:
+        require_feature_map(classifier.recipe)
+        how = explain_in(explain, inputs)
     errors: list[str] = []
     found = _reported(answers(classifier, inputs, batch_size=batch_size, explain=how), errors)
     if json_output:
