@@ -170,7 +170,7 @@ def test_check_of_a_bad_folder(tmp_path: Path) -> None:
         (("train", "--data", "photos", "--train-list", "absent.txt"), "absent.txt"),
         (("train", "--resume", "absent"), "absent"),
         (("train", "--resume", "empty", "--seed", "3"), "--seed"),
-        (("predict", "empty", "a.png"), "config.json"),
+        (("predict", "empty", "single/rock/a.png"), "config.json"),
         (("evaluate", "empty"), "config.json"),
         (("train", "--recipe", "resnet"), "resnet"),
         (("train", "--data", "photos", "--runs", "photos/runs"), "--runs"),

@@ -18,7 +18,7 @@ from PIL import Image
 from chifoumi_jax import fit, gradcam, load, recipes
 from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.gradcam import Network
-from chifoumi_jax.models import CNN, EfficientNetLite0, efficientnet_lite
+from chifoumi_jax.models import CNN, EfficientNetLite0
 from chifoumi_jax.run import RunError
 from tests.commands import environment
 
@@ -28,9 +28,7 @@ SIZE, SQUARE = 64, 16
 @pytest.fixture(scope="module")
 def efficientnet() -> EfficientNetLite0:
     """One with two stages alone, which compiles in a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(efficientnet_lite, "STAGES", efficientnet_lite.STAGES[:2])
-        return EfficientNetLite0(32, 4, rngs=nnx.Rngs(2))
+    return EfficientNetLite0(32, 4, stages=2, rngs=nnx.Rngs(2))
 
 
 @pytest.fixture(scope="module")
