@@ -136,6 +136,7 @@ class Apprentice:
         try:
             learn()
         except Exception as error:
+            # The page must hear of any end; what nobody expects goes on to the log.
             self._tell(state="failed", error=str(error) or type(error).__name__)
             if not isinstance(error, OSError | PretrainedError | RuntimeError):
                 raise
