@@ -10,6 +10,9 @@ NEWEST := $(VENV)-newest
 # What an installation is made from; the rest of the checkout is used where it is.
 INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_jax/ops/cpp/*)
 
+# What is never imported need not be compiled: half of an installation's time.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
 # A file's tests stay together: they share what is slow to make. In the order of their names: files
 # of few tests, which else come last, are the slowest.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
@@ -74,18 +77,25 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: $(VENV)/bin/python $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python $(INSTALL) -e .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python $(INSTALL) -e '.[test]'
 	@touch $@ $(VENV)/.base
 
-# After the other one: each installation compiles the fast operations where they lie.
-$(NEWEST)/.base: $(INSTALLED) | $(VENV)/.test
+# The newest environment's packages, while the other's are installed.
+$(NEWEST)/.packages: pyproject.toml constraints.txt
 	$(NEWEST_PYTHON) -m venv $(NEWEST)
-	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  -e . pytest pytest-xdist hypothesis
+	$(NEWEST)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')) \
+	  ['project']['dependencies'], sep='\n')" > $(NEWEST)/requirements.txt
+	$(NEWEST)/bin/python $(INSTALL) \
+	  -r $(NEWEST)/requirements.txt pytest pytest-xdist hypothesis
+	@touch $@
+
+# After the other one: each installation compiles the fast operations where they lie.
+$(NEWEST)/.base: $(INSTALLED) $(NEWEST)/.packages | $(VENV)/.test
+	$(NEWEST)/bin/python $(INSTALL) -e .
 	@touch $@
 
 clean:

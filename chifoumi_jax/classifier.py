@@ -230,6 +230,7 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
         raise checkpoint.CheckpointError(
             "; ".join([f"{directory} has no whole checkpoint; train it again", *ailments])
         )
+    last = step
     # A training that stopped early went on past its best.
     if best or recipe.patience:
         step = checkpoint.best(checkpoints, step)
@@ -240,7 +241,10 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
     wanted = {name: parts[name] for name in names if name in parts}
     trees, _ = checkpoint.load(checkpoints / f"{step:08d}", wanted)
     weights = join(trees[names[0]], trees.get("moments", NOTHING))
-    return Classifier(recipe, classes, program, weights, calibration.read(Path(directory)))
+    # Of what the training ended with: of another state it says nothing.
+    known = step == last or recipe.patience
+    measured = calibration.read(Path(directory)) if known else UNCALIBRATED
+    return Classifier(recipe, classes, program, weights, measured)
 
 
 def _image(photo: np.ndarray | Image.Image) -> Image.Image:

@@ -36,8 +36,10 @@ def write_report(
 
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Loss and accuracy by epoch."""
-    figure = new_figure(8, 3.2)
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    figure = new_figure(8, 3.2, fixed=True)
+    margins = {"left": 0.08, "right": 0.985, "bottom": 0.15, "top": 0.97, "wspace": 0.2}
+    grid = figure.subplots(1, 2, gridspec_kw=margins)
+    for axes, quantity in zip(grid, ("loss", "accuracy"), strict=True):
         for prefix, label in (("", "training"), ("valid_", "validation"), ("study_valid_", "test")):
             points = [
                 (row["epoch"], row[prefix + quantity])
@@ -84,8 +86,11 @@ def mistakes(data: Dataset, outcome: Outcome) -> Figure:
         return figure
     columns = min(len(worst), _COLUMNS)
     rows = -(-len(worst) // columns)
-    figure = new_figure(2.2 * columns, 2.7 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure = new_figure(2.2 * columns, 2.7 * rows, fixed=True)
+    # Room for two lines above each photo.
+    margins = {"left": 0.02, "right": 0.98, "bottom": 0.02, "wspace": 0.06, "hspace": 0.22}
+    margins["top"] = 1 - 0.45 / figure.get_figheight()
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=margins).ravel()
     for axes in grid:
         axes.axis("off")
     for axes, place in zip(grid, worst, strict=False):
@@ -100,12 +105,12 @@ def mistakes(data: Dataset, outcome: Outcome) -> Figure:
     return figure
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of this size in inches."""
+def new_figure(width: float, height: float, *, fixed: bool = False) -> Figure:
+    """A figure of this size in inches, laid out by what it holds or, in half the time, fixed."""
     # Figure without pyplot: no global state, no display, safe in any thread.
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=None if fixed else "constrained")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

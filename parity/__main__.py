@@ -40,18 +40,26 @@ def main(
         os.environ["CHIFOUMI_PHOTOS"] = str(photos)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:
-        with _libraries_silent():
-            from parity import report as reports
-            from parity.check import RUNGS, Verdict, judge
-            from parity.precision import environment
-            from parity.study.candidate import CANDIDATES
-            from parity.study.faults import find, planted
-            from parity.study.ladder import checks, originals
-            from parity.study.original import OriginalError
+        from parity import report as reports
+        from parity.check import RUNGS, Verdict, judge
+        from parity.precision import environment
+        from parity.study.candidate import CANDIDATES, is_called
+        from parity.study.faults import find, planted
+        from parity.study.original import OriginalError
 
-            numbers = {name: number for number, name in RUNGS.items()}
-            numbers |= {str(number): number for number in RUNGS}
-            rung = numbers.get(only or "")
+        numbers = {name: number for number, name in RUNGS.items()}
+        numbers |= {str(number): number for number in RUNGS}
+        rung = numbers.get(only or "")
+        # Before TensorFlow and PyTorch are imported, which takes seconds.
+        if not (only is None or rung or any(is_called(name, only) for name in CANDIDATES)):
+            known = ", ".join([*CANDIDATES, *RUNGS.values()])
+            print(
+                f"error: no port and no rung is called {only}; there are {known}", file=sys.stderr
+            )
+            return 2
+        with _libraries_silent():
+            from parity.study.ladder import checks, originals
+
             every = originals(None if rung else only)
     except ModuleNotFoundError as error:
         remedy = "pip install 'chifoumi-jax[parity]' brings Keras, TensorFlow and PyTorch"
@@ -59,10 +67,6 @@ def main(
         return 2
     except OriginalError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    if not every:
-        known = ", ".join([*CANDIDATES, *RUNGS.values()])
-        print(f"error: no port and no rung is called {only}; there are {known}", file=sys.stderr)
         return 2
     try:
         # Minutes before there is anything to write.

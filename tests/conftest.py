@@ -41,7 +41,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def real_photos() -> Path:
     """The folder of real photos that CHIFOUMI_PHOTOS names."""
-    if "CHIFOUMI_PHOTOS" not in os.environ:
+    if not os.environ.get("CHIFOUMI_PHOTOS"):
         pytest.skip("no real photos: set CHIFOUMI_PHOTOS to a folder of them")
     return Path(os.environ["CHIFOUMI_PHOTOS"])
 

@@ -49,7 +49,7 @@ def runs(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str,
     chosen = {
         "cnn": recipes.cnn.replace(image_size=24, **shared),
         "mlp-v21": recipes.study_mlp_v21.replace(**shared),
-        "transfer": recipes.transfer.replace(image_size=32, **shared),
+        "transfer": recipes.transfer.replace(image_size=32, hands=0, **shared),
     }
     found = {name: _begun(recipe) for name, recipe in chosen.items()}
     calibration = dataclasses.asdict(Calibration(1.7, 0.5, 12))

@@ -25,7 +25,7 @@ from chifoumi_jax.judge import mcnemar, measures, require_free
 from chifoumi_jax.judge.gallery import LONGEST, right_places, wrong_places
 from chifoumi_jax.judge.page import short_names
 from chifoumi_jax.judge.report import Report
-from chifoumi_jax.run import RunError
+from chifoumi_jax.run import RunError, write_config
 from tests.conftest import STRIPES, write_photos
 
 # By their order these are paper, rock and scissors.
@@ -306,6 +306,14 @@ def test_a_report_never_lies_among_the_photos(report: Report, folder: Path) -> N
         report.write(folder / "test" / "report")
     assert sorted(folder.rglob("*")) == before
     require_free(folder / "run", Path("elsewhere"), folder)
+
+
+def test_the_runs_own_photos_are_known_before_it_is_judged(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    write_config(tmp_path / "run", recipes.cnn.replace(data=tmp_path / "photos"))
+    with pytest.raises(RunError, match="never written to"):
+        require_free(tmp_path / "run", tmp_path / "photos" / "out", None)
+    require_free(tmp_path / "run", tmp_path / "out", None)
 
 
 def test_a_photo_that_has_gone_is_named_all_the_same(

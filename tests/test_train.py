@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -17,8 +18,10 @@ from PIL import Image
 
 from chifoumi_jax import checkpoint, evaluation, fit, load, needs, recipes, resume
 from chifoumi_jax import train as training
+from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.files import write_json
 from chifoumi_jax.needs import DoesNotFitError
 from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.run import Run, RunError, read, read_config
@@ -134,6 +137,20 @@ def test_validation_photos_choose_the_best(tmp_path: Path) -> None:
     assert checkpoint.best(checkpoints, steps[-1]) == expected
     assert expected in checkpoint.steps(checkpoints)
     load(run.directory, best=True)
+
+
+def test_a_calibration_is_of_the_last_state_alone(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "valid")):
+        write_photos(tmp_path / "photos" / split, 5, seed=number)
+    # Nothing is learnt, and so the first epoch is the best.
+    stuck = QUICK | {"epochs": 2, "learning_rate": 1e-12, "warmup_steps": 0}
+    run = fit(recipes.cnn.replace(data=tmp_path / "photos", runs=tmp_path, **stuck), quiet=True)
+    last = int(run.history[-1]["step"])
+    assert checkpoint.best(run.directory / "checkpoints", last) < last
+    known = Calibration(temperature=2.0, threshold=0.5, photos=30)
+    write_json(run.directory / "calibration.json", dataclasses.asdict(known))
+    assert load(run.directory).calibration == known
+    assert load(run.directory, best=True).calibration == UNCALIBRATED
 
 
 def test_without_test_photos_there_is_no_test_accuracy(tmp_path: Path) -> None:

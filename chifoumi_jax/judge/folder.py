@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.run import RunError, is_run
+from chifoumi_jax.run import RunError, is_run, read_config
 
 PAGE, NUMBERS = "report.html", "report.json"
 
@@ -17,9 +17,11 @@ def require_free(run: Path, out: Path | None, photos: Path | None) -> None:
     Args:
         run: The run's folder.
         out: The report's.
-        photos: The folder of photos.
+        photos: The folder of photos; None for the run's own.
     """
     folder = _home(run) if out is None else out
+    if photos is None and is_run(run):
+        photos = read_config(run)[0].data
     if photos is not None and folder.resolve().is_relative_to(photos.resolve()):
         raise RunError(
             f"the report's folder {folder} lies in the photos' folder {photos}, which is never "

@@ -209,6 +209,12 @@ mlp_v21 = _mlp(recipes.study_mlp_v21, loss=losses.cross_entropy_of_softmax)
 CANDIDATES = {candidate.name: candidate for candidate in (cnn, mlp, mlp_v21)}
 
 
+def is_called(name: str, only: str) -> bool:
+    """Whether a user who asks for `only` means the candidate of this name."""
+    # Both MLPs are "mlp", and no port is "t".
+    return f"-{only}-" in f"-{name}-"
+
+
 def once(*parts: str) -> Callable[[Callable[[Candidate], T]], Callable[[Candidate], T]]:
     """Keep what a function gives for a port, by the parts of the port that it uses.
 

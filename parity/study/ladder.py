@@ -16,6 +16,7 @@ from parity.study import (
     trajectory,
     weights,
 )
+from parity.study.candidate import is_called
 from parity.study.golden_original import golden_originals
 from parity.study.original import Original
 
@@ -49,12 +50,7 @@ def originals(only: str | None = None) -> list[Original]:
         TorchOriginal("2.1"),
         *golden_originals(),
     ]
-    return [original for original in every if only is None or _is(original, only)]
-
-
-def _is(original: Original, only: str) -> bool:
-    # Both MLPs are "mlp", and no port is "t".
-    return f"-{only}-" in f"-{original.candidate}-"
+    return [one for one in every if only is None or is_called(one.candidate, only)]
 
 
 def checks(every: Sequence[Original]) -> list[Check]:
