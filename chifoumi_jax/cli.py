@@ -422,7 +422,9 @@ def crossval(
     _require_at_least(2, folds, "--folds")
     for depth in heads:
         _require_at_least(0, depth, "--heads")
-    given = {"epochs": epochs, "image_size": image_size, "groups": groups, "train_list": train_list}
+    given = {"image_size": image_size, "groups": groups, "train_list": train_list}
+    if epochs is not None:
+        given |= {"epochs": epochs, "min_steps": 0}
     chosen = RECIPES[recipe].replace(
         data=data, seed=seed, runs=out, **{k: v for k, v in given.items() if v is not None}
     )

@@ -225,8 +225,7 @@ def test_refuses_another_file(tmp_path: Path, monkeypatch: Any) -> None:
 
 
 def test_command(patches: Path, tmp_path: Path) -> None:
-    words = ["--image-size", "32", "--epochs", "1", "--min-steps", "0"]
-    words += ["--runs", str(tmp_path / "runs")]
+    words = ["--image-size", "32", "--epochs", "1", "--runs", str(tmp_path / "runs")]
     done = chifoumi("train", "--recipe", "transfer", "--data", patches, *words)
     assert done.returncode == 0, done.stderr
     run = done.stdout.splitlines()[-1]
