@@ -17,7 +17,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c co
 # of few tests, which else come last, are the slowest.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: train test checks test-newest browser lint types format constraints wheel clean
+.PHONY: train test environments checks test-newest browser lint types format constraints wheel clean
 
 train: $(VENV)/.base
 	$(BIN)/python -m chifoumi_jax.train
@@ -26,6 +26,8 @@ train: $(VENV)/.base
 test:
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target checks
 	$(BIN)/python -m pytest $(IN_TWO)
+
+environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.base)
 
 checks: lint types test-newest
 

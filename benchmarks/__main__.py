@@ -94,6 +94,7 @@ def settings(options: Options, console: Console) -> Settings:
         train_sizes=(24,) if options.tiny else (150, 300, 600),
         epochs=1 if options.tiny else options.epochs,
         mlp_epochs=2 if options.tiny else 100,
+        precisions=("bfloat16",) if options.tiny else ("float32", "tf32", "bfloat16"),
         photos=4 if options.tiny else 60,
         photo_size=(64, 48) if options.tiny else (4160, 3120),
         growth=growth,

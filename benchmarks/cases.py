@@ -28,6 +28,7 @@ class Settings:
         train_sizes: Image sizes of whole trainings.
         epochs: Of whole trainings.
         mlp_epochs: Of the perceptron's.
+        precisions: Of `precision`.
         photos: Large photos that are decoded.
         photo_size: Their width and height.
         growth: Values of each quantity that the cost grows with.
@@ -45,6 +46,7 @@ class Settings:
     train_sizes: Sequence[int]
     epochs: int
     mlp_epochs: int
+    precisions: Sequence[str]
     photos: int
     photo_size: tuple[int, int]
     growth: Mapping[str, Sequence[int]]
@@ -193,9 +195,14 @@ def precision(settings: Settings) -> Iterator[Case]:
     """
     size, batch = settings.image_size, settings.batch_size
     numbers = (batch, size, settings.budget, settings.least)
-    names = ("float32", "tf32", "bfloat16")
+    names = settings.precisions
     steps = {f"{OURS}, {name}": ("precision", name) for name in names}
-    bounds = {f"memory's bound, {name}": ("precision", f"bound_{name}") for name in names[::2]}
+    # Factors of TF32 lie in memory as float32.
+    bounds = {
+        f"memory's bound, {name}": ("precision", f"bound_{name}")
+        for name in names
+        if name != "tf32"
+    }
     yield alternate(
         f"training step by precision, {size} px, batch {batch}",
         "s",

@@ -14,12 +14,14 @@ from benchmarks.report import table
 from tests.commands import environment
 
 # Predictions go the way of steps. All others run where a second interpreter has the peers, that is
-# on the newest JAX; here two are enough. What stands in one dictionary runs in one process.
+# on the newest JAX; here one is enough. What stands in one dictionary runs in one process.
 PEERS_PYTHON = os.environ.get("CHIFOUMI_PEERS_PYTHON")
-STEPS = {"step": 1, "decode": 1}
-GROUPS = [STEPS]
+GROUPS = [{"step": 1}]
 if PEERS_PYTHON:
-    GROUPS = [STEPS | {"growth": 4, "start": 1}, {"train": 1, "mlp": 2, "precision": 2}]
+    GROUPS = [
+        {"step": 1, "decode": 1, "growth": 4, "start": 1},
+        {"train": 1, "mlp": 2, "precision": 2},
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def test_labels_that_say_nothing_are_not_learnt(
 def test_whole_trainings_are_kept(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     # Every kind of layer, compiled in a quarter of the time.
     monkeypatch.setitem(STAGES_OF, "efficientnet-lite0-small", 2)
-    recipe = recipe.replace(frozen_stages=1)
+    recipe = recipe.replace(frozen_stages=1, head_first=False)
     _, rows = cross_validate(recipe, folds=2, depths=(), full=True, quiet=True)
     assert [row.name for row in rows] == [FINE_TUNED]
     assert {path.name for path in recipe.runs.iterdir() if path.is_dir()} == {"fold-1", "fold-2"}
@@ -122,7 +122,8 @@ def test_refuses_what_cannot_be_divided(recipe: Recipe) -> None:
 
 def test_command(folder: Path, tmp_path: Path) -> None:
     done = chifoumi(
-        *("crossval", "--data", folder / "photos", "--folds", "2", "--heads", "0"),
+        *("crossval", "--recipe", "small", "--data", folder / "photos"),
+        *("--folds", "2", "--heads", "0"),
         *("--image-size", "32", "--out", tmp_path / "out"),
     )
     assert done.returncode == 0, done.stderr
