@@ -17,6 +17,10 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c co
 # of few tests, which else come last, are the slowest.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
+# Most of the time goes by in LLVM, which makes most test networks faster than they need be. The
+# newest JAX is tested without it, and so is `pytest parity`.
+SOON := --xla_backend_optimization_level=1
+
 .PHONY: train test environments checks test-newest browser lint types format constraints wheel clean
 
 train: $(VENV)/.base
@@ -25,16 +29,16 @@ train: $(VENV)/.base
 # Two at a time: installing and type checking leave a core to others.
 test:
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target checks
-	$(BIN)/python -m pytest $(IN_TWO)
+	XLA_FLAGS=$(SOON) $(BIN)/python -m pytest $(IN_TWO)
 
-environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.base)
+environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
 
 checks: lint types test-newest
 
 # What depends on JAX' version most, on the newest one: the fast operations, and that the benchmarks
 # run, beside the originals in the other environment.
 ifneq ($(NEWEST_PYTHON),)
-test-newest: $(VENV)/.test $(NEWEST)/.base
+test-newest: $(VENV)/.test $(NEWEST)/.packages
 	CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest $(IN_TWO) \
 	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py
 else
@@ -86,18 +90,14 @@ $(VENV)/.test: $(VENV)/bin/python $(INSTALLED)
 	$(BIN)/python $(INSTALL) -e '.[test]'
 	@touch $@ $(VENV)/.base
 
-# The newest environment's packages, while the other's are installed.
+# What the package needs, and not itself: it is used where it lies, with the fast operations that the
+# other environment's installation compiled.
 $(NEWEST)/.packages: pyproject.toml constraints.txt
 	$(NEWEST_PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')) \
 	  ['project']['dependencies'], sep='\n')" > $(NEWEST)/requirements.txt
 	$(NEWEST)/bin/python $(INSTALL) \
 	  -r $(NEWEST)/requirements.txt pytest pytest-xdist hypothesis
-	@touch $@
-
-# After the other one: each installation compiles the fast operations where they lie.
-$(NEWEST)/.base: $(INSTALLED) $(NEWEST)/.packages | $(VENV)/.test
-	$(NEWEST)/bin/python $(INSTALL) -e .
 	@touch $@
 
 clean:

@@ -1,8 +1,9 @@
 """Make `docs/{play,photos,teach}{,-phone}.jpg`: the pages of the game, with rendered hands.
 
-python docs/make_screenshots.py RUN
+python docs/make_screenshots.py [RUN]
 
-RUN is the folder of a run that knows rendered hands. Debian's Chromium takes the pictures.
+RUN is the folder of a run that knows rendered hands, or the packaged model. Debian's Chromium takes
+the pictures.
 """
 
 import io
@@ -15,6 +16,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from chifoumi_jax.builtin import NAME
 from tests.hands import hand_or_nothing
 from tests.playing import chromium, chromium_options, show, start
 
@@ -22,11 +24,12 @@ SIZES = {"": (1120, 900), "-phone": (390, 844)}
 FOLDER = Path("docs")
 
 
-def main(run: Path) -> None:
+def main(run: str) -> None:
     """Play, ask and teach, and take pictures of it."""
+    model = Path(run) if run == NAME else Path(run).absolute()
     with (
         tempfile.TemporaryDirectory() as temporary,
-        start(run.absolute(), "--port", "0", "--seed", "1", cwd=Path(temporary)) as started,
+        start(model, "--port", "0", "--seed", "1", cwd=Path(temporary)) as started,
         sync_playwright() as playwright,
     ):
         camera = Path(temporary) / "camera.y4m"
@@ -107,4 +110,4 @@ def _save(page: Page, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*sys.argv[1:2] or [NAME])

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.commands import QUICK
+# The network that compiles soonest.
+QUICK = ("--recipe", "study-mlp", "--epochs", "1")
 
 
 def clean(**changes: str) -> dict[str, str]:
@@ -15,7 +16,7 @@ def clean(**changes: str) -> dict[str, str]:
 
 
 def train(photos: Path, runs: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chifoumi_jax.cli", "train", *QUICK, "--epochs", "1"]
+    command = [sys.executable, "-m", "chifoumi_jax.cli", "train", *QUICK]
     return subprocess.run(
         [*command, "--data", str(photos), "--runs", str(runs), "--quiet"],
         capture_output=True,
@@ -47,7 +48,7 @@ def test_damaged_programs_are_compiled_again(photos: Path, tmp_path: Path) -> No
         program.write_bytes(program.read_bytes()[:100])
     again = train(photos, tmp_path / "runs", **cache)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.endswith("cnn-2\n")
+    assert again.stdout.endswith("study-mlp-2\n")
 
 
 def test_without_a_cache_it_says_so_and_works(photos: Path, tmp_path: Path) -> None:
@@ -68,8 +69,8 @@ def test_the_library_keeps_nothing(photos: Path, tmp_path: Path) -> None:
     code = f"""
 import jax
 from chifoumi_jax import fit, recipes
-fit(recipes.cnn.replace(data={str(photos)!r}, runs={str(tmp_path / "runs")!r}, image_size=24,
-    epochs=1), quiet=True)
+fit(recipes.study_mlp.replace(data={str(photos)!r}, runs={str(tmp_path / "runs")!r}, epochs=1),
+    quiet=True)
 print(jax.config.jax_compilation_cache_dir)
 """
     done = subprocess.run(
