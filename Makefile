@@ -13,12 +13,12 @@ INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_j
 # What is never imported need not be compiled: half of an installation's time.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-# A file's tests stay together: they share what is slow to make. In the order of their names: files
-# of few tests, which else come last, are the slowest.
+# A file's tests stay together: they share what is slow to make. In the order of `testpaths`: files of
+# few tests, which else come last, are the slowest.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-# Most of the time goes by in LLVM, which makes most test networks faster than they need be. The
-# newest JAX is tested without it, and so is `pytest parity`.
+# LLVM makes test networks faster than they need be, and takes a third longer for it. Here alone: the
+# newest JAX, and pytest as a user calls it, compile as a training does.
 SOON := --xla_backend_optimization_level=1
 
 .PHONY: train test environments checks test-newest browser lint types format constraints wheel clean
@@ -29,14 +29,14 @@ train: $(VENV)/.base
 # Two at a time: installing and type checking leave a core to others.
 test:
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target checks
-	XLA_FLAGS=$(SOON) $(BIN)/python -m pytest $(IN_TWO)
+	XLA_FLAGS="$(SOON) $$XLA_FLAGS" $(BIN)/python -m pytest $(IN_TWO)
 
 environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
 
 checks: lint types test-newest
 
-# What depends on JAX' version most, on the newest one: the fast operations, and that the benchmarks
-# run, beside the originals in the other environment.
+# What depends on JAX' version most, on the newest one: the fast operations, and that a benchmark
+# runs, beside the originals in the other environment.
 ifneq ($(NEWEST_PYTHON),)
 test-newest: $(VENV)/.test $(NEWEST)/.packages
 	CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest $(IN_TWO) \

@@ -131,8 +131,7 @@ def train(
             raise RecipeError(f"--resume takes all but --epochs from its run: leave out {options}")
         run = training.resume(resume, epochs=epochs, quiet=quiet)
     else:
-        if epochs is not None:
-            given |= {"epochs": epochs, "min_steps": 0}
+        given |= _as_many(epochs)
         run = training.fit(RECIPES[recipe].replace(**given), quiet=quiet)
     if not process:
         print(run.directory)
@@ -422,12 +421,9 @@ def crossval(
     _require_at_least(2, folds, "--folds")
     for depth in heads:
         _require_at_least(0, depth, "--heads")
-    given = {"image_size": image_size, "groups": groups, "train_list": train_list}
-    if epochs is not None:
-        given |= {"epochs": epochs, "min_steps": 0}
-    chosen = RECIPES[recipe].replace(
-        data=data, seed=seed, runs=out, **{k: v for k, v in given.items() if v is not None}
-    )
+    fields = {"image_size": image_size, "groups": groups, "train_list": train_list}
+    given = {name: value for name, value in fields.items() if value is not None}
+    chosen = RECIPES[recipe].replace(data=data, seed=seed, runs=out, **given, **_as_many(epochs))
     divided, rows = cross_validate(chosen, folds=folds, depths=heads, full=full)
     numbers = [str(fold + 1) for fold in range(folds)]
     _print_table(
@@ -683,6 +679,11 @@ def _user_errors() -> tuple[type[Exception], ...]:
 
 def _count(number: int, thing: str) -> str:
     return f"{number or 'No'} {thing}{'' if number == 1 else 's'}"
+
+
+def _as_many(epochs: int | None) -> dict[str, int]:
+    """What a recipe takes of `--epochs`: that many, of few photos too."""
+    return {} if epochs is None else {"epochs": epochs, "min_steps": 0}
 
 
 def _require_at_least(least: int, value: int, option: str) -> None:
