@@ -111,13 +111,17 @@ def mlp(settings: Settings) -> Iterator[Case]:
         directory = Path(name)
         shared = ("--data", settings.data, "--epochs", epochs)
         ours = (sys.executable, "-m", "chifoumi_jax.train", "--recipe", "study-mlp", "--quiet")
+        theirs = (settings.peers_python, "-m", "reference.torch_mlp", *shared)
         yield alternate(
             f"whole training of the MLP, {epochs} epochs",
             "s",
             {
                 f"{OURS}, nothing kept": _cold((*ours, *shared), directory),
                 f"{OURS}, again": _warm((*ours, *shared), directory),
-                "PyTorch": command([settings.peers_python, "-m", "reference.torch_mlp", *shared]),
+                "PyTorch": command(theirs),
+                "PyTorch, each photo read in each epoch, as in the study": command(
+                    [*theirs, "--reread"]
+                ),
             },
             settings.rounds,
             settings.say,

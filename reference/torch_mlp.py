@@ -7,7 +7,6 @@ Where today's Pillow does something else than the study's 5.3, the study's is th
 """
 
 import argparse
-import functools
 import json
 import random
 from collections.abc import Callable
@@ -122,9 +121,13 @@ def train(
     version: str = "3",
     epochs: int,
     seed: int = 0,
+    reread: Callable[[int], np.ndarray] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Train as the study's notebook did: version 3 has dropout in the first epoch only."""
+    """Train as the study's notebook did: version 3 has dropout in the first epoch only.
+
+    `reread(row)` gives an image's pixels anew, in place of those in `data`.
+    """
     draw = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)
     optimizer = build_optimizer(model, version)
@@ -135,7 +138,8 @@ def train(
         rows = torch.randperm(len(data), generator=generator).numpy()
         for start in range(0, len(rows), batch_size):
             chosen = rows[start : start + batch_size]
-            pixels = np.stack([augment(image, draw) for image in data.pixels[chosen]])
+            images = data.pixels[chosen] if reread is None else map(reread, chosen)
+            pixels = np.stack([augment(image, draw) for image in images])
             optimizer.zero_grad()
             loss = cross_entropy(model(scale(pixels)), torch.from_numpy(data.labels[chosen]))
             loss.backward()
@@ -160,15 +164,37 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--version", choices=sorted(OPTIMIZERS), default="3")
     parser.add_argument("--epochs", type=photos.positive, help="100 and 5 by default")
     parser.add_argument("--stock", action="store_true", help="today's resizing and gray")
+    parser.add_argument(
+        "--reread",
+        action="store_true",
+        help="read each photo anew in each epoch, as the study's loader did",
+    )
     parser.add_argument("--save", type=Path, help="write the state_dict here (.pt)")
     options = parser.parse_args(arguments)
     photos.check_save(options.save, ".pt")
-    load = functools.partial(photos.torch_pixels, stock=options.stock)
+    paths: list[Path] = []
+
+    def load(path: Path, size: int) -> np.ndarray:
+        paths.append(path)
+        return photos.torch_pixels(path, size, options.stock)
+
+    # Those to train on come first.
     data, test, classes = photos.read(options, IMAGE_SIZE, load)
     torch.manual_seed(options.seed)
     model = build(options.version, len(classes))
     epochs = options.epochs or EPOCHS[options.version]
-    train(model, data, version=options.version, epochs=epochs, seed=options.seed)
+
+    def reread(row: int) -> np.ndarray:
+        return photos.torch_pixels(paths[row], IMAGE_SIZE, options.stock)
+
+    train(
+        model,
+        data,
+        version=options.version,
+        epochs=epochs,
+        seed=options.seed,
+        reread=reread if options.reread else None,
+    )
     # The study's test set is one fixed random augmentation.
     draw = random.Random(options.seed)
     tested = np.stack([augment(image, draw) for image in test.pixels])

@@ -87,6 +87,29 @@ def test_the_torch_original_trains(folder: Path, tmp_path: Path, version: str) -
     from_torch(saved)
 
 
+def test_photos_read_anew_in_each_epoch_train_the_same_network(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from reference import torch_mlp
+
+    read = []
+    original = photos.torch_pixels
+    monkeypatch.setattr(
+        photos, "torch_pixels", lambda path, *rest: read.append(path) or original(path, *rest)
+    )
+    weights = {}
+    for options in ((), ("--reread",)):
+        read.clear()
+        saved = tmp_path / f"{len(options)}.pt"
+        torch_mlp.main(["--data", str(folder), "--epochs", "2", "--save", str(saved), *options])
+        weights[options] = torch.load(saved, weights_only=True), len(read)
+    (once, reads), (anew, more_reads) = weights.values()
+    assert all(bool((once[name] == anew[name]).all()) for name in once)
+    assert (reads, more_reads) == (3 * (9 + 3), 3 * (9 + 3) + 2 * 3 * 9)
+
+
 def test_a_folder_without_photos_is_one_sentence(tmp_path: Path) -> None:
     done = _run("reference.torch_mlp", "--data", tmp_path)
     assert done.returncode == 2
