@@ -17,9 +17,11 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c co
 # few tests, which else come last, are the slowest.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-# LLVM makes test networks faster than they need be, and takes a third longer for it. Here alone: the
-# newest JAX, and pytest as a user calls it, compile as a training does.
-SOON := --xla_backend_optimization_level=1
+# Half of the time goes into compiling networks that run for a second: LLVM is not to make them fast,
+# and XLA to write as little for it as it can. Here alone: the newest JAX, and pytest as a user calls
+# it, compile as a training does.
+SOON := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
+  --xla_cpu_use_fusion_emitters=false
 
 .PHONY: train test environments checks test-newest browser lint types format constraints wheel clean
 

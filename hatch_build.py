@@ -4,6 +4,7 @@ Without one the wheel is pure Python, and `chifoumi_jax.ops` computes in XLA wha
 compiled: the same results, two to three times as slowly.
 """
 
+import hashlib
 import os
 import platform
 import shlex
@@ -18,6 +19,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("chifoumi_jax/ops/cpp")
 LIBRARY = Path("chifoumi_jax/ops/_native.so")
+# Beside it: what it was made from, and what it was then.
+MADE_FROM = ".made-from"
 # Compiled for each instruction set and type; the others once, with XLA's headers.
 KERNELS = ("kernels.cc", "depthwise.cc")
 HANDLERS = ("library.cc", "handlers.cc", "depthwise_handlers.cc")
@@ -41,6 +44,7 @@ class NativeHook(BuildHookInterface[Any]):
         except (OSError, subprocess.CalledProcessError) as error:
             # What other sources made must not stay.
             library.unlink(missing_ok=True)
+            library.with_suffix(MADE_FROM).unlink(missing_ok=True)
             self.app.display_warning(f"chifoumi-jax is built without its native kernels: {error}")
             return
         build_data["artifacts"].append(LIBRARY.as_posix())
@@ -50,7 +54,7 @@ class NativeHook(BuildHookInterface[Any]):
 
 
 def compile_library(sources: Path, library: Path) -> None:
-    """Compile the sources into one shared library.
+    """Compile the sources into one shared library, unless it is there and was made from the same.
 
     Raises:
         OSError: There is no compiler.
@@ -66,6 +70,10 @@ def compile_library(sources: Path, library: Path) -> None:
             variant = f"{name}_{real}"
             defines = (f"-DVARIANT={variant}", f"-DREAL={real}")
             commands += [(source, variant, (*flags, *defines)) for source in KERNELS]
+    made_from = _fingerprint(sources, compiler, commands)
+    record = library.with_suffix(MADE_FROM)
+    if library.exists() and record.exists() and record.read_text() == made_from + _digest(library):
+        return
     with tempfile.TemporaryDirectory() as build, ThreadPoolExecutor() as pool:
 
         def compile_one(source: str, variant: str, flags: tuple[str, ...]) -> Path:
@@ -78,6 +86,27 @@ def compile_library(sources: Path, library: Path) -> None:
         fresh = library.with_suffix(".new")
         _run(*compiler, "-shared", *objects, "-o", fresh)
         fresh.replace(library)
+        record.write_text(made_from + _digest(library))
+
+
+def _fingerprint(sources: Path, compiler: list[str], commands: list[Any]) -> str:
+    """Says what a library is made from: the sources, XLA's headers, the compiler, its flags."""
+    from jaxlib.version import __version__ as jaxlib_version
+
+    version = subprocess.run([*compiler, "--version"], check=True, capture_output=True).stdout
+    # The headers lie elsewhere in each environment; their version says what they are.
+    flags = [
+        (source, variant, [flag for flag in flags if flag != _xla_headers()])
+        for source, variant, flags in commands
+    ]
+    found = hashlib.sha256(repr((jaxlib_version, version, FLAGS, flags)).encode())
+    for path in sorted(sources.iterdir()):
+        found.update(f"{path.name} {_digest(path)}".encode())
+    return f"{found.hexdigest()} "
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _find_compiler() -> str:

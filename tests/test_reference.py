@@ -94,11 +94,14 @@ def test_photos_read_anew_in_each_epoch_train_the_same_network(
 
     from reference import torch_mlp
 
-    read = []
+    read: list[Path] = []
     original = photos.torch_pixels
-    monkeypatch.setattr(
-        photos, "torch_pixels", lambda path, *rest: read.append(path) or original(path, *rest)
-    )
+
+    def noted(path: Path, size: int, stock: bool) -> np.ndarray:
+        read.append(path)
+        return original(path, size, stock)
+
+    monkeypatch.setattr(photos, "torch_pixels", noted)
     weights = {}
     for options in ((), ("--reread",)):
         read.clear()

@@ -15,7 +15,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from chifoumi_jax import fit, load, pretrained, recipes, resume
+from chifoumi_jax import fit, load, pretrained, recipes, resume, run
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.display import Display
 from chifoumi_jax.files import cache_path
@@ -224,11 +224,13 @@ def test_refuses_another_file(tmp_path: Path, monkeypatch: Any) -> None:
         pretrained_efficientnet_lite0(32)
 
 
-def test_command(patches: Path, tmp_path: Path) -> None:
-    words = ["--image-size", "32", "--epochs", "1", "--runs", str(tmp_path / "runs")]
-    done = chifoumi("train", "--recipe", "transfer", "--data", patches, *words)
+def test_the_command_trains_the_same_network(patches: Path, finished: Run, tmp_path: Path) -> None:
+    options = {name: value for name, value in QUICK.items() if name != "min_steps"}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    done = chifoumi("train", "--recipe", "transfer", "--data", patches, "--runs", tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    run = done.stdout.splitlines()[-1]
+    directory = done.stdout.splitlines()[-1]
+    assert_same_training(run.read(Path(directory)), finished)
     picture = next((patches / "test").rglob("*.png"))
-    answer = chifoumi("predict", run, picture)
+    answer = chifoumi("predict", directory, picture)
     assert answer.returncode == 0 and picture.parent.name in answer.stdout

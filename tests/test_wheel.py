@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import hatch_build
 from chifoumi_jax.ops import native
 from tests.commands import environment
 
@@ -99,3 +100,35 @@ def test_without_a_compiler_it_is_pure_python(tmp_path: Path) -> None:
         "chifoumi-jax was installed without a C++ compiler False False",
         "[28. 28.]",
     ]
+
+
+def test_what_was_made_from_the_same_sources_is_not_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A compiler that writes where it is told to, and a line for each time that it is called.
+    compiler, log, sources = tmp_path / "cc.py", tmp_path / "log", tmp_path / "cpp"
+    compiler.write_text(
+        "import sys; from pathlib import Path\n"
+        f"log = open({str(log)!r}, 'a')\n"
+        "if '-o' in sys.argv:\n"
+        "    Path(sys.argv[sys.argv.index('-o') + 1]).write_text('compiled')\n"
+        "    print('compiled', file=log)\n"
+    )
+    monkeypatch.setenv("CXX", f"{sys.executable} {compiler}")
+    shutil.copytree(ROOT / hatch_build.SOURCES, sources)
+    library = tmp_path / "library.so"
+
+    def compiles() -> bool:
+        log.write_text("")
+        hatch_build.compile_library(sources, library)
+        assert library.read_text() == "compiled"
+        return bool(log.read_text())
+
+    assert [compiles(), compiles()] == [True, False]
+    library.write_text("damaged")
+    assert [compiles(), compiles()] == [True, False]
+    source = sources / hatch_build.HANDLERS[0]
+    source.write_text(source.read_text() + "// another\n")
+    assert [compiles(), compiles()] == [True, False]
+    library.unlink()
+    assert compiles()
