@@ -13,7 +13,7 @@ INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_j
 # What is never imported need not be compiled: half of an installation's time.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-# A file's tests stay together: they share what is slow to make. In the order of `testpaths`: files of
+# A file's tests stay together: they share what is slow to make. In the order of conftest.py: files of
 # few tests, which else come last, are the slowest.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 

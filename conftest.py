@@ -6,6 +6,24 @@ from collections.abc import Iterator
 import jax
 import pytest
 
+# The files that take longest.
+LONGEST = (
+    "test_ladder.py",
+    "test_transfer.py",
+    "test_export.py",
+    "test_train.py",
+    "test_cli.py",
+    "test_benchmarks.py",
+    "test_crossval.py",
+    "test_devices.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that workers that share the files end together."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
