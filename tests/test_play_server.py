@@ -33,7 +33,7 @@ from tests.hands import hand_or_nothing
 from tests.photos import bomb, claims, encode, picture
 from tests.playing import Address, jpeg, serving, start
 
-LIMITS = Limits(body_seconds=2)
+LIMITS = Limits(header_seconds=2, body_seconds=2)
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +273,24 @@ def test_a_body_that_does_not_come_is_given_up(server: Address) -> None:
     answer = raw(server, HEAD + b"Content-Length: 1000\r\n\r\nabc")
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"too-slow" in answer
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: 127.0"])
+def test_headers_that_do_not_come_are_given_up(server: Address, sent: bytes) -> None:
+    assert raw(server, sent) == b""
+
+
+def test_headers_a_letter_at_a_time_are_given_up_on_any_request(server: Address) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        began = time.monotonic()
+        # It is a reset connection that ends this, or the time that recv waits.
+        with pytest.raises(OSError):
+            while time.monotonic() < began + 30:
+                connection.sendall(b"G")
+                time.sleep(0.1)
+    assert server.ask("GET", "/").status == 200
 
 
 def test_two_hosts_are_refused(server: Address) -> None:

@@ -15,6 +15,7 @@ class Limits:
         json_bytes: Of any other request.
         waiting: Requests with a picture that may be on their way at once.
         batch: Pictures that the model is asked about at once.
+        header_seconds: In which a request's headers must have come, once a client has connected.
         body_seconds: In which a request's body must have come.
         rounds: That may have begun and not ended; the oldest is forgotten.
         history: Past rounds that the opponent looks at.
@@ -29,6 +30,7 @@ class Limits:
     json_bytes: int = 20_000
     waiting: int = 16
     batch: int = 8
+    header_seconds: float = 10.0
     body_seconds: float = 10.0
     rounds: int = 256
     history: int = 300

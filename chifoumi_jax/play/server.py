@@ -16,6 +16,7 @@ from chifoumi_jax.play.app import create_app
 from chifoumi_jax.play.guard import Hosts, is_loopback
 from chifoumi_jax.play.limits import Limits
 from chifoumi_jax.play.models import Model, Models
+from chifoumi_jax.play.protocol import punctual
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.run import RunError
 
@@ -69,7 +70,7 @@ def config(service: Service, hosts: Hosts) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(service, hosts),
         loop="asyncio",
-        http="h11",
+        http=punctual(service.limits.header_seconds),
         ws="none",
         lifespan="off",
         log_level="warning",
