@@ -73,6 +73,7 @@ def test_the_cnns_weights_are_finite_differences(seed: int, label: int) -> None:
     expected = np.maximum(maps @ weights, 0)
     assume(expected.max() > 0)
     found = gradcam.class_activation(model, photos, jnp.array([label]))
+    # Float32 against float64: sums of a thousand terms, some of which cancel.
     np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max(), rtol=1e-4)
 
 
@@ -86,6 +87,7 @@ def test_efficientnets_heat_is_its_last_layers(efficientnet: EfficientNetLite0) 
     assert expected.max() > 0
     places = maps.shape[1] * maps.shape[2]
     found = gradcam.class_activation(model, photos, labels)
+    # Float32 against float64, as above; 1e-7 is a rounding of a value of 1.
     np.testing.assert_allclose(found, expected / places, rtol=1e-4, atol=1e-7)
 
 
@@ -102,6 +104,7 @@ def test_heat_is_from_0_to_1_and_turns_with_the_photo(
     peaks = heat.max(axis=(1, 2))
     assert set(np.round(peaks, 6)) <= {0.0, 1.0} and peaks.max() > 0
     mirrored = heat_maps(photos[:, :, ::-1], labels)
+    # Float32 sums in another order, of a map that is then divided by its largest value.
     np.testing.assert_allclose(mirrored[:, :, ::-1], heat, atol=1e-4)
 
 
@@ -184,6 +187,7 @@ def test_explain_takes_what_predict_takes(classifier: Classifier, squares: Path)
     files = [squares / name / "3.png" for name in ("across", "down")]
     heats = classifier.explain(files)
     labels = classifier.predict(files).labels
+    # Of the same pixels, compiled for another batch: float32 rounding of values up to 1.
     np.testing.assert_allclose(classifier.explain(Image.open(files[1])), heats[1:], atol=1e-5)
     for place, label in enumerate(labels):
         one = classifier.explain(np.asarray(Image.open(files[place])), label, batch_size=1)
@@ -226,4 +230,5 @@ def test_several_devices_share_the_photos(classifier: Classifier, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "heats.npy")
+    # Float32 sums in another order, of maps that are then divided by their largest value.
     np.testing.assert_allclose(found, classifier.explain(photos), atol=1e-4)
