@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import exports as measured
 from chifoumi_jax import checkpoint, load, recipes, run
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.classifier import Classifier
@@ -425,3 +426,32 @@ def test_command(runs: Mapping[str, Path], tmp_path: Path, files: list[Path]) ->
     (answer,) = json.loads(asked.stdout)
     # Another process compiled it: some float32 roundings of a value below 1.
     np.testing.assert_allclose(list(answer["probabilities"].values()), wanted, atol=1e-6)
+
+
+def test_the_table_of_exports(
+    runs: Mapping[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [str(runs["mlp-v21"]), "--report", str(tmp_path), "--only", "onnx"]
+    monkeypatch.setattr(sys, "argv", ["exports", *words])
+    measured.main()
+    rows = json.loads((tmp_path / "exports.json").read_text())["exports"]
+    assert [row["format"] for row in rows] == ["onnx", "onnx, 8 bits"]
+    assert all(min(row["milliseconds"].values()) > 0 for row in rows)
+    text = (tmp_path / "table.md").read_text()
+    assert capsys.readouterr().out == text + "\n"
+    first, second = text.splitlines()[-2:]
+    assert first.startswith(f"| {runs['mlp-v21'].name} | onnx | ") and "may be" in first
+    assert "accuracy" in second and second.endswith(" ms |")
+
+
+def test_a_table_of_no_run_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(tmp_path / "absent"), "--report", str(tmp_path), "--only", "onnx"]
+    monkeypatch.setattr(sys, "argv", ["exports", *words])
+    with pytest.raises(SystemExit, match="1"):
+        measured.main()
+    assert "absent" in capsys.readouterr().err
