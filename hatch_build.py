@@ -83,7 +83,7 @@ def compile_library(sources: Path, library: Path) -> None:
 
         objects = list(pool.map(lambda command: compile_one(*command), commands))
         # Not over the old one: a process may have it open.
-        fresh = library.with_suffix(".new")
+        fresh = library.with_suffix(f".{os.getpid()}")
         _run(*compiler, "-shared", *objects, "-o", fresh)
         fresh.replace(library)
         record.write_text(made_from + _digest(library))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -240,7 +241,8 @@ def growth(settings: Settings) -> Iterator[Case]:
     def case(name: str, task: str, values: Sequence[int], unit: str = "s") -> Case:
         def measure(value: int) -> Measurement:
             devices = value if task == "devices" else 1
-            flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+            own = os.environ.get("XLA_FLAGS", "")
+            flags = {"XLA_FLAGS": f"{own} --xla_force_host_platform_device_count={devices}"}
             arguments = ("growth", task, value, settings.budget, settings.least)
             return worker(sys.executable, arguments, flags)
 

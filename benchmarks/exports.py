@@ -39,18 +39,26 @@ class Exports:
 
 
 def measure(options: Exports) -> Iterator[dict[str, Any]]:
-    """What `chifoumi export --json` says of each run and format, with the run's name."""
+    """What `chifoumi export --json` says of each run and format, or why it says nothing."""
     for directory in options.runs:
         for to in options.only:
             for more in ([], ["--int8"]) if to == "onnx" else ([],):
                 with tempfile.TemporaryDirectory() as folder:
                     out = Path(folder) / f"model{SUFFIXES[to]}"
                     words = ["export", directory, "--to", to, "--out", out, "--json", *more]
-                    said = run([sys.executable, "-m", "chifoumi_jax.cli", *words])
-                found = json.loads(said)
-                name = "onnx, 8 bits" if more else to
-                print(f"{directory} {name}: {found['milliseconds']}", file=sys.stderr)
-                yield {"run": str(directory), "format": name, "file": out.name, **found}
+                    row: dict[str, Any] = {
+                        "run": str(directory),
+                        "format": "onnx, 8 bits" if more else to,
+                    }
+                    try:
+                        said = run([sys.executable, "-m", "chifoumi_jax.cli", *words])
+                    except PeerError as error:
+                        row |= {"error": str(error)}
+                    else:
+                        row |= {"error": None, "file": out.name, **json.loads(said)}
+                said = row["error"] or str(row["milliseconds"])
+                print(f"{directory} {row['format']}: {said}", file=sys.stderr)
+                yield row
 
 
 def table(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
@@ -63,6 +71,10 @@ def table(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
+        if row["error"]:
+            name = Path(row["run"]).name
+            lines.append(f"| {name} | {row['format']} | not measured: {row['error']} | | | |")
+            continue
         times = row["milliseconds"]
         cells = [
             Path(row["run"]).name,
@@ -82,23 +94,22 @@ def _difference(row: Mapping[str, Any]) -> str:
         return f"accuracy {before:.1%} → {after:.1%}"
     # A file that holds the weights alone has no logits of its own.
     check = row["checks"][0]
-    return f"{check['difference']:.1e} (may be {check['bound']:.1e})" if check["bound"] else "0"
+    bound = f" (may be {check['bound']:.1e})" if check["bound"] else ""
+    return f"{check['difference']:.2g}{bound}"
 
 
 def main() -> None:
     """Export everything, and write the table."""
     options = tyro.cli(Exports, description=__doc__)
     options.report.mkdir(parents=True, exist_ok=True)
-    try:
-        rows = list(measure(options))
-    except PeerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    rows = list(measure(options))
     about = machine()
     write_json(options.report / "exports.json", {"machine": about, "exports": rows})
     text = table(rows, about)
     write_atomically(options.report / "table.md", text)
     print(text)
+    if any(row["error"] for row in rows):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

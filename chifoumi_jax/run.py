@@ -128,13 +128,18 @@ def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, An
     path = Path(directory) / "config.json"
     try:
         config = json.loads(path.read_bytes())
-        version, fields = config["format"], config["recipe"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(
             f"{directory} is not a run's folder: it holds no config.json; check the path"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read: {error}; copy the run again") from error
+    if not isinstance(config, dict) or not {"format", "recipe"} <= config.keys():
+        raise RunError(
+            f"{path} is not what a training wrote: it lacks the format or the recipe; "
+            "copy the run again"
+        )
+    version, fields = config["format"], config["recipe"]
     if version != FORMAT_VERSION:
         raise RunError(f"{path} has format {version}; this version reads {FORMAT_VERSION}")
     hints = get_type_hints(Recipe)

@@ -185,7 +185,10 @@ def main(arguments: list[str] | None = None) -> None:
     epochs = options.epochs or EPOCHS[options.version]
 
     def reread(row: int) -> np.ndarray:
-        return photos.torch_pixels(paths[row], IMAGE_SIZE, options.stock)
+        try:
+            return photos.torch_pixels(paths[row], IMAGE_SIZE, options.stock)
+        except OSError as error:
+            photos.refuse(f"{paths[row]} can no longer be read: {error}")
 
     train(
         model,
@@ -202,9 +205,10 @@ def main(arguments: list[str] | None = None) -> None:
         "train_accuracy": float((predict(model, data.pixels).argmax(1) == data.labels).mean()),
         "test_accuracy": float((predict(model, tested).argmax(1) == test.labels).mean()),
     }
+    # First: a disk that is full costs the weights alone.
+    print(json.dumps(result), flush=True)
     if options.save:
         torch.save(model.state_dict(), options.save)
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":

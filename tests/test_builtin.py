@@ -37,7 +37,7 @@ def test_a_run_of_that_name_goes_first(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     assert load("small").classes, "a folder of photos may have any name"
     (tmp_path / "small" / "config.json").write_text("{}")
-    with pytest.raises(RunError, match=r"small/config.json cannot be read"):
+    with pytest.raises(RunError, match=r"small/config.json is not what a training wrote"):
         load("small")
 
 

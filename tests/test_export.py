@@ -447,11 +447,16 @@ def test_the_table_of_exports(
     assert "accuracy" in second and second.endswith(" ms |")
 
 
-def test_a_table_of_no_run_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_run_that_cannot_be_exported_does_not_cost_the_others(
+    runs: Mapping[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = [str(tmp_path / "absent"), "--report", str(tmp_path), "--only", "onnx"]
-    monkeypatch.setattr(sys, "argv", ["exports", *words])
+    words = [str(tmp_path / "absent"), str(runs["mlp-v21"]), "--report", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["exports", *words, "--only", "safetensors"])
     with pytest.raises(SystemExit, match="1"):
         measured.main()
-    assert "absent" in capsys.readouterr().err
+    bad, good = capsys.readouterr().out.splitlines()[-3:-1]
+    assert bad.startswith("| absent | safetensors | not measured: ")
+    assert good.startswith(f"| {runs['mlp-v21'].name} | safetensors | ") and good.endswith(" ms |")
