@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 # The network that compiles soonest.
-QUICK = ("--recipe", "study-mlp", "--epochs", "1")
+SOONEST = ("--recipe", "study-mlp", "--epochs", "1")
 
 
 def clean(**changes: str) -> dict[str, str]:
@@ -16,7 +16,7 @@ def clean(**changes: str) -> dict[str, str]:
 
 
 def train(photos: Path, runs: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chifoumi_jax.cli", "train", *QUICK]
+    command = [sys.executable, "-m", "chifoumi_jax.cli", "train", *SOONEST]
     return subprocess.run(
         [*command, "--data", str(photos), "--runs", str(runs), "--quiet"],
         capture_output=True,
