@@ -1,5 +1,6 @@
 """A command's way to the end of its first step, its imports left out."""
 
+import gc
 import tempfile
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ def first_step(directory: str, image_size: int) -> Callable[[], None]:
     import grain  # noqa: F401
     import orbax.checkpoint.experimental.v1  # noqa: F401
 
+    # As the command line begins.
+    gc.freeze()
     keep_compiled()
     recipe = recipes.cnn.replace(data=directory, image_size=image_size)
 
