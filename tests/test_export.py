@@ -79,6 +79,12 @@ def _begun(recipe: Recipe) -> Path:
 
 
 @pytest.fixture(scope="module")
+def classifiers(runs: Mapping[str, Path]) -> Mapping[str, Classifier]:
+    """Each run as it is used, compiled once."""
+    return {name: load(directory) for name, directory in runs.items()}
+
+
+@pytest.fixture(scope="module")
 def files(photos: Path) -> list[Path]:
     return sorted((photos / "test").glob("*/*.png"))
 
@@ -91,14 +97,14 @@ def exported(runs: Mapping[str, Path]) -> dict[tuple[str, Format], writing.Repor
 @pytest.fixture(scope="module")
 def opened(
     exported: dict[tuple[str, Format], writing.Report],
-    runs: Mapping[str, Path],
+    classifiers: Mapping[str, Classifier],
     files: list[Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, np.ndarray]:
     """Probabilities by file, from a process that cannot import this package."""
     folder, given = tmp_path_factory.mktemp("opened"), []
     for name in NETWORKS:
-        classifier, images = load(runs[name]), folder / f"{name}.npy"
+        classifier, images = classifiers[name], folder / f"{name}.npy"
         pixels = np.stack([classifier.pixels(file) for file in files])
         np.save(images, pixels.astype(np.float32) / np.float32(255))
         given += [[str(exported[name, to].path), str(images)] for to in OPENED]
@@ -117,10 +123,10 @@ def test_opens_without_this_package_and_says_the_same(
     to: Format,
     exported: dict[tuple[str, Format], writing.Report],
     opened: dict[str, np.ndarray],
-    runs: Mapping[str, Path],
+    classifiers: Mapping[str, Classifier],
     files: list[Path],
 ) -> None:
-    wanted = load(runs[name]).predict(files).probabilities
+    wanted = classifiers[name].predict(files).probabilities
     assert np.ptp(wanted, axis=0).max() > 0.01
     # Float32 rounding, as `verify` has it, on logits of up to 10.
     np.testing.assert_allclose(opened[str(exported[name, to].path)], wanted, atol=1e-4)
@@ -143,12 +149,12 @@ def test_report(name: str, to: Format, exported: dict[tuple[str, Format], writin
 
 def test_a_loaded_safetensors_file_is_the_same_classifier(
     exported: dict[tuple[str, Format], writing.Report],
-    runs: Mapping[str, Path],
+    classifiers: Mapping[str, Classifier],
     files: list[Path],
 ) -> None:
     for name in NETWORKS:
         path = exported[name, "safetensors"].path
-        loaded, wanted = load(path), load(runs[name])
+        loaded, wanted = load(path), classifiers[name]
         assert loaded.classes == wanted.classes
         assert loaded.calibration == wanted.calibration
         for got, want in zip(
