@@ -614,8 +614,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
     that says why), 130 after Ctrl-C, 141 if nobody reads on; `check` and `predict` also use 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    # What was imported stays: looking through it again and again, and taking it apart at the end, is
-    # a sixth of a short command's time.
+    # What was imported stays: looking through it again and again, and taking it apart at the end,
+    # is a sixth of a short command's time.
     gc.freeze()
     atexit.register(gc.freeze)
     # Pillow warns of odd metadata, which no user can act on.

@@ -149,6 +149,7 @@ def test_report(name: str, to: Format, exported: dict[tuple[str, Format], writin
 
 def test_a_loaded_safetensors_file_is_the_same_classifier(
     exported: dict[tuple[str, Format], writing.Report],
+    runs: Mapping[str, Path],
     classifiers: Mapping[str, Classifier],
     files: list[Path],
 ) -> None:
