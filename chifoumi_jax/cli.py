@@ -348,7 +348,7 @@ def predict(
     if json_output:
         print(json.dumps(list(found), indent=2))
     elif output_format == "table":
-        _print_answers(list(found), classifier.classes)
+        _print_answers(list(found), classifier.classes, explained=explain is not None)
     else:
         lines = (
             json_lines(found)
@@ -368,15 +368,16 @@ def _reported(answers: Iterable[Answer], errors: list[str]) -> Iterator[Answer]:
         yield answer
 
 
-def _print_answers(answers: Sequence[Answer], classes: Sequence[str]) -> None:
+def _print_answers(answers: Sequence[Answer], classes: Sequence[str], explained: bool) -> None:
     _print_table(
-        ["file", "label", "", *classes],
+        ["file", "label", "", *classes, *(["heat map"] if explained else [])],
         [
             [
                 answer["file"],
                 answer["label"],
                 "unsure" if answer["unsure"] else "",
                 *(f"{p:.1%}" for p in answer["probabilities"].values()),
+                *([Path(answer["explanation"]).name] if explained else []),
             ]
             for answer in answers
             if "error" not in answer

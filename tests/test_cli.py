@@ -83,13 +83,16 @@ def test_predict_a_list_from_standard_input_and_mark_what_is_unsure(
     values = {"temperature": 4.0, "threshold": 1.0, "photos": 9}
     (copy / "calibration.json").write_text(json.dumps(values))
     files = [str(photos / "test" / name / "002.png") for name in ("rock", "paper")]
-    done = chifoumi("predict", copy, "-", stdin="\n".join(files))
+    heat = tmp_path / "heat"
+    done = chifoumi("predict", copy, "-", "--explain", heat, stdin="\n".join(files))
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if "002.png" in line]
-    assert [line[:3] for line in lines] == [
-        [files[0], "rock", "unsure"],
-        [files[1], "paper", "unsure"],
+    # Both photos have one name, and the table says which picture is whose.
+    assert [[*line[:3], line[-1]] for line in lines] == [
+        [files[0], "rock", "unsure", "002-heat.png"],
+        [files[1], "paper", "unsure", "002-heat-2.png"],
     ]
+    assert {path.name for path in heat.iterdir()} == {"002-heat.png", "002-heat-2.png"}
 
 
 @pytest.mark.parametrize("batch_size", ["1", "5", "64"])
