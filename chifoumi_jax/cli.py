@@ -544,7 +544,7 @@ def hands(
         images: How many in all.
         test_images: How many of them to test on, with other people, light and backgrounds; by
             default 52 of 346, as in the study.
-        wild: From any side, before anything, in any light, as photos are; small.
+        wild: From many sides, before anything, in any light, as photos are; small.
         nothing: Also draw a fourth class of pictures without a hand.
         seed: Decides every picture.
     """

@@ -18,7 +18,7 @@ from PIL import Image, features
 
 from chifoumi_jax.data import decode, pixels
 from chifoumi_jax.data.folder import Photo, Scan, scan
-from chifoumi_jax.data.hands import GESTURES, RENDERER_VERSION, WILD, write_hands
+from chifoumi_jax.data.hands import GESTURES, RENDERER_VERSION, WILD, WILD_VERSION, write_hands
 from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.data.store import PixelStore, trim
 from chifoumi_jax.files import cache_path
@@ -87,7 +87,7 @@ def hands_path(wild: int = 0) -> Path:
     Args:
         wild: How many that vary as much as photos do; 0 for those that stand in for a folder.
     """
-    kind = f"wild-{wild}" if wild else f"{HANDS_TRAIN}-{HANDS_TEST}"
+    kind = f"wild{WILD_VERSION}-{wild}" if wild else f"{HANDS_TRAIN}-{HANDS_TEST}"
     return cache_path(f"hands-v{RENDERER_VERSION}-{kind}")
 
 

@@ -7,5 +7,16 @@ from chifoumi_jax.data.hands.write import write_hands
 
 # Part of any cache key: a change of any picture changes it.
 RENDERER_VERSION = 1
+# Of the varied pictures alone.
+WILD_VERSION = 2
 
-__all__ = ["GESTURES", "NOTHING", "RENDERER_VERSION", "VARIETY", "WILD", "render", "write_hands"]
+__all__ = [
+    "GESTURES",
+    "NOTHING",
+    "RENDERER_VERSION",
+    "VARIETY",
+    "WILD",
+    "WILD_VERSION",
+    "render",
+    "write_hands",
+]

@@ -75,14 +75,9 @@ def _straight(rng: np.random.Generator, count: int) -> Float64[np.ndarray, "coun
     return np.maximum(bend + rng.normal(0, 3, (count, 3)), [-12.0, 0.0, -4.0])
 
 
-def _curled(
-    rng: np.random.Generator, count: int, variety: Variety
-) -> Float64[np.ndarray, "count 3"]:
+def _curled(rng: np.random.Generator, count: int) -> Float64[np.ndarray, "count 3"]:
     bend = np.array([rng.uniform(82, 90), rng.uniform(98, 106), rng.uniform(60, 74)])
-    curled = bend + rng.normal(0, 2, (count, 3))
-    if variety.loose:
-        curled -= rng.uniform(0, variety.loose) + rng.uniform(0, variety.loose / 2, (count, 3))
-    return curled
+    return bend + rng.normal(0, 2, (count, 3))
 
 
 def _beside(pose: Pose, rng: np.random.Generator, variety: Variety) -> Pose:
@@ -114,7 +109,7 @@ def _paper(rng: np.random.Generator, variety: Variety) -> Pose:
 
 def _rock(rng: np.random.Generator, variety: Variety) -> Pose:
     pose = Pose(
-        flexion=_curled(rng, 4, variety),
+        flexion=_curled(rng, 4),
         spread=np.array([6.0, 2.0, -3.0, -8.0]) + rng.normal(0, 1.0, 4),
         thumb=np.array([21.0, 29.0, 28.0, 37.0, 60.0]) + rng.normal(0, 2.5, 5),
         wrist=_wrist(rng, variety),
@@ -127,7 +122,7 @@ def _scissors(rng: np.random.Generator, variety: Variety) -> Pose:
     opening = rng.uniform(*variety.opening)
     spread = np.array([13.0 * opening, -13.0 * opening, -3.0, -7.0])
     pose = Pose(
-        flexion=np.concatenate([_straight(rng, 2), _curled(rng, 2, variety)]),
+        flexion=np.concatenate([_straight(rng, 2), _curled(rng, 2)]),
         spread=spread + rng.normal(0, 1.0, 4),
         thumb=np.array([10.0, 38.0, 45.0, 40.0, 45.0]) + rng.normal(0, 2.5, 5),
         wrist=_wrist(rng, variety),

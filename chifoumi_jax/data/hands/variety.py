@@ -14,7 +14,6 @@ class Variety:
         openness: How far a paper's fingers are spread, as a share.
         opening: How far a scissors' fingers are spread, as a share.
         wrist: How far the wrist bends, as a share of its usual range.
-        loose: By how many degrees less than tight curled fingers may be bent.
         free_thumb: Share of fists and scissors whose thumb lies beside the fingers, not on them.
         arm_angle: Direction of the forearm in the picture, from upright, either way.
         corner_share: Share of pictures whose arm enters from a lower corner instead.
@@ -45,7 +44,6 @@ class Variety:
     openness: Range = (0.4, 1.0)
     opening: Range = (0.6, 1.0)
     wrist: float = 1.0
-    loose: float = 0.0
     free_thumb: float = 0.0
     arm_angle: float = 16.0
     corner_share: float = 0.08
@@ -81,11 +79,10 @@ WILD = Variety(
     openness=(0.0, 1.0),
     opening=(0.35, 1.0),
     wrist=2.0,
-    loose=25.0,
     free_thumb=0.4,
-    arm_angle=40.0,
-    pitch=40.0,
-    yaw=80.0,
+    arm_angle=90.0,
+    pitch=50.0,
+    yaw=45.0,
     centre=0.12,
     height=(("paper", (0.45, 0.9)), ("rock", (0.3, 0.7)), ("scissors", (0.45, 0.9))),
     width=(("paper", 0.85), ("rock", 0.7), ("scissors", 0.8)),
@@ -93,6 +90,7 @@ WILD = Variety(
     contrast=(0.0, 3.0),
     tint=18.0,
     collage=0.6,
+    darker_share=(0.3, 0.6),
     clutter=(0.1, 1.3),
     distance=(1.0, 60.0),
     blur=(0.0, 4.0),
@@ -101,4 +99,4 @@ WILD = Variety(
     exposure=1.0,
     long_side=(160, 224),
 )
-"""For training that is to hold on photos: from any side, before anything, in any light."""
+"""For training that is to hold on photos: from many sides, before anything, in any light."""
