@@ -1,6 +1,7 @@
 """Rendered hands: anatomy, identities of the splits, pictures and folders."""
 
 import dataclasses
+import errno
 import functools
 import io
 from collections import Counter
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from chifoumi_jax.data import dataset
 from chifoumi_jax.data.hands import GESTURES, NOTHING, WILD, render, write_hands
 from chifoumi_jax.data.hands import write as write_module
 from chifoumi_jax.data.hands.backdrop import families, sample_backdrop
@@ -229,6 +231,29 @@ def test_wild_pictures_differ_in_contrast_and_repeat() -> None:
     ]
     assert max(wild) > 2 * min(wild)
     assert picture(3) == picture(3)
+
+
+def test_what_another_process_drew_meanwhile_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def late(directory: Path, **options: Any) -> None:
+        write_small(directory, images=6, test_images=3)
+        write_hands(directory, **options)
+
+    monkeypatch.setattr(dataset, "write_hands", late)
+    folder = dataset.hands_folder(wild=3)
+    assert len(list(folder.rglob("*.jpg"))) == 6
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+    # Where nothing can be drawn and nobody else has, that is said.
+    def full(directory: Path, **_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device", str(directory))
+
+    monkeypatch.setattr(dataset, "write_hands", full)
+    with pytest.raises(OSError, match="no space left"):
+        dataset.hands_folder(wild=6)
 
 
 def test_nothing_is_what_lies_behind_a_hand() -> None:

@@ -18,7 +18,14 @@ from PIL import Image, features
 
 from chifoumi_jax.data import decode, pixels
 from chifoumi_jax.data.folder import Photo, Scan, scan
-from chifoumi_jax.data.hands import GESTURES, RENDERER_VERSION, WILD, WILD_VERSION, write_hands
+from chifoumi_jax.data.hands import (
+    GESTURES,
+    RENDERER_VERSION,
+    VARIETY,
+    WILD,
+    WILD_VERSION,
+    write_hands,
+)
 from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.data.store import PixelStore, trim
 from chifoumi_jax.files import cache_path
@@ -97,14 +104,15 @@ def hands_folder(progress: Progress | None = None, *, wild: int = 0) -> Path:
     if directory.is_dir():
         return directory
     directory.parent.mkdir(parents=True, exist_ok=True)
+    images, test, variety = HANDS_TRAIN + HANDS_TEST, HANDS_TEST, VARIETY
     if wild:
-        test = len(GESTURES)
-        write_hands(
-            directory, images=wild + test, test_images=test, variety=WILD, progress=progress
-        )
-    else:
-        images = HANDS_TRAIN + HANDS_TEST
-        write_hands(directory, images=images, test_images=HANDS_TEST, progress=progress)
+        images, test, variety = wild + len(GESTURES), len(GESTURES), WILD
+    try:
+        write_hands(directory, images=images, test_images=test, variety=variety, progress=progress)
+    except OSError:
+        # Another process may have drawn the same ones meanwhile.
+        if not directory.is_dir():
+            raise
     return directory
 
 
