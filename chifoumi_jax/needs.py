@@ -26,7 +26,7 @@ class Needs:
 
     Attributes:
         memory: Of each device (the machine's own memory when that is the device).
-        disk: Where the runs are kept: checkpoints and decoded pixels.
+        disk: Where the runs are kept: checkpoints.
         checkpoint: Of one checkpoint, part of `disk`.
     """
 
@@ -47,13 +47,12 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size, 1) / 1e6:.3g} MB"
 
 
-def estimate(compiled: Any, checkpoint: int, pixels: int) -> Needs:
+def estimate(compiled: Any, checkpoint: int) -> Needs:
     """The needs of a compiled step, as XLA planned its memory.
 
     Args:
         compiled: The step, from `jax.jit(...).lower(...).compile()`.
         checkpoint: Bytes of one checkpoint.
-        pixels: Bytes of the decoded pixels.
     """
     plan = compiled.memory_analysis()
     memory = plan.temp_size_in_bytes + plan.argument_size_in_bytes + plan.output_size_in_bytes
@@ -61,7 +60,7 @@ def estimate(compiled: Any, checkpoint: int, pixels: int) -> Needs:
     if jax.default_backend() == "cpu":
         memory += _PROCESS
     # The kept ones, the best one, and the one being written.
-    return Needs(memory, (KEEP + 2) * checkpoint + pixels, checkpoint)
+    return Needs(memory, (KEEP + 2) * checkpoint, checkpoint)
 
 
 def fits_beside(size: int) -> bool:

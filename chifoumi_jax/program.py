@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int32, Key
+from jaxtyping import Array, Float, Int32, Key, UInt8
 
 from chifoumi_jax import losses, processes
 from chifoumi_jax.data.augment import study_mlp_augmentation
@@ -242,6 +242,10 @@ def build(
         nothing = Sums(*(jnp.zeros(rows.shape[0]) for _ in Sums._fields))
         return jax.lax.fori_loop(first, first + count, step, (state, nothing))
 
+    def shared(images: Any) -> Any:
+        # Of one process' arrays `jit` takes each device's rows itself, which is faster.
+        return processes.everywhere(images, sharded) if processes.several() else images
+
     evaluate_shared = jax.jit(
         make_evaluation(graph, prepared, loss, mesh, recipe.precision, recipe.mirror_test),
         in_shardings=(replicated, sharded),
@@ -249,16 +253,17 @@ def build(
     )
 
     def evaluate(weights: Params, batch: Batch) -> tuple[Array, Sums]:
-        # Of one process' arrays `jit` takes each device's rows itself, which is faster.
-        batch = processes.everywhere(batch, sharded) if processes.several() else batch
-        return evaluate_shared(weights, batch)
+        return evaluate_shared(weights, shared(batch))
 
     @partial(jax.jit, in_shardings=(replicated, sharded), out_shardings=replicated)
-    def features(weights: Params, pixels: Array) -> Array:
+    def features_shared(weights: Params, pixels: Array) -> Array:
         with products(recipe.precision):
             model = nnx.merge(graph, weights)
             assert isinstance(model, EfficientNetLite0)
             return model.features(prepared(pixels))
+
+    def features(weights: Params, pixels: UInt8[np.ndarray, "batch ..."]) -> Array:
+        return features_shared(weights, shared(pixels))
 
     def learning_rate(number: int) -> float:
         return float(schedule(number))

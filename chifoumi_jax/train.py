@@ -316,7 +316,7 @@ class Trainer:
         self._compiled: dict[bool, Any] = {}
         given = data.pixels, data.train, self.order
         size = padded_size(self.order.batch_size, self.program.devices)
-        fits = needs.fits_beside(data.nbytes)
+        fits = not processes.any_of(not needs.fits_beside(data.nbytes))
         self.feed = (
             Resident(*given, size, self.program.replicated) if fits else Streamed(*given, size)
         )
@@ -330,7 +330,7 @@ class Trainer:
         start = time.monotonic()
         state = self.program.abstract_state()
         compiled = self.steps(self.order.epochs - 1, state)
-        found = needs.estimate(compiled, checkpoint.size(state.trees()), self.data.nbytes)
+        found = needs.estimate(compiled, checkpoint.size(state.trees()))
         devices = f"{self.program.devices} {jax.devices()[0].device_kind.upper()}"
         self.display.say(
             f"{self.recipe.name}: {sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} "

@@ -20,6 +20,7 @@ from chifoumi_jax.heads import train_head
 from chifoumi_jax.losses import class_weights, smoothed_cross_entropy
 from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.pretrained import pretrained_efficientnet_lite0
+from chifoumi_jax.processes import everywhere
 from chifoumi_jax.program import Program
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import Params, TrainState, join
@@ -57,7 +58,7 @@ def begin(state: TrainState, recipe: Recipe, program: Program, data: Dataset) ->
     for variable, value in (model.classify.kernel, kernel), (model.classify.bias, bias):
         assert variable is not None
         variable.set_value(value)
-    return _replaced(state, model)
+    return _replaced(state, model, program)
 
 
 def with_pretrained(
@@ -70,7 +71,7 @@ def with_pretrained(
     """
     model = nnx.merge(program.graph, join(state.params, state.moments))
     take_over(model, pretrained_efficientnet_lite0(recipe.image_size))
-    return _replaced(state, model), model
+    return _replaced(state, model, program), model
 
 
 def take_over(model: EfficientNetLite0, pretrained: EfficientNetLite0) -> None:
@@ -97,9 +98,10 @@ def split_features(
     return np.concatenate([*found[0], *found[1]]), np.tile(split.labels, 2)
 
 
-def _replaced(state: TrainState, model: EfficientNetLite0) -> TrainState:
+def _replaced(state: TrainState, model: EfficientNetLite0, program: Program) -> TrainState:
     params, moments = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     average = params if state.average else state.average
     # The step gives its arguments' memory away: no array may stand in two places.
-    params, moments, average = jax.tree.map(jnp.array, (params, moments, average))
+    trees = everywhere((params, moments, average), program.replicated)
+    params, moments, average = jax.tree.map(jnp.array, trees)
     return state._replace(params=params, moments=moments, average=average)

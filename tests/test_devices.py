@@ -84,6 +84,47 @@ def test_two_processes_train_as_one_does(photos: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(left, right, atol=1e-4)
 
 
+BEGIN = """
+import sys
+import jax, numpy as np
+data, out, port, processes, process = sys.argv[1:]
+if int(processes) > 1:
+    jax.distributed.initialize(f"127.0.0.1:{port}", int(processes), int(process))
+from pathlib import Path
+from chifoumi_jax import recipes
+from chifoumi_jax.data.dataset import load_dataset
+from chifoumi_jax.display import Display
+from chifoumi_jax.train import Trainer
+# Two of its five stages: compiled in less time.
+recipes.STAGES_OF["efficientnet-lite0-small"] = 2
+recipe = recipes.small.replace(data=data, image_size=32, hands=0)
+photos = load_dataset(recipe, recipe.data, Path(out).parent)
+state = Trainer(recipe, photos, Display(quiet=True)).begin()
+np.savez(out, *map(np.asarray, jax.tree.leaves((state.weights, state.params))))
+"""
+
+
+def test_two_processes_begin_as_one_does_with_pretrained_weights(
+    photos: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for place in ((1, 0), (2, 0), (2, 1)):
+        out = tmp_path / "{}-{}.npz".format(*place)
+        words = [sys.executable, "-c", BEGIN, *map(str, (photos, out, port, *place))]
+        started.append(subprocess.Popen(words, stderr=subprocess.PIPE, text=True))
+    errors = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], "".join(errors)
+    alone, *both = (np.load(tmp_path / f"{name}.npz") for name in ("1-0", "2-0", "2-1"))
+    for found in both:
+        assert found.files == alone.files
+        for name in alone.files:
+            # The last layer is trained on features that two devices round otherwise.
+            np.testing.assert_allclose(found[name], alone[name], atol=1e-3)
+
+
 def test_processes_must_be_named_fully(photos: Path) -> None:
     command = [sys.executable, "-m", "chifoumi_jax.cli", "train", "--data", str(photos)]
     done = subprocess.run(

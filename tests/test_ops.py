@@ -170,6 +170,15 @@ def test_what_is_not_a_number_stays(operation: Operation) -> None:
         assert np.isnan(operation(spoilt, kernel, bias)[0, 0, 0]).all(), place
 
 
+@each
+def test_no_images_have_no_gradient(operation: Operation) -> None:
+    arguments, weight = random_case((0, 8, 8, 2), out=3)
+    assert operation(*arguments).shape == (0, 3, 3, 3)
+    of_images, of_kernel, of_bias = gradients(operation, arguments, weight)
+    assert of_images.shape == (0, 8, 8, 2)
+    assert not np.any(of_kernel) and not np.any(of_bias)
+
+
 @needs_native
 def test_native_sums_do_not_depend_on_the_number_of_threads() -> None:
     code = """
@@ -298,6 +307,7 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Ope
         ((1, 8, 8, 1), (3, 3, 1), (1,), r"\(3, 3, 1\); expected \(3, 3, 1, out\)"),
         ((1, 8, 3, 1), (3, 3, 1, 1), (1,), "at least 4 x 4 pixels"),
         ((8, 8, 1), (3, 3, 1, 1), (1,), "at least 4 x 4 pixels"),
+        ((1, 8, 8, 0), (3, 3, 0, 1), (1,), "and one channel"),
         ((1, 8, 8, 1), (3, 3, 1, 5), (1,), r"bias has shape \(1,\); expected \(5,\)"),
         ((1, 8, 8, 1), (3, 3, 1, 5), (7,), r"bias has shape \(7,\); expected \(5,\)"),
         ((1, 8, 8, 1), (3, 3, 1, 5), (), r"bias has shape \(\); expected \(5,\)"),

@@ -153,8 +153,37 @@ def test_trimming_spares_the_store_in_use_and_what_others_remove(tmp_path: Path)
     for name in ("mine", "other"):
         PixelStore(tmp_path / name, (100_000,)).add(KEYS[0], np.zeros(100_000, np.uint8), 1, 1)
     (tmp_path / "half-removed").mkdir()
+    (tmp_path / "a file").touch()
     trim(tmp_path, 0, spare=tmp_path / "mine")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["half-removed", "mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a file", "half-removed", "mine"]
+
+
+def test_two_runs_on_a_new_folder_keep_each_photo_once(tmp_path: Path) -> None:
+    stores = [PixelStore(tmp_path / "store", (2, 3)) for _ in range(2)]
+    for key, image in zip(KEYS, IMAGES, strict=True):
+        for store in stores:
+            store.add(key, image, 1, 1)
+    for store in stores:
+        assert len(store.pixels()) == 5
+        assert_holds(store, [0, 1, 2, 3, 4])
+
+
+def test_a_store_that_earlier_folders_filled_is_begun_anew(tmp_path: Path) -> None:
+    def used(*numbers: int) -> PixelStore:
+        store = PixelStore(tmp_path / "store", (100_000,))
+        for number in numbers:
+            store.add(KEYS[number], np.full(100_000, number, np.uint8), 1, 1)
+        return store
+
+    used(0, 1, 2).retire(250_000)
+    assert (tmp_path / "store").exists(), "all of it is in use"
+    store = used(3)
+    store.retire(250_000)
+    assert not (tmp_path / "store").exists()
+    assert (store.pixels()[store.rows[KEYS[3]]] == 3).all()
+    used(4).retire(250_000)
+    assert len(PixelStore(tmp_path / "store", (100_000,)).pixels()) == 0
+    assert (tmp_path / "store").exists()
 
 
 def test_stores_are_opened_while_others_are_removed(tmp_path: Path) -> None:

@@ -175,7 +175,9 @@ def load_dataset(
         folder = wild_hands(wild) if wild_hands else hands_folder(progress, wild=wild)
         train += scan_folder(folder, classes=GESTURES).train
     splits = (_split(photos, store) for photos in (train, found.valid, found.test))
-    return Dataset(found, store.pixels(), *splits)
+    data = Dataset(found, store.pixels(), *splits)
+    store.retire(_MAX_CACHE_BYTES)
+    return data
 
 
 def _store(recipe: Recipe, store_in: Path) -> PixelStore:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float32, Int32, UInt8
 
 from chifoumi_jax.data.order import PADDING, Order, pad
-from chifoumi_jax.processes import everywhere
+from chifoumi_jax.processes import everywhere, several
 
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Split
@@ -92,7 +92,9 @@ class Resident:
         sharding: jax.sharding.Sharding,
     ):
         first, last = int(split.rows.min()), int(split.rows.max())
-        if last - first < 2 * len(split):
+        # An image in two classes needs two labels; and each process has a store of its own.
+        are_apart = len(np.unique(split.rows)) == len(split) and not several()
+        if are_apart and last - first < 2 * len(split):
             # One stretch of the store, others' images among them. On a CPU it stays where it is,
             # mapped from the disk: nothing is copied.
             pixels, self._places = pixels[first : last + 1], split.rows - first

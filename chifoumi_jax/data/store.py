@@ -69,11 +69,12 @@ class PixelStore:
         self._bytes = int(np.prod(shape))
         self._kept: dict[str, Kept] = {}
         self._rows: dict[str, int] = {}
+        self._records = 0
         self._lock = threading.Lock()
         self._index, self._images = _open(directory)
         for file in (self._index, self._images):
             weakref.finalize(self, os.close, file)
-        self._read_index()
+        self._read_records()
         if temporary:
             shutil.rmtree(directory)
 
@@ -110,8 +111,14 @@ class PixelStore:
                 return
             fcntl.flock(self._index, fcntl.LOCK_EX)
             try:
-                # Another process may have added some; a record that is cut short is overwritten.
-                row = (os.fstat(self._index).st_size - _HEADER.size) // _RECORD.size
+                known = self._kept.get(key)
+                self._read_records()
+                if (found := self._kept.get(key)) is not None and found is not known:
+                    # Another process was faster.
+                    self._rows[key] = found.row
+                    return
+                # A record that is cut short is overwritten.
+                row = self._records
                 _write(self._images, content, row * self._bytes)
                 record = _record(key, width, height, checksum)
                 _write(self._index, record, _HEADER.size + row * _RECORD.size)
@@ -139,13 +146,25 @@ class PixelStore:
         mapped = mmap.mmap(self._images, length, access=mmap.ACCESS_READ)
         return np.frombuffer(mapped, np.uint8).reshape(-1, *self.shape)
 
-    def _read_index(self) -> None:
-        content = os.pread(self._index, os.fstat(self._index).st_size, 0)[_HEADER.size :]
+    def retire(self, max_bytes: int) -> None:
+        """Remove a store that is larger than that, if those in use alone would fit.
+
+        It grows with every folder, and an image cannot leave it. The next process begins another
+        one; this one keeps what it has open.
+        """
+        if os.fstat(self._images).st_blocks * 512 > max_bytes >= len(self) * self._bytes:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _read_records(self) -> None:
+        """Take in the records that were written since the last time."""
+        start = _HEADER.size + self._records * _RECORD.size
+        content = os.pread(self._index, max(0, os.fstat(self._index).st_size - start), start)
         whole = len(content) // _RECORD.size * _RECORD.size
-        for row, fields in enumerate(_RECORD.iter_unpack(content[:whole])):
+        for row, fields in enumerate(_RECORD.iter_unpack(content[:whole]), start=self._records):
             digest, width, height, checksum, _ = fields
             if _record(digest.hex(), width, height, checksum) == _RECORD.pack(*fields):
                 self._kept[digest.hex()] = Kept(row, width, height, checksum)
+        self._records += whole // _RECORD.size
 
 
 def trim(directory: Path, max_bytes: int, spare: Path | None = None) -> None:
@@ -155,8 +174,8 @@ def trim(directory: Path, max_bytes: int, spare: Path | None = None) -> None:
     """
     stores = []
     for store in directory.iterdir():
-        # Another process may be removing it.
-        with contextlib.suppress(FileNotFoundError):
+        # Another process may be removing it, or it is no store but somebody's file.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             opened = (store / "index").stat().st_mtime
             size = sum(file.stat().st_blocks * 512 for file in store.iterdir())
             stores.append((opened, size, store))

@@ -92,7 +92,7 @@ def _image_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Wi
 
 
 def _rows_per_band(batch: int, rows: int, columns: int) -> int:
-    return max(1, min(rows, WINDOWS_PER_BAND // (batch * columns)))
+    return max(1, min(rows, WINDOWS_PER_BAND // max(1, batch * columns)))
 
 
 def _rows(

@@ -40,10 +40,10 @@ def conv_relu_pool_lax(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
 
 
 def _check(images: Images, kernel: Kernel, bias: Bias) -> None:
-    if len(images.shape) != 4 or min(images.shape[1:3]) < 4:
+    if len(images.shape) != 4 or min(images.shape[1:3]) < 4 or images.shape[3] < 1:
         raise ValueError(
             f"images have shape {images.shape}; expected (batch, height, width, in), at least "
-            "4 x 4 pixels"
+            "4 x 4 pixels and one channel"
         )
     channels = images.shape[3]
     if len(kernel.shape) != 4 or kernel.shape[:3] != (3, 3, channels):
