@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks.cases import CASES, DEFAULT, Settings
 from benchmarks.levers import LEVERS
-from benchmarks.measure import PeerError, machine
+from benchmarks.measure import Case, PeerError, machine
 from benchmarks.report import plot, table
 from chifoumi_jax.checkpoint import CheckpointError
 from chifoumi_jax.data.dataset import hands_folder, hands_path
@@ -30,7 +30,16 @@ from chifoumi_jax.run import RunError
 from chifoumi_jax.train import Stopped
 
 Name = Literal[
-    "step", "predict", "train", "mlp", "decode", "start", "growth", "precision", "accuracy"
+    "step",
+    "feeding",
+    "predict",
+    "train",
+    "mlp",
+    "decode",
+    "start",
+    "growth",
+    "precision",
+    "accuracy",
 ]
 
 if TYPE_CHECKING:
@@ -127,8 +136,17 @@ def measure_accuracy(options: Options, console: Console) -> None:
     print(table(found) + matrix(found))
 
 
+def write(report: Path, cases: Sequence[Case]) -> None:
+    """Write all that was measured so far, and draw the last."""
+    about = machine()
+    found = {"machine": about, "cases": [case.as_json() for case in cases]}
+    write_json(report / "report.json", found)
+    write_atomically(report / "table.md", table(cases, about))
+    plot(cases[-1], report / f"{len(cases):02}.png")
+
+
 def main() -> None:
-    """Measure, then write the report."""
+    """Measure, and write the report case by case."""
     options = tyro.cli(Options, description=__doc__)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if "accuracy" in options.only:
@@ -155,18 +173,14 @@ def main() -> None:
             console.print("Drawing the rendered hands, this once; it takes about a minute.")
         given = settings(options, console)
         for name in options.only or DEFAULT:
-            cases += list(CASES[name](given))
+            for case in CASES[name](given):
+                cases.append(case)
+                # At once: what is measured takes hours, and may be stopped.
+                write(options.report, cases)
     except (PeerError, OSError) as error:
         console.print(f"error: {error}", markup=False)
         sys.exit(1)
-    about = machine()
-    found = {"machine": about, "cases": [case.as_json() for case in cases]}
-    write_json(options.report / "report.json", found)
-    text = table(cases, about)
-    write_atomically(options.report / "table.md", text)
-    for number, case in enumerate(cases, start=1):
-        plot(case, options.report / f"{number:02}.png")
-    print(text)
+    print((options.report / "table.md").read_text())
 
 
 if __name__ == "__main__":

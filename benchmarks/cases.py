@@ -70,13 +70,36 @@ def step(settings: Settings) -> Iterator[Case]:
     )
 
 
+def feeding(settings: Settings) -> Iterator[Case]:
+    """What of a step goes into having its images, from the second epoch on."""
+    numbers = (settings.batch_size, settings.image_size, settings.budget, settings.least)
+    tasks = {
+        "a whole step": ("chifoumi", "train"),
+        "its images, all on the device": ("feeding", "resident"),
+        "its images, read ahead": ("feeding", "streamed"),
+    }
+    yield alternate(
+        f"images of a step, {settings.image_size} px, batch {settings.batch_size}",
+        "s",
+        {name: worker(sys.executable, (*task, *numbers), {}) for name, task in tasks.items()},
+        settings.rounds,
+        settings.say,
+    )
+
+
 def predict(settings: Settings) -> Iterator[Case]:
     """Images a second in evaluation, from the host's memory to probabilities in it."""
     for batch in settings.predict_sizes:
+        rate = functools.partial(operator.truediv, batch)
         yield alternate(
             f"prediction, {settings.image_size} px, batch {batch}",
             "images/s",
-            _peers(settings, "predict", batch, functools.partial(operator.truediv, batch)),
+            _peers(settings, "predict", batch, rate)
+            | {
+                f"{name}, predict_on_batch": measure
+                for name, measure in _peers(settings, "predict_on_batch", batch, rate).items()
+                if name.startswith("Keras on TensorFlow")
+            },
             settings.rounds,
             settings.say,
             more_is_better=True,
@@ -127,7 +150,7 @@ def mlp(settings: Settings) -> Iterator[Case]:
             settings.rounds,
             settings.say,
         )
-    arguments = (settings.data, epochs)
+    arguments = (settings.data.absolute(), epochs)
     yield alternate(
         f"the MLP's {epochs} epochs alone",
         "s",
@@ -172,7 +195,7 @@ def decode(settings: Settings) -> Iterator[Case]:
 
 def start(settings: Settings) -> Iterator[Case]:
     """Seconds from the command to the end of the first step, without the imports."""
-    arguments = ("start", "first_step", settings.data, settings.image_size, 0, 1)
+    arguments = ("start", "first_step", settings.data.absolute(), settings.image_size, 0, 1)
 
     def measure(kept: bool) -> Measurement:
         def once() -> tuple[Sequence[float], int, Mapping[str, str]]:
@@ -200,31 +223,27 @@ def precision(settings: Settings) -> Iterator[Case]:
     """
     size, batch = settings.image_size, settings.batch_size
     numbers = (batch, size, settings.budget, settings.least)
-    names = settings.precisions
-    steps = {f"{OURS}, {name}": ("precision", name) for name in names}
-    # Factors of TF32 lie in memory as float32.
-    bounds = {
-        f"memory's bound, {name}": ("precision", f"bound_{name}")
-        for name in names
-        if name != "tf32"
-    }
-    yield alternate(
-        f"training step by precision, {size} px, batch {batch}",
-        "s",
-        {
-            name: worker(sys.executable, (*task, *numbers), {})
-            for name, task in (steps | bounds).items()
-        },
-        settings.rounds,
-        settings.say,
-    )
+    names, data = settings.precisions, settings.data.absolute()
+    for name in names:
+        # Factors of TF32 lie in memory as float32.
+        bound = "bound_float32" if name == "tf32" else f"bound_{name}"
+        yield alternate(
+            f"training step in {name}, {size} px, batch {batch}",
+            "s",
+            {
+                OURS: worker(sys.executable, ("precision", name, *numbers), {}),
+                "memory's bound": worker(sys.executable, ("precision", bound, *numbers), {}),
+            },
+            settings.rounds,
+            settings.say,
+        )
     yield alternate(
         f"the CNN's {settings.epochs} epochs alone, {size} px",
         "s",
         {
             f"{OURS}, {name}": worker(
                 sys.executable,
-                ("epochs_chifoumi", "cnn", settings.data, settings.epochs, size, name, 0, 1),
+                ("epochs_chifoumi", "cnn", data, settings.epochs, size, name, 0, 1),
                 {},
             )
             for name in names
@@ -257,6 +276,7 @@ def growth(settings: Settings) -> Iterator[Case]:
 
 CASES: dict[str, Callable[[Settings], Iterator[Case]]] = {
     "step": step,
+    "feeding": feeding,
     "predict": predict,
     "train": train,
     "mlp": mlp,

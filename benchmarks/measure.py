@@ -1,4 +1,4 @@
-"""Times processes: one repetition of each peer in turn, so that a noisy minute hits all alike."""
+"""Times processes: each peer in its turn, round after round, so that a noisy minute hits all."""
 
 from __future__ import annotations
 
@@ -99,6 +99,10 @@ def alternate(
     return case
 
 
+# Where JAX would keep what it compiled: a start that finds nothing is to find nothing there either.
+_ELSEWHERE = ("JAX_COMPILATION_CACHE_DIR",)
+
+
 def run(command: Sequence[object], environment: Mapping[str, str] | None = None) -> str:
     """Run a command to its end and return what it printed.
 
@@ -107,9 +111,10 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
             standard error.
     """
     words = [str(word) for word in command]
+    own = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, env=os.environ | dict(environment or {})
+            words, capture_output=True, text=True, env=own | dict(environment or {})
         )
     except OSError as error:
         raise PeerError(f"{words[0]} cannot be started: {error.strerror}") from error
@@ -119,20 +124,27 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
     return done.stdout
 
 
+_DEVICES = """
+import jax, json
+print(json.dumps({"devices": [one.device_kind for one in jax.devices()], "jax": jax.__version__}))
+"""
+
+
 def machine() -> dict[str, Any]:
     """What this ran on."""
     import platform
 
-    import jax
     import psutil
 
+    # In a process of its own: this one is to leave the devices' memory to those that are timed.
+    devices: dict[str, Any] = json.loads(run([sys.executable, "-c", _DEVICES]))
     return {
         "processor": _processor() or platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
-        "devices": [device.device_kind for device in jax.devices()],
+        "devices": devices["devices"],
         "python": platform.python_version(),
-        "jax": jax.__version__,
+        "jax": devices["jax"],
         "system": platform.platform(),
     }
 

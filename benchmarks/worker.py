@@ -11,6 +11,7 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("jax", "flax", "tensorflow", "keras", "torch")
 # Times that the work is done before it is timed, where its module says nothing else.
@@ -34,7 +35,11 @@ def main() -> None:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process had."""
+    """The most memory that this process had; on a GPU, of the device's."""
+    if torch := _torch_on_gpu():
+        return int(torch.cuda.max_memory_allocated())
+    if (gpu := _jax_gpu()) is not None:
+        return int(gpu.memory_stats()["peak_bytes_in_use"])
     try:
         # What `getrusage` says of a fresh process begins with its parent's.
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -47,7 +52,7 @@ def peak_bytes() -> int:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of those frameworks that are loaded."""
+    """Of Python and of those frameworks that are loaded, and the GPU that they ran on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         # TensorFlow brings JAX in where it is installed, and does not run on it.
@@ -56,7 +61,24 @@ def versions() -> dict[str, str]:
                 found[name] = version(name)
             except PackageNotFoundError:
                 continue
+    if torch := _torch_on_gpu():
+        found["on"] = torch.cuda.get_device_name()
+    elif (gpu := _jax_gpu()) is not None:
+        found["on"] = gpu.device_kind
     return found
+
+
+def _torch_on_gpu() -> Any:
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and torch.cuda.is_initialized() else None
+
+
+def _jax_gpu() -> Any:
+    # TensorFlow's own memory is not asked for: Keras on TensorFlow says what the host's was.
+    jax = sys.modules.get("jax")
+    if jax is None or "tensorflow" in sys.modules or jax.default_backend() == "cpu":
+        return None
+    return jax.local_devices()[0]
 
 
 if __name__ == "__main__":

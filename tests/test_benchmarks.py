@@ -18,7 +18,9 @@ from tests.commands import environment
 PEERS_PYTHON = os.environ.get("CHIFOUMI_PEERS_PYTHON")
 STEPS = {"step": 1}
 TRAININGS = {"train": 1, "mlp": 2, "precision": 2}
-GROUPS = [STEPS] if PEERS_PYTHON else [TRAININGS, {"decode": 1, "growth": 4, "start": 1}]
+GROUPS = (
+    [STEPS] if PEERS_PYTHON else [TRAININGS, {"feeding": 1, "decode": 1, "growth": 4, "start": 1}]
+)
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,12 @@ def _model(image_size: int) -> keras.Sequential:
 
 
 def train(batch_size: int, image_size: int) -> Callable[[], None]:
-    """One step: `train_on_batch`."""
+    """One step: `train_on_batch`, of arrays that the backend holds already."""
     model = _model(image_size)
-    images, targets = inputs.scaled(batch_size, image_size), inputs.targets(batch_size)
+    images, targets = map(
+        keras.ops.convert_to_tensor,
+        (inputs.scaled(batch_size, image_size), inputs.targets(batch_size)),
+    )
     return lambda: model.train_on_batch(images, targets)
 
 
@@ -37,3 +40,10 @@ def predict(batch_size: int, image_size: int) -> Callable[[], None]:
     model = _model(image_size)
     images = inputs.scaled(batch_size, image_size)
     return lambda: model.predict(images, batch_size=batch_size, verbose=0)
+
+
+def predict_on_batch(batch_size: int, image_size: int) -> Callable[[], None]:
+    """The same with `predict_on_batch`, which leaves out what `predict` does around it."""
+    model = _model(image_size)
+    images = inputs.scaled(batch_size, image_size)
+    return lambda: model.predict_on_batch(images)

@@ -9,6 +9,8 @@ from torch import nn
 
 from benchmarks.peers import inputs
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
 
 def _format() -> Any:
     name = os.environ.get("TORCH_FORMAT", "channels_last")
@@ -23,12 +25,12 @@ def _model(image_size: int) -> nn.Module:
         channels, image_size = out, (image_size - 2) // 2
     layers += [nn.Flatten(), nn.Linear(image_size**2 * channels, 64), nn.ReLU(), nn.Dropout(0.5)]
     layers.append(nn.Linear(64, inputs.CLASSES))
-    return nn.Sequential(*layers).to(memory_format=_format())
+    return nn.Sequential(*layers).to(DEVICE, memory_format=_format())
 
 
 def _images(batch_size: int, image_size: int) -> torch.Tensor:
     images = torch.from_numpy(inputs.scaled(batch_size, image_size)).permute(0, 3, 1, 2)
-    return images.contiguous(memory_format=_format())
+    return images.contiguous(memory_format=_format()).to(DEVICE)
 
 
 def train(batch_size: int, image_size: int) -> Callable[[], None]:
@@ -36,12 +38,14 @@ def train(batch_size: int, image_size: int) -> Callable[[], None]:
     model = _model(image_size).train()
     optimizer = torch.optim.Adam(model.parameters())
     images, labels = _images(batch_size, image_size), inputs.labels(batch_size)
-    targets = torch.from_numpy(labels).long()
+    targets = torch.from_numpy(labels).long().to(DEVICE)
 
     def step() -> None:
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(images), targets).backward()
         optimizer.step()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
 
     return step
 
@@ -49,10 +53,10 @@ def train(batch_size: int, image_size: int) -> Callable[[], None]:
 def predict(batch_size: int, image_size: int) -> Callable[[], None]:
     """Probabilities of a batch of scaled images in the host's memory."""
     model = _model(image_size).eval()
-    images = _images(batch_size, image_size)
+    images = _images(batch_size, image_size).cpu()
 
     def forward() -> None:
         with torch.inference_mode():
-            torch.softmax(model(images), 1)
+            torch.softmax(model(images.to(DEVICE)), 1).cpu()
 
     return forward
