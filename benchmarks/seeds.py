@@ -18,6 +18,7 @@ import tyro
 from chifoumi_jax import recipes
 from chifoumi_jax.cli import RecipeName
 from chifoumi_jax.files import write_json
+from chifoumi_jax.recipes import Precision
 from chifoumi_jax.run import Run
 from chifoumi_jax.train import fit_once
 
@@ -34,6 +35,7 @@ class Seeds:
         recipe: What to train.
         image_size: Height and width of the network's input; the recipe's own by default.
         epochs: How often every photo is shown; the recipe's own by default.
+        precision: Of the products; the recipe's own by default.
         data: Folder of photos; rendered hands by default.
         train_list: Selects the training photos.
         test_list: Selects the test photos.
@@ -45,6 +47,7 @@ class Seeds:
     recipe: RecipeName = "cnn"
     image_size: int | None = None
     epochs: int | None = None
+    precision: Precision | None = None
     data: Path | None = None
     train_list: Path | None = None
     test_list: Path | None = None
@@ -53,7 +56,7 @@ class Seeds:
 
     def plan(self, seed: int) -> recipes.Recipe:
         """The recipe with this seed."""
-        fields = ("image_size", "epochs", "data", "train_list", "test_list")
+        fields = ("image_size", "epochs", "precision", "data", "train_list", "test_list")
         given = {name: value for name in fields if (value := getattr(self, name)) is not None}
         return recipes.RECIPES[self.recipe].replace(
             **given, seed=seed, runs=self.report / f"seed-{seed}"
