@@ -29,17 +29,21 @@ def first_step(directory: str, image_size: int) -> Callable[[], None]:
     def stop(*_: object) -> None:
         raise _FirstStepError
 
+    runs = tempfile.TemporaryDirectory()
+    held: list[object] = [runs]
+
     def work() -> None:
-        with tempfile.TemporaryDirectory() as runs:
-            # Where a training learns that its steps are done; it has no hook for others.
-            settle = train.Progress.settle
-            train.Progress.settle = _after(settle, stop)  # type: ignore[method-assign]
-            try:
-                fit(recipe.replace(runs=runs), quiet=True)
-            except _FirstStepError:
-                return
-            finally:
-                train.Progress.settle = settle  # type: ignore[method-assign]
+        # Where a training learns that its steps are done; it has no hook for others.
+        settle = train.Progress.settle
+        train.Progress.settle = _after(settle, stop)  # type: ignore[method-assign]
+        try:
+            fit(recipe.replace(runs=runs.name), quiet=True)
+        except _FirstStepError as stopped:
+            # With all that the training had: to give that back is no part of its start.
+            held.append(stopped)
+            return
+        finally:
+            train.Progress.settle = settle  # type: ignore[method-assign]
         raise RuntimeError("the training took no step")
 
     return work
