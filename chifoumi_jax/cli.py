@@ -337,6 +337,9 @@ def predict(
     if all(one.problem for one in inputs):
         for one in inputs:
             print(f"error: {one.problem}", file=sys.stderr)
+        if json_output:
+            refused = [{"file": one.name, "error": one.problem} for one in inputs]
+            print(json.dumps(refused, indent=2))
         return _USAGE_ERROR
     classifier = load(run, best=best)
     how = None
@@ -422,6 +425,10 @@ def crossval(
     from chifoumi_jax.crossval import cross_validate
 
     _require_at_least(2, folds, "--folds")
+    if not heads and not full:
+        raise RecipeError("nothing to judge: name depths after --heads, or give --full")
+    if epochs is not None and not full:
+        raise RecipeError("--epochs is of whole trainings: give --full too, or leave it out")
     for depth in heads:
         _require_at_least(0, depth, "--heads")
     fields = {"image_size": image_size, "groups": groups, "train_list": train_list}
@@ -436,7 +443,7 @@ def crossval(
             for row in rows
         ],
     )
-    print(f"{len(divided.of)} photos of {divided.groups} sessions. The plot is in {out}.")
+    print(f"{divided.sentence}. The plot is in {out}.")
     return 0
 
 
@@ -458,7 +465,7 @@ def export(
     it computes the same does the file appear. The last line printed is its name.
 
     Args:
-        run: The run's folder, or a file of --to safetensors.
+        run: The run's folder, a file of --to safetensors, or small, the packaged model.
         to: onnx; stablehlo, which JAX loads; safetensors, which chifoumi loads in place of a run's
             folder; keras; or torch, for torch.export.load.
         out: The file; by default model.onnx (.stablehlo, .safetensors, .keras, .pt2) in the run's

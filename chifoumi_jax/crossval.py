@@ -22,7 +22,7 @@ from chifoumi_jax.data.lists import read_groups
 from chifoumi_jax.data.problems import DataError, describe
 from chifoumi_jax.data.split import bind
 from chifoumi_jax.display import Display
-from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.files import making, write_atomically, write_json
 from chifoumi_jax.heads import logits, train_head
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.metrics import confusion_matrix
@@ -70,14 +70,20 @@ class Folds:
     Attributes:
         data: The photos.
         of: Each training photo's fold.
-        groups: Number of sessions, or of photos that stand alone.
+        sessions: Number of sessions; None if nobody named them.
         number: Number of folds.
     """
 
     data: Dataset
     of: Int32[np.ndarray, " images"]
-    groups: int
+    sessions: int | None
     number: int
+
+    @property
+    def sentence(self) -> str:
+        """What was divided, in words."""
+        of = "" if self.sessions is None else f" of {self.sessions} sessions"
+        return f"{len(self.of)} photos{of}"
 
 
 def cross_validate(
@@ -112,10 +118,11 @@ def cross_validate(
         raise RecipeError("give --data: a folder of photos")
     require_pretrained()
     display = Display(quiet=quiet)
-    recipe.runs.mkdir(parents=True, exist_ok=True)
-    with display.counting("Reading photos") as progress:
+    with making(recipe.runs), display.counting("Reading photos") as progress:
         only_photos = recipe.replace(hands=0, valid_share=0.0)
-        data = load_dataset(only_photos, recipe.data, recipe.runs, progress, test_share=0.0)
+        data = load_dataset(
+            only_photos, recipe.data, recipe.runs, progress, test_share=0.0, divided_later=True
+        )
     for line in describe(data.scan.problems):
         display.warn(line)
     divided = divide(recipe, data, folds)
@@ -150,9 +157,9 @@ def divide(recipe: Recipe, data: Dataset, number: int) -> Folds:
     groups = np.array([unit_of[photo.path] for photo in photos])
     count = len(set(unit_of.values()))
     if count < number:
-        raise DataError(
-            f"{count} sessions cannot be divided into {number} folds; take --folds {count} or less"
-        )
+        units = "photos that differ" if recipe.groups is None else "sessions"
+        remedy = f"take --folds {count} or less" if count > 1 else f"add {units}"
+        raise DataError(f"{count} {units} cannot be divided into {number} folds; {remedy}")
     splitter = StratifiedGroupKFold(number, shuffle=True, random_state=recipe.seed)
     of = np.zeros(len(photos), np.int32)
     for fold, (_, held) in enumerate(splitter.split(groups, data.train.labels, groups)):
@@ -166,7 +173,7 @@ def divide(recipe: Recipe, data: Dataset, number: int) -> Folds:
                 f"without fold {fold + 1} there is no photo of {name} to train on: it has too few "
                 "sessions; take fewer --folds, or photos of more sessions"
             )
-    return Folds(data, of, count, number)
+    return Folds(data, of, count if sessions else None, number)
 
 
 def _heads(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
@@ -238,7 +245,7 @@ def write(directory: Path, folds: Folds, rows: Sequence[Row]) -> None:
     found = {
         "classes": list(folds.data.classes),
         "photos": len(folds.of),
-        "sessions": folds.groups,
+        "sessions": folds.sessions,
         "photos_of_folds": sizes,
         "rows": [
             dataclasses.asdict(row) | {"mean": row.mean, "spread": row.spread} for row in rows
@@ -263,5 +270,5 @@ def plot(folds: Folds, rows: Sequence[Row]) -> Figure:
     axes.set_xticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylabel("accuracy on the fold left out")
     axes.grid(axis="y", alpha=0.3)
-    axes.set_title(f"{folds.number} folds of {folds.groups} sessions; line: mean", fontsize=10)
+    axes.set_title(f"{folds.number} folds of {folds.sentence}; line: mean", fontsize=10)
     return figure

@@ -17,6 +17,20 @@ def cache_path(name: str) -> Path:
 
 
 @contextlib.contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Make `folder` if it is not there; if the block fails and left it empty, remove it again."""
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A temporary file beside `path` to write to (and read from), which then takes its place.
 

@@ -26,7 +26,8 @@ class Input:
         name: What the answer calls it.
         content: The file's bytes, where it came through standard input.
         problem: Why there is nothing to classify; one sentence, empty if there is.
-        folder: The folder that it was found in, empty where the user named the file.
+        folder: The folder that it was found in, of a pattern the one above all that it found in
+            several; empty where the user named the file.
     """
 
     name: str
@@ -80,9 +81,14 @@ def _listed(content: bytes) -> list[Path]:
 
 def _expand(name: Path) -> Iterator[Input]:
     text = str(name)
-    if name.is_dir():
+    try:
+        is_folder, is_there = name.is_dir(), os.path.lexists(name)
+    except OSError as error:
+        yield _unreadable(text, error)
+        return
+    if is_folder:
         yield from _in_folder(name)
-    elif os.path.lexists(name):
+    elif is_there:
         yield Input(text)
     elif glob.has_magic(text):
         yield from _matches(name)
@@ -90,19 +96,23 @@ def _expand(name: Path) -> Iterator[Input]:
         yield Input(text, problem=f"{printable(text)}: there is no such file or folder")
 
 
+def _unreadable(name: str, error: OSError) -> Input:
+    reason = (error.strerror or str(error)).lower()
+    return Input(name, problem=f"{printable(name)} cannot be read: {reason}")
+
+
 def _in_folder(folder: Path) -> Iterator[Input]:
     try:
         tree = walk(folder)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        yield Input(str(folder), problem=f"{printable(str(folder))} cannot be read: {reason}")
+        yield _unreadable(str(folder), error)
         return
     files = [str(folder / path) for path in tree.files if has_extension(path)]
     if not files:
         yield Input(str(folder), problem=f"{printable(str(folder))} holds no picture")
     yield from (Input(file, folder=str(folder)) for file in files)
     for problem in tree.problems:
-        if problem.kind in (Kind.UNREADABLE, Kind.BAD_LINK):
+        if problem.kind in (Kind.UNREADABLE, Kind.BAD_LINK, Kind.SPECIAL_FILE):
             path = str(folder / problem.paths[0])
             yield Input(path, problem=f"{printable(path)}: {problem.detail} ({problem.remedy})")
 
@@ -117,11 +127,13 @@ def _matches(pattern: Path) -> Iterator[Input]:
         yield Input(text, problem=f"{printable(text)} is no pattern: {printable(str(error))}")
         return
     # Folders of `**` hold each other.
-    seen: set[str] = set()
+    seen: dict[str, Input] = {}
     for path in found:
         for one in _expand(path):
-            if one.name not in seen and not (one.problem and path.is_dir()):
-                seen.add(one.name)
-                yield one
+            if not (one.problem and path.is_dir()):
+                seen.setdefault(one.name, one)
     if not seen:
         yield Input(text, problem=f"{printable(text)} matches no picture")
+    folders = {str(Path(name).parent) for name in seen}
+    above = os.path.commonpath(folders) if len(folders) > 1 else ""
+    yield from (dataclasses.replace(one, folder=one.folder or above) for one in seen.values())

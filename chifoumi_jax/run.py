@@ -149,7 +149,7 @@ def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, An
             for name, value in fields.items()
         }
         return Recipe(**values), config
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} does not hold a recipe: {error}") from error
 
 

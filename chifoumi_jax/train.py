@@ -21,7 +21,7 @@ from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pipeline import Part, Resident, Streamed, padded_size
 from chifoumi_jax.display import Display, duration
 from chifoumi_jax.environment import cuda_clash
-from chifoumi_jax.files import write_json
+from chifoumi_jax.files import making, write_json
 from chifoumi_jax.losses import class_weights
 from chifoumi_jax.metrics import Running
 from chifoumi_jax.ops import native
@@ -131,8 +131,8 @@ def _fit(recipe: Recipe, display: Display, stop: _Stop) -> Run:
         display.warn(f"Warning: {clash}.")
     if recipe.pretrained:
         require_pretrained()
-    recipe.runs.mkdir(parents=True, exist_ok=True)
-    data = read_photos(recipe, recipe.runs, display)
+    with making(recipe.runs):
+        data = read_photos(recipe, recipe.runs, display)
     _require_same_photos(data)
     if recipe.patience and not len(data.valid):
         raise RecipeError(
@@ -240,7 +240,7 @@ def restore(directory: Path, program: Program, step: int) -> tuple[TrainState, P
 def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
     """The recipe's folder, or the rendered hands, scanned and decoded; says what was found."""
     from chifoumi_jax.data.dataset import hands_folder, hands_path, load_dataset
-    from chifoumi_jax.data.problems import describe
+    from chifoumi_jax.data.problems import describe, printable
 
     directory = recipe.data
     if directory is None:
@@ -264,7 +264,9 @@ def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
         for split, purpose in ((data.train, "train"), (data.valid, "validate"), (data.test, "test"))
         if len(split)
     )
-    display.say(f"{len(data.classes)} classes ({', '.join(data.classes)}): {counts}.")
+    display.say(
+        f"{len(data.classes)} classes ({', '.join(map(printable, data.classes))}): {counts}."
+    )
     if drawn := len(data.train) - len(data.scan.train):
         display.say(f"{drawn:,} of those to train on are rendered hands.")
     elif recipe.hands:
@@ -294,9 +296,13 @@ class Trainer:
         self.recipe = recipe
         self.data = data
         self.display = display
+        batch_size = recipe.batch_size or len(data.train)
+        if recipe.order == "all":
+            # What a batch lacks of its size is padding, which takes memory.
+            batch_size = min(batch_size, len(data.train))
         order = Order(
             images=len(data.train),
-            batch_size=recipe.batch_size or len(data.train),
+            batch_size=batch_size,
             epochs=recipe.epochs,
             seed=recipe.seed,
             kind=recipe.order,

@@ -51,7 +51,7 @@ def test_no_session_stands_in_two_folds_and_each_photo_in_one(recipe: Recipe) ->
     recipe.runs.mkdir()
     data = load_dataset(recipe, recipe.data, recipe.runs, test_share=0.0)
     folds = divide(recipe, data, 3)
-    assert len(data.train) == 36 and folds.groups == 6
+    assert len(data.train) == 36 and folds.sessions == 6
     assert sorted(np.bincount(folds.of)) == [12, 12, 12]
     fold_of: dict[int, set[int]] = {}
     for photo, fold in zip(data.train.photos, folds.of, strict=True):
@@ -116,8 +116,27 @@ def test_whole_trainings_are_kept(recipe: Recipe, monkeypatch: pytest.MonkeyPatc
 def test_refuses_what_cannot_be_divided(recipe: Recipe) -> None:
     with pytest.raises(DataError, match="6 sessions cannot be divided into 7 folds"):
         cross_validate(recipe, folds=7, quiet=True)
+    with pytest.raises(DataError, match="36 photos that differ cannot be divided into 37 folds"):
+        cross_validate(recipe.replace(groups=None), folds=37, quiet=True)
     with pytest.raises(RecipeError, match="no pretrained network"):
         cross_validate(recipes.cnn.replace(data=recipe.data), quiet=True)
+
+
+def test_photos_without_a_session_are_left_out(
+    folder: Path, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (folder / "sessions.csv").read_text().splitlines()
+    (tmp_path / "some.csv").write_text("\n".join([rows[0], *rows[1::2]]) + "\n")
+    some = recipe.replace(groups=tmp_path / "some.csv")
+    folds, _ = cross_validate(some, folds=2, depths=(0,))
+    assert len(folds.of) == 18 and folds.sessions == 3
+    assert "18 × picture that the groups file does not name, left out" in capsys.readouterr().err
+
+    (tmp_path / "none.csv").write_text("path,session\nphotos/rock/0.png,1\n")
+    out = tmp_path / "none"
+    with pytest.raises(DataError, match="no photos to train on that the groups file names"):
+        cross_validate(recipe.replace(groups=tmp_path / "none.csv", runs=out), quiet=True)
+    assert not out.exists(), "nothing is left of what could not begin"
 
 
 def test_command(folder: Path, tmp_path: Path) -> None:
@@ -127,7 +146,9 @@ def test_command(folder: Path, tmp_path: Path) -> None:
         *("--image-size", "32", "--out", tmp_path / "out"),
     )
     assert done.returncode == 0, done.stderr
-    assert "linear head" in done.stdout and "36 photos of 36 sessions" in done.stdout
+    assert "linear head" in done.stdout and "\n36 photos. The plot" in done.stdout
     assert "Without --groups" in done.stderr
     wrong = chifoumi("crossval", "--data", folder / "photos", "--folds", "1")
     assert wrong.returncode == 2 and "--folds must be at least 2" in wrong.stderr
+    wrong = chifoumi("crossval", "--data", folder / "photos", "--epochs", "3")
+    assert wrong.returncode == 2 and "give --full too" in wrong.stderr

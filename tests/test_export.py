@@ -248,6 +248,12 @@ def test_nothing_is_overwritten(
             export(runs["mlp-v21"], "onnx", path, force=True)
     assert path.read_text() == "somebody's"
     export(runs["mlp-v21"], "onnx", path, force=True)
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(ExportError, match="is a folder: name a file with --out"):
+        export(runs["mlp-v21"], "onnx", tmp_path / "folder.onnx", force=True)
+    (tmp_path / "folder.onnx").rmdir()
+    with pytest.raises(ExportError, match="which is never written to"):
+        export(runs["mlp-v21"], "onnx", tmp_path / "other.onnx", data=tmp_path)
     assert path.stat().st_size > 100_000
     assert list(tmp_path.iterdir()) == [path]
 

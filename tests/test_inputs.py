@@ -58,6 +58,21 @@ def test_a_pattern_stands_for_what_it_matches(here: Path) -> None:
     assert f"../{here.name}/p/b.png" in names(f"../{here.name[:-1]}*/p/b.png")
 
 
+def test_a_pattern_over_folders_names_the_one_above(here: Path) -> None:
+    def folders(pattern: str) -> set[str]:
+        return {one.folder for one in expand([Path(pattern)], NOTHING)}
+
+    assert folders("p/**/*.[pw]*") == {"p"}
+    assert folders("p/*.png") == {""}
+    assert folders(f"../{here.name}/p/*.png") == {""}
+
+
+def test_a_name_that_no_file_can_have_is_named_and_the_rest_goes_on(here: Path) -> None:
+    found = names("a" * 300 + ".png", "p/b.png")
+    assert found[1:] == ["p/b.png"]
+    assert found[0].startswith("! aaa") and "too long" in found[0]
+
+
 def test_what_exists_is_no_pattern(here: Path) -> None:
     assert names("p/x[1].png") == ["p/x[1].png"]
     (here / "p" / "x[1].png").unlink()
@@ -73,6 +88,12 @@ def test_what_is_missing_is_named_and_the_rest_goes_on(here: Path) -> None:
         "p/b.png",
     ]
     assert names("a**b")[0].startswith("! a**b ")
+
+
+def test_a_pipe_in_a_folder_is_named(here: Path) -> None:
+    os.mkfifo(here / "p" / "pipe.png")
+    (wrong,) = (name for name in names("p") if name.startswith("!"))
+    assert wrong.startswith("! p/pipe.png")
 
 
 def test_links_in_circles_end(here: Path) -> None:

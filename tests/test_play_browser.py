@@ -2,12 +2,12 @@
 
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from chifoumi_jax.play.hands import HANDS, Hand
 from chifoumi_jax.play.opponent import beats, choose
@@ -274,10 +274,94 @@ def test_photos_get_labels_and_heat_maps(
     result = page.locator(".result", has_text="good.jpg")
     expect(result.get_by_role("heading")).to_have_text("Scissors")
     wrong = page.locator(".result", has_text="bad.jpg").locator(".error")
-    expect(wrong).to_contain_text("JPEG")
+    expect(wrong).to_have_text("the picture is damaged")
     with_heat = result.get_by_role("img").get_attribute("src")
     page.get_by_label("Show heat maps").uncheck()
     expect(result.get_by_role("img")).not_to_have_attribute("src", with_heat or "")
+    page.get_by_label("Language").select_option("fr")
+    expect(wrong).to_have_text("l'image est abîmée")
+    page.get_by_label("Langue").select_option("en")
+    page.get_by_label("Choose photos").set_input_files([good] * 30)
+    page.get_by_label("Choose photos").set_input_files([good] * 30)
+    say(page, "60 photos at a time: remove them to ask about others.")
+    expect(page.locator(".result")).to_have_count(60)
+    page.close()
+
+
+def test_photos_that_are_removed_while_they_are_read_stay_away(
+    server: Address, context: BrowserContext, tmp_path: Path
+) -> None:
+    page = open_page(context, f"{server.url}photos")
+    held: list[Route] = []
+    page.route("**/api/photo", lambda route: held.append(route), times=2)
+    for name in ("first", "second", "third"):
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg(hand_or_nothing("rock", SEED, 100)))
+    choose_photos = page.get_by_label("Choose photos")
+    choose_photos.set_input_files([tmp_path / "first.jpg", tmp_path / "second.jpg"])
+    wait_until(page, lambda: len(held) == 1)
+    held.pop().continue_()
+    expect(page.locator(".result", has_text="first.jpg")).to_be_visible()
+    wait_until(page, lambda: len(held) == 1)
+    page.get_by_role("button", name="Remove all").click()
+    choose_photos.set_input_files([tmp_path / "third.jpg"])
+    held.pop().continue_()
+    say(page, "One photo: ")
+    expect(page.locator(".result")).to_have_count(1)
+    expect(page.locator(".result")).to_contain_text("third.jpg")
+    page.close()
+
+
+def wait_until(page: Page, holds: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if holds():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("it did not come to pass")
+
+
+def test_pictures_that_cannot_be_taught_are_said_and_the_others_taken(
+    server: Address, context: BrowserContext, tmp_path: Path
+) -> None:
+    page = open_page(context, f"{server.url}teach")
+    good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
+    good.write_bytes(jpeg(hand_or_nothing("rock", SEED, 100)))
+    bad.write_bytes(b"no picture")
+    thing = page.locator(".pupil").first
+    thing.get_by_label("Add pictures of").set_input_files([good, bad, good])
+    expect(thing.locator(".count")).to_have_text("2 pictures")
+    expect(page.locator("#record-status")).to_contain_text(
+        "2 pictures; 1 could not be taken: this is no picture"
+    )
+    thing.get_by_role("button", name="Clear the pictures of").click()
+    expect(thing.locator(".count")).to_have_text("0 pictures")
+    page.close()
+
+
+def test_letters_are_keys_until_they_are_turned_off(
+    server: Address, context: BrowserContext
+) -> None:
+    page = open_page(context, server.url)
+    mirror = page.get_by_label("Mirror")
+    page.keyboard.press("m")
+    expect(mirror).not_to_be_checked()
+    page.get_by_label("Keys N and M").uncheck()
+    page.locator("body").click(position={"x": 1, "y": 1})
+    page.keyboard.press("m")
+    expect(mirror).not_to_be_checked()
+    page.reload()
+    expect(page.get_by_label("Keys N and M")).not_to_be_checked()
+    page.get_by_label("Keys N and M").check()
+    page.close()
+
+
+def test_pages_work_where_nothing_may_be_stored(server: Address, context: BrowserContext) -> None:
+    page = context.new_page()
+    page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } });"
+    )
+    go(page, server.url)
+    page.get_by_label("Language").select_option("fr")
+    expect(page.get_by_role("link", name="Jouer")).to_be_visible()
     page.close()
 
 
@@ -289,6 +373,10 @@ def test_french(server: Address, context: BrowserContext) -> None:
     page.get_by_role("link", name="Apprendre").click()
     # It is kept, and nothing is left in English.
     expect(page.get_by_role("heading", level=1)).to_have_text("Apprenez-lui les vôtres")
+    name = page.locator(".pupil").first.get_by_role("textbox")
+    name.fill("a/b")
+    name.press("Enter")
+    expect(page.locator(".pupil").first.get_by_role("alert")).to_contain_text("une classe a besoin")
     page.close()
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import random
 import signal
 import socket
@@ -210,6 +211,10 @@ def test_what_cannot_be_done_is_one_clear_error(
         ({"Host": "evil.example"}, 421, "wrong-host"),
         ({"Host": "evil.example:{port}"}, 421, "wrong-host"),
         ({"Host": "[::1"}, 421, "wrong-host"),
+        ({"Host": "evil@localhost"}, 421, "wrong-host"),
+        ({"Host": "localhost/evil.example"}, 421, "wrong-host"),
+        ({"Host": "localhost:port"}, 421, "wrong-host"),
+        ({"Origin": "http://["}, 403, "foreign-origin"),
         ({"Origin": "http://evil.example"}, 403, "foreign-origin"),
         ({"Origin": "null"}, 403, "foreign-origin"),
         ({"Origin": "http://127.0.0.1:1"}, 403, "foreign-origin"),
@@ -269,6 +274,11 @@ def test_a_body_without_a_length_has_limits_too(server: Address) -> None:
     assert server.ask("GET", "/api/health").status == 200
 
 
+def test_a_body_that_says_how_large_it_is_is_not_waited_for(server: Address) -> None:
+    head = HEAD + b"Expect: 100-continue\r\nContent-Length: 99999999999\r\n\r\n"
+    assert raw(server, head).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_body_that_does_not_come_is_given_up(server: Address) -> None:
     answer = raw(server, HEAD + b"Content-Length: 1000\r\n\r\nabc")
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -296,6 +306,16 @@ def test_headers_a_letter_at_a_time_are_given_up_on_any_request(server: Address)
 def test_two_hosts_are_refused(server: Address) -> None:
     answer = raw(server, b"GET / HTTP/1.1\r\nHost: evil.example\r\n" + CLOSE + b"\r\n")
     assert answer.split(b" ")[1] in (b"400", b"421")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [b"no request\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", HEAD + b"Content-Length: -\r\n\r\n"],
+)
+def test_what_is_no_request_is_one_clear_error(server: Address, request_: bytes) -> None:
+    head, _, body = raw(server, request_).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"nosniff" in head
+    assert json.loads(body)["error"]["code"] == "bad-request"
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -372,7 +392,10 @@ def test_a_perceptron_has_no_heat_map(rock: bytes) -> None:
     assert found.reading.label in HANDS
 
 
-def test_ctrl_c_ends_it(hands_run: Path, tmp_path: Path, rock: bytes) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it(
+    hands_run: Path, tmp_path: Path, rock: bytes, ending: signal.Signals
+) -> None:
     with start(hands_run, "--port", "0", "--seed", "3", cwd=tmp_path) as started:
         assert started.address.ask("POST", "/api/frame", rock).value["label"] == "rock"
         port = str(started.address.port)
@@ -386,7 +409,7 @@ def test_ctrl_c_ends_it(hands_run: Path, tmp_path: Path, rock: bytes) -> None:
         open_one = http.client.HTTPConnection("127.0.0.1", started.address.port)
         open_one.request("GET", "/api/health")
         open_one.getresponse().read()
-        started.process.send_signal(signal.SIGINT)
+        started.process.send_signal(ending)
         _, errors = started.process.communicate(timeout=60)
         open_one.close()
     assert started.process.returncode == 0, errors

@@ -21,10 +21,12 @@ from chifoumi_jax import train as training
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.display import Display
 from chifoumi_jax.files import write_json
 from chifoumi_jax.needs import DoesNotFitError
 from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.run import Run, RunError, read, read_config
+from chifoumi_jax.train import Trainer
 from tests.conftest import write_photos
 from tests.runs import assert_same_training
 
@@ -199,6 +201,13 @@ def test_bad_photos_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[s
         fit(recipe.replace(strict=True), quiet=True)
 
 
+def test_a_batch_is_no_larger_than_the_photos(photos: Path, tmp_path: Path) -> None:
+    recipe = recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK | {"batch_size": 100_000})
+    data = load_dataset(recipe, photos, tmp_path)
+    part = Trainer(recipe, data, Display(quiet=True)).feed.abstract()
+    assert part.rows.shape == (1, len(data.train))
+
+
 def test_refuses_what_cannot_fit(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,7 +285,15 @@ def test_a_run_in_use_is_refused(finished: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", ["", "[]", "{}", '{"format": 99, "recipe": {}}', '{"format": 1, "recipe": {"x": 1}}']
+    "config",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 99, "recipe": {}}',
+        '{"format": 1, "recipe": {"x": 1}}',
+        '{"format": 1, "recipe": []}',
+    ],
 )
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, config: str) -> None:
     with pytest.raises(RunError, match=r"config\.json"):

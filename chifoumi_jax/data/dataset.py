@@ -129,6 +129,7 @@ def load_dataset(
     progress: Progress | None = None,
     classes: Sequence[str] | None = None,
     test_share: float = TEST_SHARE,
+    divided_later: bool = False,
     wild_hands: Callable[[int], Path] | None = None,
 ) -> Dataset:
     """Scan `directory` as the recipe says, and keep every good photo's pixels.
@@ -143,6 +144,7 @@ def load_dataset(
         progress: Called with the number of files done and of all.
         classes: The classes, where they are known already; then nothing is split.
         test_share: Of the photos, to test on, where the folder does not say.
+        divided_later: As `folder.scan` has it.
         wild_hands: Gives the folder of so many varied hands; by default `hands_folder`.
 
     Raises:
@@ -166,6 +168,7 @@ def load_dataset(
         test_list=recipe.test_list,
         seed=recipe.seed,
         test_share=test_share,
+        divided_later=divided_later,
         valid_share=recipe.valid_share if classes is None else 0.0,
         strict=recipe.strict,
         classes=classes,

@@ -73,6 +73,7 @@ def scan(
     seed: int = 0,
     test_share: float = 0.15,
     valid_share: float = 0.0,
+    divided_later: bool = False,
     strict: bool = False,
     classes: Sequence[str] | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -97,6 +98,8 @@ def scan(
         seed: Of the split.
         test_share: In [0, 1).
         valid_share: In [0, 1); both together below 1.
+        divided_later: Whether the caller divides the training photos by their sessions; then, as
+            where a share is taken here, those without a session are left out.
         strict: Refuse the folder for any problem that is more than a note.
         classes: A model's classes, in the order of its labels, to look for in a folder that it is
             to be judged by. One photo is enough then, and nothing is taken from the training
@@ -132,7 +135,8 @@ def scan(
     }
     if sessions is not None:
         problems += _unused_rows(sessions, layout.candidates, found)
-        unknown = _without_session(chosen, sessions, is_left_out=any(shares.values()))
+        is_divided = divided_later or any(shares.values())
+        unknown = _without_session(chosen, sessions, is_left_out=is_divided)
         problems += unknown
         chosen = _without(chosen, unknown)
     strays = _strays(chosen, classes)

@@ -105,7 +105,8 @@ def _of_folder(classifier: Classifier, data: Path, progress: Progress | None) ->
         recipe, data, Path(tempfile.gettempdir()), progress, classes=classifier.classes
     )
     split, name = _largest(found, data)
-    return _inputs(f"the {name} photos in {data}", classifier, found, split)
+    kind = f"{name} " if (data / "train").is_dir() else ""
+    return _inputs(f"the {kind}photos in {data}", classifier, found, split)
 
 
 def _largest(found: Dataset, folder: Path) -> tuple[Split, str]:

@@ -103,6 +103,11 @@ def export(
     source = Path(run)
     target = _target(source, out, to, int8)
     _require_free(target, force)
+    if data is not None and target.resolve().is_relative_to(data.resolve()):
+        raise ExportError(
+            f"{target} lies in the photos' folder {data}, which is never written to: name another "
+            "file with --out"
+        )
     classifier = verify.exact(load(source, best=best))
     photos = inputs.gather(source, classifier, data, progress)
     with _appearing(target, force) as temporary:
@@ -189,7 +194,9 @@ def _target(source: Path, out: str | os.PathLike[str] | None, to: Format, int8: 
 
 
 def _require_free(target: Path, force: bool) -> None:
-    if target.is_dir() or (target.exists() and not force):
+    if target.is_dir():
+        raise ExportError(f"{target} is a folder: name a file with --out")
+    if target.exists() and not force:
         raise ExportError(f"{target} exists: name another file with --out, or give --force")
 
 

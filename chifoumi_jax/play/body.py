@@ -96,6 +96,9 @@ def _media_type(request: Request) -> str:
 
 async def _read(request: Request, most: int, seconds: float) -> bytes:
     content, size = bytearray(), 0
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > _DRAINED * most:
+        raise _too_large(most, {"Connection": "close"})
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():

@@ -1,13 +1,15 @@
 """Lets in what comes from the pages of this server, and tells browsers what the pages may do."""
 
 import ipaddress
+import re
 import socket
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chifoumi_jax.play.refusal import Refusal
+
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::\d{1,5})?", re.ASCII)
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -80,7 +82,8 @@ class Guard:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._hosts.know(_name(hosts[0])):
             return Refusal(421, "wrong-host", "this server does not answer under that name")
-        if "origin" in headers and urlsplit(headers["origin"]).netloc != hosts[0]:
+        own = (f"http://{hosts[0]}", f"https://{hosts[0]}")
+        if headers.get("origin", own[0]) not in own:
             return Refusal(403, "foreign-origin", "only this server's own pages may ask it")
         site = headers.get("sec-fetch-site", "none")
         if path.startswith("/api/") and site not in ("same-origin", "none"):
@@ -89,7 +92,6 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    """A name or an address without its port; empty if it is neither."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else found["address"] or found["name"]

@@ -6,6 +6,9 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from chifoumi_jax.play.guard import HEADERS
+from chifoumi_jax.play.refusal import Refusal
+
 
 def punctual(seconds: float) -> type[asyncio.Protocol]:
     """Uvicorn's protocol, which hangs up on who has not sent a request's headers in that time.
@@ -27,6 +30,20 @@ def punctual(seconds: float) -> type[asyncio.Protocol]:
                 self._expect_headers()
             else:
                 self._expect_nothing()
+
+        def send_400_response(self, msg: str) -> None:
+            """Refuse what is no request, as other requests are refused."""
+            refusal = Refusal(400, "bad-request", "that is no HTTP request that can be answered")
+            answer = refusal.response()
+            guarded = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            headers = [*answer.raw_headers, *guarded, (b"Connection", b"close")]
+            for event in (
+                h11.Response(status_code=answer.status_code, headers=headers),
+                h11.Data(data=bytes(answer.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+            self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._expect_nothing()

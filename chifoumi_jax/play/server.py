@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 import sys
 import threading
@@ -56,10 +57,12 @@ def serve(
         print("Ctrl-C ends it.", file=sys.stderr)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        # Uvicorn ends in order, and then raises the signal again: as this, not as its default.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
         try:
             uvicorn.Server(config(service, Hosts(host))).run(sockets=[bound])
         except KeyboardInterrupt:
-            # Uvicorn has ended in order, and raises the signal again.
             print(file=sys.stderr)
         finally:
             service.close()
@@ -73,7 +76,8 @@ def config(service: Service, hosts: Hosts) -> uvicorn.Config:
         http=punctual(service.limits.header_seconds),
         ws="none",
         lifespan="off",
-        log_level="warning",
+        # Its warnings are about what a client does.
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,

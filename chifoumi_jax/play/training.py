@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from chifoumi_jax.data.order import Order
@@ -25,8 +27,12 @@ _NICENESS = 5
 
 
 def tell(**news: Any) -> None:
-    """One line."""
-    print(json.dumps(news), flush=True)
+    """One line; who no longer listens wants no more than what there is, saved."""
+    try:
+        print(json.dumps(news), flush=True)
+    except BrokenPipeError:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        signal.raise_signal(signal.SIGTERM)
 
 
 class TellingBar(TrainingBar):

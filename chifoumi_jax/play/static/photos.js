@@ -3,7 +3,7 @@
 import { ApiError, Offline, ask, connection } from "./api.js";
 import { Meters } from "./meters.js";
 import { byId, loadModel, openPage, startShell, titleOf } from "./shell.js";
-import { LANGUAGE_CHANGED, capital, put, t } from "./text.js";
+import { LANGUAGE_CHANGED, capital, put, reason, t } from "./text.js";
 
 /** So many at a time: each result keeps its pictures in the page. */
 const MOST = 60;
@@ -26,14 +26,19 @@ let shown = [];
 /** @type {{name: string, content: Blob}[]} */
 let waiting = [];
 let isWorking = false;
+/** Whether there were more photos than there is room for. */
+let isCut = false;
+/** Of those that are worked through now. */
+let tally = { done: 0, bad: 0 };
 let saying = () => {};
 
 /** One photo's place on the page. */
 class Result {
-  /** @param {string} name @param {Answer | null} answer @param {string} error */
+  /** @param {string} name @param {Answer | null} answer @param {ApiError | null} error */
   constructor(name, answer, error) {
     this.name = name;
     this.answer = answer;
+    this.error = error;
     this.root = document.createElement("li");
     this.root.className = "card result";
     this.title = document.createElement("h3");
@@ -42,10 +47,9 @@ class Result {
     this.file.textContent = name;
     if (answer) this.fill(answer);
     else {
-      const message = document.createElement("p");
-      message.className = "error";
-      message.textContent = error;
-      this.root.append(this.file, message);
+      this.message = document.createElement("p");
+      this.message.className = "error";
+      this.root.append(this.file, this.message);
     }
     this.render();
   }
@@ -69,6 +73,7 @@ class Result {
 
   /** Show what the language and the switch ask for. */
   render() {
+    if (this.message && this.error) this.message.textContent = reason(this.error);
     if (!this.answer || !this.image) return;
     const withHeat = heat.checked && this.answer.heat !== null;
     this.image.src = withHeat ? /** @type {string} */ (this.answer.heat) : this.answer.picture;
@@ -102,44 +107,47 @@ function say(what) {
 function add(photos) {
   const room = Math.max(0, MOST - shown.length - waiting.length);
   waiting.push(...photos.slice(0, room));
-  if (!isWorking) void work(photos.length > room);
+  isCut ||= photos.length > room;
+  if (!isWorking) void work();
 }
 
-/** @param {boolean} cut Whether there were more. */
-async function work(cut) {
+/** Ask about what waits, until nothing does. */
+async function work() {
   isWorking = true;
-  let done = 0;
-  let bad = 0;
+  tally = { done: 0, bad: 0 };
   while (waiting.length) {
-    const all = done + waiting.length;
-    say(() => put(byId("status"), "photos.working", { done: done + 1, all }));
-    const { name, content } = waiting[0];
-    const result = await explain(name, content);
-    if (!waiting.length) break;
+    const number = tally.done + 1;
+    const all = tally.done + waiting.length;
+    say(() => put(byId("status"), "photos.working", { done: number, all }));
+    const photo = waiting[0];
+    const result = await explain(photo.name, photo.content);
+    // All may have been removed meanwhile, and others chosen.
+    if (waiting[0] !== photo) continue;
     waiting.shift();
-    done++;
-    bad += Number(!result.answer);
+    tally.done++;
+    tally.bad += Number(!result.answer);
     shown.unshift(result);
     results.prepend(result.root);
     /** @type {HTMLButtonElement} */ (byId("clear")).disabled = false;
   }
   isWorking = false;
-  if (!done) return;
-  const first = shown[0].answer;
-  if (cut) say(() => put(byId("status"), "photos.tooMany", { most: MOST }));
+  const { done, bad } = tally;
+  const first = shown[0]?.answer;
+  if (isCut) say(() => put(byId("status"), "photos.tooMany", { most: MOST }));
   else if (bad) say(() => put(byId("status"), "photos.doneBad", { all: done, bad }));
   else if (done === 1 && first) {
     say(() => put(byId("status"), "photos.done.one", { label: nameOf(first.label), state: t(`state.${first.state}`) }));
-  } else say(() => put(byId("status"), "photos.done", { all: done }));
+  } else if (done) say(() => put(byId("status"), "photos.done", { all: done }));
+  isCut = false;
 }
 
 /** @param {string} name @param {Blob} content @returns {Promise<Result>} */
 async function explain(name, content) {
   for (;;) {
     try {
-      return new Result(name, await ask("/api/photo", { picture: content }), "");
+      return new Result(name, await ask("/api/photo", { picture: content }), null);
     } catch (error) {
-      if (error instanceof ApiError) return new Result(name, null, error.message);
+      if (error instanceof ApiError) return new Result(name, null, error);
       if (!(error instanceof Offline)) throw error;
       await new Promise((back) => connection.addEventListener("back", back, { once: true }));
     }
@@ -167,6 +175,8 @@ byId("sample").addEventListener("click", async () => {
 byId("clear").addEventListener("click", () => {
   waiting = [];
   shown = [];
+  isCut = false;
+  tally = { done: 0, bad: 0 };
   results.replaceChildren();
   say(() => (byId("status").textContent = ""));
   /** @type {HTMLButtonElement} */ (byId("clear")).disabled = true;

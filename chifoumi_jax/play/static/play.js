@@ -8,7 +8,8 @@ import { Meters } from "./meters.js";
 import { Reader } from "./reader.js";
 import { holds } from "./seal.js";
 import { byId, loadModel, openPage, startShell, titleOf } from "./shell.js";
-import { LANGUAGE_CHANGED, capital, put, t } from "./text.js";
+import { recall, remember } from "./storage.js";
+import { LANGUAGE_CHANGED, capital, put, reason, t } from "./text.js";
 
 /** @typedef {import("./match.js").Hand} Hand */
 /** @typedef {import("./agreement.js").Reading} Reading */
@@ -36,8 +37,9 @@ let returnsFocus = false;
 const status = byId("status");
 const go = /** @type {HTMLButtonElement} */ (byId("go"));
 const stage = byId("stage");
+const letters = /** @type {HTMLInputElement} */ (byId("letters"));
 const booth = new Booth();
-const reader = new Reader(booth.camera, "/api/frame", take, (error) => say("error", { message: error.message }));
+const reader = new Reader(booth.camera, "/api/frame", take, (error) => say("error", { message: reason(error) }));
 let meters = new Meters(byId("meters"), model.classes, nameOf);
 
 /** @param {string} name Of a class. */
@@ -91,7 +93,7 @@ async function playRound() {
   } catch (error) {
     if (stale()) return;
     giveUp();
-    if (error instanceof ApiError && error.code !== "no-round") say("error", { message: error.message });
+    if (error instanceof ApiError && error.code !== "no-round") say("error", { message: reason(error) });
     else if (error instanceof ApiError || error instanceof Offline) say("play.lostRound", {}, "unsure");
     else throw error;
   }
@@ -320,6 +322,8 @@ byId("options").addEventListener("change", (event) => {
   if (name === "strategy") showStrategy();
   if (name === "best") byId("new").click();
 });
+letters.checked = recall("letters") !== "off";
+letters.addEventListener("change", () => remember("letters", letters.checked ? "on" : "off"));
 document.addEventListener("keydown", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
@@ -327,7 +331,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === " " && !target.closest("button, summary, a")) {
     event.preventDefault();
     if (!go.disabled) go.click();
-  } else if (event.key.toLowerCase() === "n") byId("new").click();
+  } else if (!letters.checked) return;
+  else if (event.key.toLowerCase() === "n") byId("new").click();
   else if (event.key.toLowerCase() === "m") byId("mirror").click();
 });
 

@@ -4,11 +4,17 @@ import { shrink } from "./camera.js";
 import { put, t } from "./text.js";
 
 /**
+ * @typedef {object} Refused
+ * @property {string} reason
+ * @property {boolean} isOfPicture Whether another picture may be taken.
+ */
+/**
  * @typedef {object} Teacher What a card asks of the page.
  * @property {(id: number, name: string) => Promise<string | null>} rename Gives what is wrong.
  * @property {(id: number) => Promise<void>} remove
  * @property {(id: number) => Promise<void>} clear
- * @property {(id: number, hold: number, picture: Blob) => Promise<boolean>} add False to stop.
+ * @property {(id: number, hold: number, picture: Blob) => Promise<Refused | null>} add Gives what is
+ *   wrong.
  * @property {() => Promise<Blob | null>} frame
  * @property {(key: string, values: Record<string, string | number>) => void} say
  */
@@ -124,37 +130,56 @@ export class Pupil {
     this.root.classList.add("recording");
     this.teacher.say("teach.recording", { name: this.name });
     const hold = nextHold();
+    /** @type {Refused | null} */
+    let wrong = null;
     do {
       const began = performance.now();
       const frame = await this.teacher.frame();
-      if (!frame || !(await this.take(hold, frame))) break;
+      if (!frame) break;
+      wrong = await this.take(hold, frame);
+      if (wrong) break;
       await new Promise((done) => setTimeout(done, Math.max(0, PACE_MS - (performance.now() - began))));
     } while (this.isRecording);
     this.isRecording = false;
     this.root.classList.remove("recording");
-    this.teacher.say("teach.recorded", { name: this.name, count: this.count });
+    this.tell(wrong, 0);
   }
 
   async addFiles() {
     const hold = nextHold();
     const files = Array.from(this.files.files ?? []);
     this.files.value = "";
+    let bad = 0;
+    /** @type {Refused | null} */
+    let wrong = null;
     for (const file of files) {
-      if (!(await this.take(hold, (await shrink(file, 512)) ?? file))) break;
+      const refused = await this.take(hold, (await shrink(file, 512)) ?? file);
+      wrong = refused ?? wrong;
+      if (refused && !refused.isOfPicture) break;
+      bad += Number(refused !== null);
     }
-    this.teacher.say("teach.recorded", { name: this.name, count: this.count });
+    this.tell(wrong, bad);
   }
 
-  /** @param {number} hold @param {Blob} picture */
+  /** Say what was taken, and what not. @param {Refused | null} wrong @param {number} bad */
+  tell(wrong, bad) {
+    const { name, count } = this;
+    if (!wrong) this.teacher.say("teach.recorded", { name, count });
+    else if (bad) this.teacher.say("teach.recordedBad", { name, count, bad, reason: wrong.reason });
+    else this.teacher.say("teach.recordedUntil", { name, count, reason: wrong.reason });
+  }
+
+  /** @param {number} hold @param {Blob} picture @returns {Promise<Refused | null>} */
   async take(hold, picture) {
-    if (!(await this.teacher.add(this.id, hold, picture))) return false;
+    const refused = await this.teacher.add(this.id, hold, picture);
+    if (refused) return refused;
     const image = document.createElement("img");
     image.alt = "";
     image.src = URL.createObjectURL(picture);
     image.onload = () => URL.revokeObjectURL(image.src);
     this.thumbs.prepend(image);
     this.thumbs.children[THUMBNAILS]?.remove();
-    return true;
+    return null;
   }
 
   /** @param {number} count */

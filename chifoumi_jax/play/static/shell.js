@@ -1,6 +1,7 @@
 /** What every page begins with: texts, language, theme, the banner of a server that is away. */
 
 import { ask, connection } from "./api.js";
+import { recall, remember } from "./storage.js";
 import { LANGUAGE_CHANGED, capital, currentLanguage, loadTexts, put, setLanguage, t } from "./text.js";
 
 /**
@@ -33,7 +34,7 @@ export async function startShell(page) {
   const language = /** @type {HTMLSelectElement} */ (byId("language"));
   language.value = currentLanguage();
   language.addEventListener("change", () => {
-    localStorage.setItem("language", language.value);
+    remember("language", language.value);
     setLanguage(language.value);
   });
   const name = () => (document.title = `${t(`title.${page}`)} – chifoumi`);
@@ -66,9 +67,9 @@ function chooseTheme() {
     if (select.value === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = select.value;
   };
-  select.value = localStorage.getItem("theme") ?? "auto";
+  select.value = recall("theme") ?? "auto";
   select.addEventListener("change", () => {
-    localStorage.setItem("theme", select.value);
+    remember("theme", select.value);
     apply();
   });
   apply();

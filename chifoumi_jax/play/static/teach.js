@@ -5,12 +5,14 @@ import { Meters } from "./meters.js";
 import { Pupil } from "./pupil.js";
 import { Reader } from "./reader.js";
 import { byId, loadModel, openPage, startShell } from "./shell.js";
-import { LANGUAGE_CHANGED, capital, percent, put, t } from "./text.js";
+import { LANGUAGE_CHANGED, capital, percent, put, reason, t } from "./text.js";
 import { Viewer } from "./viewer.js";
 
 const POLL_MS = 400;
 /** Of recorded pictures, in pixels: what the server keeps. */
 const SIDE = 256;
+/** HTTP statuses that say that a picture is no good: no body, too large, no image, unreadable. */
+const OF_PICTURES = [400, 413, 415, 422];
 
 /** @typedef {import("./shell.js").Model} Model */
 /**
@@ -64,14 +66,20 @@ const teacher = {
   },
   clear: (id) => erase(`/api/teach/classes/${id}/frames`),
   add: async (id, hold, picture) => {
-    const wrong = await attempt(`/api/teach/classes/${id}/frames?hold=${hold}`, { picture }, (answer) => {
-      const found = state.classes.find((one) => one.id === id);
-      if (found) found.frames = answer.frames;
-      pupils.get(id)?.setCount(answer.frames);
-      showEnough();
-    });
-    if (wrong) put(byId("record-status"), "error", { message: wrong });
-    return wrong === null;
+    const path = `/api/teach/classes/${id}/frames?hold=${hold}`;
+    let status = 0;
+    const wrong = await attempt(
+      path,
+      { picture },
+      ({ frames }) => {
+        const found = state.classes.find((one) => one.id === id);
+        if (found) found.frames = frames;
+        pupils.get(id)?.setCount(frames);
+        showEnough();
+      },
+      (found) => (status = found),
+    );
+    return wrong === null ? null : { reason: wrong, isOfPicture: OF_PICTURES.includes(status) };
   },
 };
 
@@ -79,14 +87,18 @@ const teacher = {
  * @param {string} path
  * @param {Parameters<typeof ask>[1]} what
  * @param {(answer: any) => void} [then]
+ * @param {(status: number) => void} [otherwise]
  * @returns {Promise<string | null>} What is wrong.
  */
-async function attempt(path, what, then = () => {}) {
+async function attempt(path, what, then = () => {}, otherwise = () => {}) {
   try {
     then(await ask(path, what));
     return null;
   } catch (error) {
-    if (error instanceof ApiError) return error.message;
+    if (error instanceof ApiError) {
+      otherwise(error.status);
+      return reason(error);
+    }
     if (error instanceof Offline) return t("offline");
     throw error;
   }

@@ -1,5 +1,7 @@
 /** The texts of the pages, in the reader's language. */
 
+import { recall } from "./storage.js";
+
 /** @type {Record<string, Record<string, string>>} */
 let tables = {};
 let language = "en";
@@ -10,7 +12,7 @@ export const LANGUAGE_CHANGED = "chifoumi:language";
 /** Read the tables, and take the language of last time or the browser's. */
 export async function loadTexts() {
   tables = await (await fetch("/static/strings.json")).json();
-  const kept = localStorage.getItem("language");
+  const kept = recall("language");
   const wanted = [kept, ...navigator.languages].map((tag) => (tag ?? "").slice(0, 2));
   setLanguage(wanted.find((tag) => tag in tables) ?? "en");
 }
@@ -36,6 +38,12 @@ export function setLanguage(chosen) {
 export function t(key, values = {}) {
   const text = tables[language][key] ?? key;
   return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+}
+
+/** @param {{code: string, message: string}} error Of the server. @returns {string} What is wrong. */
+export function reason({ code, message }) {
+  const key = `error.${code}`;
+  return key in tables[language] ? t(key) : message;
 }
 
 /**
