@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import statistics
@@ -130,6 +131,7 @@ print(json.dumps({"devices": [one.device_kind for one in jax.devices()], "jax": 
 """
 
 
+@functools.cache
 def machine() -> dict[str, Any]:
     """What this ran on."""
     import platform

@@ -57,6 +57,7 @@ def main(
                 f"error: no port and no rung is called {only}; there are {known}", file=sys.stderr
             )
             return 2
+        report.mkdir(parents=True, exist_ok=True)
         with _libraries_silent():
             from parity.study.ladder import checks, originals
 
@@ -68,9 +69,6 @@ def main(
     except OriginalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    try:
-        # Minutes before there is anything to write.
-        report.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         print(
             f"error: {report} cannot be made ({error.strerror}): name another folder with --report",

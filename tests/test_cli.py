@@ -222,11 +222,11 @@ def test_summary_of_the_study() -> None:
 
 
 def test_hands_can_be_checked(tmp_path: Path) -> None:
-    done = chifoumi("hands", "--out", tmp_path / "hands", "--images", "12", "--test-images", "3")
+    done = chifoumi("hands", "--out", tmp_path / "hands", "--images", "6", "--test-images", "3")
     assert done.returncode == 0, done.stderr
     done = chifoumi("check", tmp_path / "hands")
     assert done.returncode == 0, done.stdout
-    assert re.search(r"scissors +3 +0 +1", done.stdout)
+    assert re.search(r"scissors +1 +0 +1", done.stdout)
 
 
 def test_module_and_command_are_the_same(tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def recipe(folder: Path, tmp_path: Path) -> Recipe:
+def recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    # Every kind of layer, compiled in a quarter of the time.
+    monkeypatch.setitem(STAGES_OF, "efficientnet-lite0-small", 2)
     return recipes.small.replace(
         data=folder / "photos",
         groups=folder / "sessions.csv",
@@ -98,8 +100,6 @@ def test_labels_that_say_nothing_are_not_learnt(
 
 
 def test_whole_trainings_are_kept(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Every kind of layer, compiled in a quarter of the time.
-    monkeypatch.setitem(STAGES_OF, "efficientnet-lite0-small", 2)
     recipe = recipe.replace(frozen_stages=1, head_first=False)
     _, rows = cross_validate(recipe, folds=2, depths=(), full=True, quiet=True)
     assert [row.name for row in rows] == [FINE_TUNED]

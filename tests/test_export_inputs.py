@@ -49,7 +49,7 @@ def test_own_photos_or_others_or_hands(run: Path, tmp_path: Path) -> None:
 
     other = write_photos(tmp_path / "other", 3, seed=3)
     named = gather(run, classifier, other)
-    assert named.origin == f"the training photos in {other}" and len(named.pixels) == 9
+    assert named.origin == f"the photos in {other}" and len(named.pixels) == 9
     with pytest.raises(DataError, match="fewer than 8 photos"):
         gather(run, classifier, write_photos(tmp_path / "few", 2))
 
