@@ -121,8 +121,9 @@ def test_two_processes_begin_as_one_does_with_pretrained_weights(
     for found in both:
         assert found.files == alone.files
         for name in alone.files:
-            # The last layer is trained on features that two devices round otherwise.
-            np.testing.assert_allclose(found[name], alone[name], atol=1e-3)
+            # Measured: equal bit for bit. Elsewhere two devices may round features otherwise, on
+            # which the last layer is trained; the bound is that of the trainings above.
+            np.testing.assert_allclose(found[name], alone[name], atol=1e-4)
 
 
 def test_processes_must_be_named_fully(photos: Path) -> None:

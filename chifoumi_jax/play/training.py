@@ -31,6 +31,7 @@ def tell(**news: Any) -> None:
     try:
         print(json.dumps(news), flush=True)
     except BrokenPipeError:
+        # For the rest of the process, which closes it.
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
         signal.raise_signal(signal.SIGTERM)
 
