@@ -218,7 +218,7 @@ def start(settings: Settings) -> Iterator[Case]:
 
 
 def precision(settings: Settings) -> Iterator[Case]:
-    """A training step and the study's training in each precision, and what memory allows.
+    """A training step and the study's training in each precision, and what the device allows.
 
     Meant for a GPU; on a CPU `tf32` is `float32`, and 16 bits are slow.
     """
@@ -234,6 +234,9 @@ def precision(settings: Settings) -> Iterator[Case]:
             {
                 OURS: worker(sys.executable, ("precision", name, *numbers), {}),
                 "memory's bound": worker(sys.executable, ("precision", bound, *numbers), {}),
+                "arithmetic's bound": worker(
+                    sys.executable, ("precision", f"product_{name}", *numbers), {}
+                ),
             },
             settings.rounds,
             settings.say,

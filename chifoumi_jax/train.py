@@ -317,7 +317,9 @@ class Trainer:
             device_mesh(),
             class_weights(data.train.labels, len(data.classes)) if recipe.balance else None,
         )
-        self.seeds = self.program.seeds(recipe.seed)
+        # Apart: to take a key out of an array of keys takes a millisecond, as long as steps do.
+        keys = self.program.seeds(recipe.seed)
+        self.seeds = keys[0], keys[1]
         self._evaluation = evaluation.Evaluation(recipe, self.program, data)
         self._compiled: dict[bool, Any] = {}
         given = data.pixels, data.train, self.order

@@ -1,9 +1,10 @@
-"""A step in each precision, and the time that the memory needs for what a step must move.
+"""A step in each precision, and the time that memory and arithmetic need for what it must do.
 
-The bound counts each array once for each pass that must read or write it: of every layer its input
-and, pooled, its output with the winners, forward and backward; all parameters with Adam's moments
-and the gradient. What fits into a cache need not move, and what an implementation moves besides is
-not counted.
+Memory's bound counts each array once for each pass that must read or write it: of every layer its
+input and, pooled, its output with the winners, forward and backward; all parameters with Adam's
+moments and the gradient. What fits into a cache need not move, and what an implementation moves
+besides is not counted. Arithmetic's bound is one product of square matrices with as many operations
+as all of a step's. No step can be faster than the slower of the two.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from benchmarks.peers import inputs
 from chifoumi_jax import recipes
 from chifoumi_jax.data.pipeline import Photos
 from chifoumi_jax.program import build
-from chifoumi_jax.step import device_mesh
+from chifoumi_jax.recipes import Precision
+from chifoumi_jax.step import device_mesh, products
 
 # Steps in a call, as in a training's loop.
 STEPS = 4
@@ -49,6 +51,33 @@ def bound_bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
     return _move(bytes_to_move(batch_size, image_size, 2))
 
 
+def product_float32(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Multiplies as much as a step must, in full float32."""
+    return _multiply(operations(batch_size, image_size), jnp.float32, "float32")
+
+
+def product_tf32(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Multiplies as much, with factors of 10 bits where the device has them."""
+    return _multiply(operations(batch_size, image_size), jnp.float32, "tf32")
+
+
+def product_bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Multiplies as much, in 16 bits."""
+    return _multiply(operations(batch_size, image_size), jnp.bfloat16, "bfloat16")
+
+
+def operations(batch_size: int, image_size: int) -> int:
+    """Multiplications and additions of a step's convolutions and products."""
+    total, side = 0, image_size
+    for number, (channels, out) in enumerate(LAYERS):
+        # Forward, the kernel's gradient, and from the second layer on the input's.
+        passes = 3 if number else 2
+        total += passes * 2 * batch_size * (side - 2) ** 2 * 9 * channels * out
+        side = (side - 2) // 2
+    features = side**2 * LAYERS[-1][1]
+    return total + 3 * 2 * batch_size * (features * 64 + 64 * inputs.CLASSES)
+
+
 def bytes_to_move(batch_size: int, image_size: int, width: int) -> int:
     """Bytes that a step must read or write, activations being `width` bytes wide."""
     total = batch_size * image_size**2 * 3
@@ -66,17 +95,18 @@ def bytes_to_move(batch_size: int, image_size: int, width: int) -> int:
     return total + parameters * (2 * width + 4 + 7 * 4)
 
 
-def _steps(precision: str, batch_size: int, image_size: int) -> Callable[[], None]:
+def _steps(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
     recipe = recipes.study_cnn.replace(image_size=image_size, precision=precision)
     program = build(recipe, inputs.CLASSES, 1000, device_mesh())
     keys = program.seeds(0)
+    seed = keys[1]
     held: list[Any] = [program.init(keys[0])]
     photos = Photos(inputs.images(batch_size, image_size), inputs.labels(batch_size))
     photos = jax.device_put(photos, program.replicated)
     rows = np.tile(np.arange(batch_size, dtype=np.int32), (STEPS, 1))
 
     def work() -> None:
-        state, _ = program.steps(held.pop(), photos, rows, 0, STEPS, keys[1], True)
+        state, _ = program.steps(held.pop(), photos, rows, 0, STEPS, seed, True)
         held.append(jax.block_until_ready(state))
 
     return work
@@ -87,3 +117,12 @@ def _move(count: int) -> Callable[[], None]:
     # Half of the bytes are read, half are written.
     copy = jax.jit(lambda array: array + 1)
     return lambda: jax.block_until_ready(copy(array))
+
+
+def _multiply(count: int, dtype: Any, precision: Precision) -> Callable[[], None]:
+    # Rounded up to what tensor cores take at once.
+    side = -(-round((STEPS * count / 2) ** (1 / 3)) // 128) * 128
+    left, right = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
+    with products(precision):
+        multiply = jax.jit(jnp.matmul).lower(left, right).compile()
+    return lambda: jax.block_until_ready(multiply(left, right))

@@ -1,5 +1,6 @@
 """Convolution, ReLU and max pooling as one operation with a gradient of its own."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ def conv_relu_pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
 
     Equal to `lax`'s own operations to rounding; gradients follow the tie rules of
     `pooling.relu_pool`. Computed by `native` on a CPU, or by `bands` where that is not compiled or
-    does not serve the type, and by `whole` elsewhere.
+    does not serve the type; on a Hopper GPU by `tiles` where they are faster; by `whole` elsewhere.
 
     Args:
         images: Float, any size from 4 x 4.
@@ -85,13 +86,36 @@ def _by_platform(name: str) -> Callable[..., Any]:
     # The choice is made when XLA compiles, for the device that it compiles for; asking for the
     # default backend here could name another one. It sits inside the gradient's rule: no switch is
     # ever differentiated, and a gradient that nobody uses is still removed.
-    def chosen(*arguments: Array) -> Any:
-        on_cpu = native.passes if native.serves(arguments[0].dtype) else bands.passes
-        return lax.platform_dependent(
-            *arguments, cpu=getattr(on_cpu, name), default=getattr(whole.passes, name)
-        )
+    def compute(*arguments: Array) -> Any:
+        ways = {"cpu": native.passes if native.serves(arguments[0].dtype) else bands.passes}
+        if _has_hopper() and _tiles_serve(name, *arguments[:2]):
+            from chifoumi_jax.ops import tiles
 
-    return chosen
+            ways["cuda"] = tiles.passes
+        chosen = {platform: getattr(passes, name) for platform, passes in ways.items()}
+        return lax.platform_dependent(*arguments, **chosen, default=getattr(whole.passes, name))
+
+    return compute
+
+
+@functools.cache
+def _has_hopper() -> bool:
+    # The cards that the tiles were cut for. What is traced is compiled soon: the devices run.
+    try:
+        device, *_ = jax.local_devices(backend="cuda")
+    except RuntimeError:
+        return False
+    return str(device.compute_capability) == "9.0"
+
+
+def _tiles_serve(name: str, images: Images, kernel: Kernel) -> bool:
+    # Imported here: others are not to wait for Pallas.
+    try:
+        from chifoumi_jax.ops import tiles
+    except ImportError:
+        # JAX is to drop Pallas' way through Triton.
+        return False
+    return tiles.serves(name, images, kernel)
 
 
 _chosen = differentiable(Passes(*map(_by_platform, Passes._fields)))

@@ -1,0 +1,197 @@
+"""The GPU's kernels: compiled where there is a Hopper card, else interpreted, against XLA's own."""
+
+import importlib
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import Array
+
+from chifoumi_jax.ops import tiles, whole
+from chifoumi_jax.ops.pooling import CLOSED
+
+# The module: the package has the function by that name.
+operation: Any = importlib.import_module("chifoumi_jax.ops.conv_relu_pool")
+passes = tiles.passes if operation._has_hopper() else tiles.interpreted
+
+PRECISIONS = ("float32", "tensorfloat32")
+
+
+def draw(
+    shape: tuple[int, ...], out: int, seed: int = 0, whole_numbers: bool = False
+) -> tuple[Array, Array, Array]:
+    random = np.random.default_rng(seed)
+
+    def values(*shape: int) -> Array:
+        drawn = random.integers(-1, 2, shape) if whole_numbers else random.normal(size=shape)
+        return jnp.asarray(drawn, jnp.float32)
+
+    return values(*shape), values(3, 3, shape[3], out), values(out)
+
+
+def results(passes: Any, images: Array, kernel: Array, bias: Array) -> dict[str, Array]:
+    """Everything that a training step takes of the passes."""
+    pooled, winner = passes.forward(images, kernel, bias)
+    random = np.random.default_rng(0)
+    gradient = jnp.asarray(random.integers(-2, 3, pooled.shape), pooled.dtype)
+    of_kernel, of_bias = passes.weight_gradients(images, kernel, gradient, winner)
+    found = {"pooled": pooled, "winner": winner, "of kernel": of_kernel, "of bias": of_bias}
+    if images.shape[3] > 3:
+        found["of images"] = passes.image_gradient(images, kernel, gradient, winner)
+    return found
+
+
+# Compiling takes all of the time: few shapes, all others in one tile or several, odd or even.
+@pytest.mark.parametrize("precision", PRECISIONS)
+@settings(max_examples=3, deadline=None, derandomize=True)
+@given(
+    shape=st.tuples(
+        st.integers(1, 2), st.integers(4, 9), st.integers(4, 150), st.sampled_from([3, 16, 32])
+    ),
+    out=st.sampled_from([16, 32, 64]),
+    seed=st.integers(0, 2**31),
+)
+def test_sums_of_whole_numbers_equal_xlas_bit_for_bit(
+    precision: str, shape: tuple[int, ...], out: int, seed: int
+) -> None:
+    # They are exact in any order and precision, and full of ties and of zeros.
+    arguments = draw(shape, out, seed, whole_numbers=True)
+    assert tiles.can_serve(*arguments[:2])
+    with jax.default_matmul_precision(precision):
+        ours = results(passes, *arguments)
+    for name, expected in results(whole.passes, *arguments).items():
+        np.testing.assert_array_equal(ours[name], expected, err_msg=name)
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+def test_float32_equals_xlas_to_rounding(channels: int) -> None:
+    arguments = draw((2, 12, 15, channels), out=32)
+    with jax.default_matmul_precision("float32"):
+        ours, theirs = (results(way, *arguments) for way in (passes, whole.passes))
+    for name, expected in theirs.items():
+        # Sums of some hundred terms, whose rounding is a few times 2 ** -24 of the largest.
+        scale = float(jnp.abs(expected).max())
+        np.testing.assert_allclose(ours[name], expected, rtol=1e-5, atol=1e-6 * scale, err_msg=name)
+
+
+def test_bfloat16_sums_in_float32() -> None:
+    images, kernel, bias = (a.astype(jnp.bfloat16) for a in draw((1, 8, 9, 32), out=32))
+    ours = results(passes, images, kernel, bias)
+    images, kernel, bias = (a.astype(jnp.float32) for a in (images, kernel, bias))
+    exact = results(whole.passes, images, kernel, bias)
+    for name in ("pooled", "of kernel", "of images"):
+        assert ours[name].dtype == jnp.bfloat16
+        # One rounding to eight bits, at the end.
+        scale = float(jnp.abs(exact[name]).max())
+        got = ours[name].astype(jnp.float32)
+        np.testing.assert_allclose(got, exact[name], rtol=2**-8, atol=1e-6 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+def test_equal_patches_tie(channels: int) -> None:
+    # A surface of one colour: in float32 the four values tie only if each is summed alike.
+    random = np.random.default_rng(0)
+    images = jnp.broadcast_to(
+        jnp.asarray(random.random(channels), jnp.float32), (2, 8, 8, channels)
+    )
+    kernel = jnp.asarray(random.normal(size=(3, 3, channels, 16)) / 17, jnp.float32)
+    _, winner = passes.forward(images, kernel, jnp.ones(16))
+    assert set(np.unique(winner)) <= {0, CLOSED}
+
+
+def test_what_is_not_a_number_stays() -> None:
+    images, kernel, bias = draw((1, 4, 6, 3), out=16)
+    for row, column in ((0, 0), (2, 1), (3, 3)):
+        pooled, winner = passes.forward(images.at[0, row, column, 1].set(jnp.nan), kernel, bias)
+        assert np.isnan(pooled[0, 0, 0]).all()
+        assert (winner[0, 0, 0] == CLOSED).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "out", "dtype"),
+    [
+        ((0, 8, 8, 3), 32, jnp.float32),
+        ((1, 8, 8, 4), 32, jnp.float32),
+        ((1, 8, 8, 3), 24, jnp.float32),
+        ((1, 8, 8, 3), 32, jnp.float16),
+        # Its values' places do not fit into 32 bits.
+        ((25, 4000, 4000, 3), 32, jnp.float32),
+    ],
+)
+def test_other_arrays_are_left_to_xla(shape: tuple[int, ...], out: int, dtype: Any) -> None:
+    images = jax.ShapeDtypeStruct(shape, dtype)
+    kernel = jax.ShapeDtypeStruct((3, 3, shape[3], out), dtype)
+    assert not tiles.can_serve(images, kernel)  # type: ignore[arg-type]
+
+
+def lowered(precision: str, dtype: Any) -> str:
+    """The first two layers with their gradients, as they would go to an H100's compiler."""
+    arrays = [
+        jax.ShapeDtypeStruct(shape, dtype)
+        for shape in ((2, 30, 30, 3), (3, 3, 3, 32), (32,), (3, 3, 32, 32), (32,))
+    ]
+
+    def loss(images: Array, *weights: Array) -> Array:
+        first = operation.conv_relu_pool(images, *weights[:2])
+        return operation.conv_relu_pool(first, *weights[2:]).astype(jnp.float32).sum()
+
+    with jax.default_matmul_precision(precision):
+        traced = jax.jit(jax.grad(loss, argnums=(1, 2, 3, 4))).trace(*arrays)
+    return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+@pytest.fixture
+def hopper(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """As if there was an H100: enough to trace and to lower, not to run."""
+    monkeypatch.setattr(operation, "_has_hopper", lambda: True)
+    sharding = jax.sharding
+    if not hasattr(sharding, "AbstractDevice"):
+        # An older JAX takes such a card where it finds none.
+        yield
+        return
+    card: Any = {"device_kind": "NVIDIA H100 80GB HBM3", "num_cores": None}
+    try:
+        device = sharding.AbstractDevice(**card, platform="cuda")
+    except TypeError:
+        yield
+        return
+    with sharding.use_abstract_mesh(sharding.AbstractMesh((), (), abstract_device=device)):
+        yield
+
+
+# It says that it will be replaced by another one; `conv_relu_pool` does without it then.
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("precision", "dtype", "kernels"),
+    [
+        # Twice forward and twice the weights; in float32 the second layer's images too.
+        ("float32", jnp.float32, 5),
+        ("tensorfloat32", jnp.float32, 4),
+        ("float32", jnp.bfloat16, 4),
+    ],
+)
+def test_a_training_step_has_tiles_on_a_hopper_card(
+    hopper: None, precision: str, dtype: Any, kernels: int
+) -> None:
+    assert lowered(precision, dtype).count("xla.gpu.triton") == kernels
+
+
+def test_a_jax_without_triton_leaves_it_to_xla(
+    hopper: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jax.experimental.pallas.triton", None)
+    monkeypatch.delitem(sys.modules, "chifoumi_jax.ops.tiles")
+    monkeypatch.delattr("chifoumi_jax.ops.tiles")
+    monkeypatch.delattr("jax.experimental.pallas.triton")
+    assert "triton" not in lowered("float32", jnp.float32)
+
+
+def test_a_training_step_has_none_on_other_cards() -> None:
+    if operation._has_hopper():
+        pytest.skip("this machine has a Hopper card")
+    assert "triton" not in lowered("float32", jnp.float32)
