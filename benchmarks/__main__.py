@@ -72,6 +72,7 @@ class Options:
         seeds: How many trainings make a row of accuracy.
         rows: Names of the rows of accuracy; all by default.
         rounds: How often each peer has its turn.
+        budget: Seconds of repetitions in a turn.
         epochs: Of the whole trainings.
         tiny: Measure next to nothing, to see that everything runs.
     """
@@ -85,6 +86,7 @@ class Options:
     seeds: int = 5
     rows: tuple[LeverName, ...] = ()
     rounds: int = 3
+    budget: float = 5
     epochs: int = 10
     tiny: bool = False
 
@@ -95,7 +97,7 @@ def settings(options: Options, console: Console) -> Settings:
     return Settings(
         peers_python=options.peers_python,
         rounds=1 if options.tiny else options.rounds,
-        budget=0 if options.tiny else 5,
+        budget=0 if options.tiny else options.budget,
         least=1 if options.tiny else 3,
         batch_size=4 if options.tiny else 25,
         image_size=24 if options.tiny else 600,
