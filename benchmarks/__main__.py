@@ -106,7 +106,7 @@ def settings(options: Options, console: Console) -> Settings:
         epochs=1 if options.tiny else options.epochs,
         mlp_epochs=2 if options.tiny else 100,
         precisions=("bfloat16",) if options.tiny else ("float32", "tf32", "bfloat16"),
-        photos=4 if options.tiny else 60,
+        photos=4 if options.tiny else 300,
         photo_size=(64, 48) if options.tiny else (4160, 3120),
         growth=growth,
         data=options.data or hands_folder(),

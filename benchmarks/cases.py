@@ -233,6 +233,9 @@ def precision(settings: Settings) -> Iterator[Case]:
             "s",
             {
                 OURS: worker(sys.executable, ("precision", name, *numbers), {}),
+                "XLA's own convolutions": worker(
+                    sys.executable, ("precision", f"xla_{name}", *numbers), {}
+                ),
                 "memory's bound": worker(sys.executable, ("precision", bound, *numbers), {}),
                 "arithmetic's bound": worker(
                     sys.executable, ("precision", f"product_{name}", *numbers), {}

@@ -51,7 +51,7 @@ app = tyro.extras.SubcommandApp()
 
 @app.command
 def train(
-    recipe: RecipeName = "cnn",
+    recipe: Annotated[RecipeName | None, tyro.conf.arg(help_behavior_hint="(default: cnn)")] = None,
     data: FromRecipe[Path] = None,
     groups: FromRecipe[Path] = None,
     train_list: FromRecipe[Path] = None,
@@ -128,13 +128,14 @@ def train(
     }
     given = {name: value for name, value in fields.items() if value is not None}
     if resume is not None:
-        if given:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        if given or recipe is not None:
+            names = [*(["recipe"] if recipe is not None else []), *given]
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
             raise RecipeError(f"--resume takes all but --epochs from its run: leave out {options}")
         run = training.resume(resume, epochs=epochs, quiet=quiet)
     else:
         given |= _as_many(epochs)
-        run = training.fit(RECIPES[recipe].replace(**given), quiet=quiet)
+        run = training.fit(RECIPES[recipe or "cnn"].replace(**given), quiet=quiet)
     if not process:
         print(run.directory)
     return 0
@@ -372,6 +373,9 @@ def _reported(answers: Iterable[Answer], errors: list[str]) -> Iterator[Answer]:
 
 
 def _print_answers(answers: Sequence[Answer], classes: Sequence[str], explained: bool) -> None:
+    read = [answer for answer in answers if "error" not in answer]
+    if not read:
+        return
     _print_table(
         ["file", "label", "", *classes, *(["heat map"] if explained else [])],
         [
@@ -382,8 +386,7 @@ def _print_answers(answers: Sequence[Answer], classes: Sequence[str], explained:
                 *(f"{p:.1%}" for p in answer["probabilities"].values()),
                 *([Path(answer["explanation"]).name] if explained else []),
             ]
-            for answer in answers
-            if "error" not in answer
+            for answer in read
         ],
     )
 

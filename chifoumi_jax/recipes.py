@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -62,9 +63,9 @@ class Recipe:
         batch_size: Images in a batch; 0 is the whole training set.
         order: `keras` is the study's generator, whose smaller last batch wanders from epoch to
             epoch; `all` shows every image once an epoch.
-        precision: Of convolutions and products. `float32` everywhere; `tf32` lets an accelerator
-            round factors to 10 bits; `bfloat16` computes the network in 16 bits, with weights, loss
-            and optimiser in float32.
+        precision: Of convolutions and products. `float32` everywhere, which on Hopper GPUs is three
+            products of TF32 in convolutions; `tf32` lets an accelerator round factors to 10 bits;
+            `bfloat16` computes the network in 16 bits, with weights, loss and optimiser in float32.
         dropout_rate: Share of the units that dropout zeroes.
         dropout_epochs: Dropout is active in that many epochs from the first; -1 is all of them.
         augmentation: `none`, `study-mlp` (rotation, flips), `photo` (flip, shift, light) or
@@ -133,7 +134,9 @@ class Recipe:
             f"epochs must be at least 1, not {self.epochs}": self.epochs >= 1,
             f"batch_size must be at least 1, or 0 for the whole training set, not "
             f"{self.batch_size}": self.batch_size >= 0,
-            f"learning_rate must be above 0, not {self.learning_rate}": self.learning_rate > 0,
+            f"learning_rate must be a number above 0, not {self.learning_rate}": 0
+            < self.learning_rate
+            < math.inf,
             f"valid_share must be from 0 to 0.8, not {self.valid_share}": 0
             <= self.valid_share
             <= 0.8,
@@ -147,7 +150,7 @@ class Recipe:
             "groups and lists select photos of a folder: give --data too": self.data is not None
             or not (self.groups or self.train_list or self.test_list),
             f"the runs' folder {self.runs} lies in the photos' folder {self.data}, which is never "
-            "written to: name another with --runs": self.data is None
+            "written to: name another with --runs (for crossval, with --out)": self.data is None
             or not self.runs.resolve().is_relative_to(self.data.resolve()),
         }
         for message, holds in checks.items():

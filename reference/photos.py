@@ -77,14 +77,16 @@ def _listed(root: Path, chosen: Path) -> list[Path]:
         lines = chosen.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         refuse(f"{chosen}: {error.strerror}")
+    except UnicodeDecodeError:
+        refuse(f"{chosen} is no text in UTF-8: list paths relative to --data, one a line")
     return [root / line for line in lines if line]
 
 
 def _loaded(load: Load, path: Path, size: int) -> np.ndarray:
     try:
         return load(path, size)
-    except OSError as error:
-        # Pillow's own errors are of this kind too, and name the file themselves or not at all.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # What Pillow raises; some name the file, others do not.
         refuse(f"{path} cannot be read: {error}")
 
 

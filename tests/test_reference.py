@@ -145,3 +145,22 @@ def test_a_photo_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
     assert done.returncode == 2
     assert "absent.png cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "broken", [b"P6 8 8 2R5\n" + bytes(192), b"P6 99999 99999 255\n" + bytes(192)]
+)
+def test_a_photo_with_a_strange_header_is_named(broken: bytes, folder: Path) -> None:
+    # What Pillow says of them is no `OSError`.
+    (folder / "test" / "rock" / "strange.ppm").write_bytes(broken)
+    done = _run("reference.torch_mlp", "--data", folder)
+    assert done.returncode == 2
+    assert "strange.ppm cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_list_that_is_no_text_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe")
+    done = _run("reference.torch_mlp", "--data", folder, "--train-list", tmp_path / "list.txt")
+    assert done.returncode == 2
+    assert "list.txt is no text in UTF-8" in done.stderr

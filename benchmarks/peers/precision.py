@@ -17,6 +17,8 @@ import numpy as np
 from benchmarks.peers import inputs
 from chifoumi_jax import recipes
 from chifoumi_jax.data.pipeline import Photos
+from chifoumi_jax.models import cnn
+from chifoumi_jax.ops import conv_relu_pool, conv_relu_pool_lax
 from chifoumi_jax.program import build
 from chifoumi_jax.recipes import Precision
 from chifoumi_jax.step import device_mesh, products
@@ -39,6 +41,21 @@ def tf32(batch_size: int, image_size: int) -> Callable[[], None]:
 def bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
     """The network in 16 bits."""
     return _steps("bfloat16", batch_size, image_size)
+
+
+def xla_float32(batch_size: int, image_size: int) -> Callable[[], None]:
+    """The same step by XLA's own convolutions, as on any other card."""
+    return _steps("float32", batch_size, image_size, conv_relu_pool_lax)
+
+
+def xla_tf32(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Likewise."""
+    return _steps("tf32", batch_size, image_size, conv_relu_pool_lax)
+
+
+def xla_bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
+    """Likewise."""
+    return _steps("bfloat16", batch_size, image_size, conv_relu_pool_lax)
 
 
 def bound_float32(batch_size: int, image_size: int) -> Callable[[], None]:
@@ -95,7 +112,14 @@ def bytes_to_move(batch_size: int, image_size: int, width: int) -> int:
     return total + parameters * (2 * width + 4 + 7 * 4)
 
 
-def _steps(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
+def _steps(
+    precision: Precision,
+    batch_size: int,
+    image_size: int,
+    operation: Callable[..., Any] = conv_relu_pool,
+) -> Callable[[], None]:
+    # A process measures one way only.
+    vars(cnn)["conv_relu_pool"] = operation
     recipe = recipes.study_cnn.replace(image_size=image_size, precision=precision)
     program = build(recipe, inputs.CLASSES, 1000, device_mesh())
     keys = program.seeds(0)
