@@ -225,6 +225,12 @@ def precision(settings: Settings) -> Iterator[Case]:
     size, batch = settings.image_size, settings.batch_size
     numbers = (batch, size, settings.budget, settings.least)
     names, data = settings.precisions, settings.data.absolute()
+    # What float32's accuracy costs on units that have no float32.
+    three_products = {
+        "arithmetic's bound, TF32 three times": worker(
+            sys.executable, ("precision", "product_tf32", *numbers), {}, lambda s: 3 * s
+        )
+    }
     for name in names:
         # Factors of TF32 lie in memory as float32.
         bound = "bound_float32" if name == "tf32" else f"bound_{name}"
@@ -240,6 +246,7 @@ def precision(settings: Settings) -> Iterator[Case]:
                 "arithmetic's bound": worker(
                     sys.executable, ("precision", f"product_{name}", *numbers), {}
                 ),
+                **(three_products if name == "float32" else {}),
             },
             settings.rounds,
             settings.say,

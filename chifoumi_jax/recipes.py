@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Literal
 
@@ -134,9 +133,9 @@ class Recipe:
             f"epochs must be at least 1, not {self.epochs}": self.epochs >= 1,
             f"batch_size must be at least 1, or 0 for the whole training set, not "
             f"{self.batch_size}": self.batch_size >= 0,
-            f"learning_rate must be a number above 0, not {self.learning_rate}": 0
+            f"learning_rate must be above 0 and below 1e38, not {self.learning_rate}": 0
             < self.learning_rate
-            < math.inf,
+            < 1e38,
             f"valid_share must be from 0 to 0.8, not {self.valid_share}": 0
             <= self.valid_share
             <= 0.8,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,10 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, directory: Path):
         super().__init__(f"stopped and saved in {directory}")
         self.directory = directory
+
+
+class DivergedError(RunError):
+    """A training's numbers left what float32 holds; the message says when, and what to do."""
 
 
 @dataclasses.dataclass
@@ -117,6 +122,7 @@ def fit(recipe: Recipe, *, quiet: bool = False, display: Display | None = None) 
         DataError: If the folder of photos cannot be trained on.
         DoesNotFitError: If memory or disk do not suffice.
         CheckpointError: If a checkpoint could not be saved.
+        DivergedError: If the loss is no number any more.
         PretrainedError: If the recipe begins with weights that are not there.
         Stopped: If the user pressed Ctrl-C; the run is saved.
     """
@@ -446,7 +452,7 @@ class Trainer:
 
     def _row(self, state: TrainState, progress: Progress, epoch: int) -> dict[str, float]:
         seconds = progress.seconds
-        return {
+        row = {
             "epoch": epoch + 1,
             "step": progress.step,
             "loss": progress.loss.mean,
@@ -457,6 +463,16 @@ class Trainer:
             "seconds": round(seconds, 3),
             "images_per_second": round(progress.loss.images / seconds, 1),
         }
+        self._require_finite(row, f"epoch {epoch + 1}")
+        return row
+
+    def _require_finite(self, numbers: Mapping[str, Any], when: str) -> None:
+        lost = [n for n, v in numbers.items() if isinstance(v, float) and not math.isfinite(v)]
+        if lost:
+            raise DivergedError(
+                f"the training diverged: {lost[0]} is {numbers[lost[0]]} after {when}. "
+                f"Take a smaller --learning-rate than {self.recipe.learning_rate:g}."
+            )
 
     def _study_row(self, state: TrainState, progress: Progress, epoch: int) -> dict[str, float]:
         return {
@@ -469,8 +485,9 @@ class Trainer:
         from chifoumi_jax.report import write_report
 
         self.display.say("Evaluating.")
-        measured = self._evaluation.calibration(state.weights)
         results, outcomes = self._evaluation.results(state.weights)
+        self._require_finite(results, "the last epoch")
+        measured = self._evaluation.calibration(state.weights)
         if not processes.is_first():
             return
         if measured is not None:

@@ -1,6 +1,7 @@
 """The GPU's kernels: compiled where there is a Hopper card, else interpreted, against XLA's own."""
 
 import importlib
+import re
 import sys
 from typing import Any
 
@@ -112,6 +113,52 @@ def test_what_is_not_a_number_stays() -> None:
         assert (winner[0, 0, 0] == CLOSED).all()
 
 
+def test_no_maximum_follows_what_is_not_a_number() -> None:
+    # Compiled, a maximum of it and zero is zero; interpreted it is not.
+    arguments = draw((1, 8, 8, 16), out=16)
+    body = str(jax.make_jaxpr(tiles.passes.forward)(*arguments))
+    assert "pallas_call" in body and "reduce_max" in body
+    assert re.search(r"= max\b", body) is None
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_programs_that_sum_over_many_rows_leave_none_out(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 3 x 5 rows of windows for 7 programs, or for one for each row of pixels: some have one more.
+    monkeypatch.setattr(tiles, "PROGRAMS", 7)
+    arguments = draw((3, 13, 70, channels), out=16, whole_numbers=True)
+    ours, theirs = (results(way, *arguments) for way in (passes, whole.passes))
+    for name, expected in theirs.items():
+        np.testing.assert_array_equal(ours[name], expected, err_msg=name)
+
+
+def test_places_are_counted_in_32_bits_whatever_jax_counts_in() -> None:
+    with jax.enable_x64(True):
+        arguments = draw((1, 8, 9, 16), out=16, whole_numbers=True)
+        ours, theirs = (results(way, *arguments) for way in (passes, whole.passes))
+        for name, expected in theirs.items():
+            np.testing.assert_array_equal(ours[name], expected, err_msg=name)
+            assert ours[name].dtype == expected.dtype
+
+
+@pytest.mark.parametrize("precision", ["F32_F32_F32", "BF16_BF16_F32_X6", "bfloat16"])
+def test_other_precisions_are_left_to_xla(precision: str) -> None:
+    images, kernel, _ = draw((1, 8, 8, 3), out=16)
+    assert tiles.can_serve(images, kernel)
+    with jax.default_matmul_precision(precision):
+        assert not tiles.can_serve(images, kernel)
+
+
+def test_an_export_for_any_number_of_images_is_left_to_xla(hopper: None) -> None:
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, 8, 8, 3), jnp.float32)
+    _, kernel, bias = draw((1, 8, 8, 3), out=16)
+    network = jax.jit(lambda images: operation.conv_relu_pool(images, kernel, bias))
+    exported = jax.export.export(network, platforms=("cuda", "tpu"))(images)
+    assert "triton" not in exported.mlir_module()
+
+
 @pytest.mark.parametrize(
     ("shape", "out", "dtype"),
     [
@@ -164,8 +211,6 @@ def hopper(monkeypatch: pytest.MonkeyPatch) -> Any:
         yield
 
 
-# It says that it will be replaced by another one; `conv_relu_pool` does without it then.
-@pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
 @pytest.mark.parametrize(
     ("precision", "dtype", "kernels"),
     [

@@ -26,7 +26,7 @@ from chifoumi_jax.files import write_json
 from chifoumi_jax.needs import DoesNotFitError
 from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.run import Run, RunError, read, read_config
-from chifoumi_jax.train import Trainer
+from chifoumi_jax.train import DivergedError, Trainer
 from tests.conftest import write_photos
 from tests.runs import assert_same_training
 
@@ -332,6 +332,14 @@ def test_the_best_state_is_kept_without_a_save_each(
         not np.array_equal(left, right)
         for left, right in zip(*map(jax.tree.leaves, both), strict=True)
     )
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_training_that_diverges_says_so(photos: Path, tmp_path: Path, epochs: int) -> None:
+    # After the first step the loss is still finite, what comes after it is not.
+    recipe = recipes.cnn.replace(data=photos, runs=tmp_path, image_size=24, epochs=epochs)
+    with pytest.raises(DivergedError, match=r"diverged: .* is nan after .*--learning-rate than 1e"):
+        fit(recipe.replace(learning_rate=1e37), quiet=True)
 
 
 def test_sixteen_bits_learn_too(photos: Path, tmp_path: Path) -> None:

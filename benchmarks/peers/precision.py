@@ -4,7 +4,8 @@ Memory's bound counts each array once for each pass that must read or write it: 
 input and, pooled, its output with the winners, forward and backward; all parameters with Adam's
 moments and the gradient. What fits into a cache need not move, and what an implementation moves
 besides is not counted. Arithmetic's bound is one product of square matrices with as many operations
-as all of a step's. No step can be faster than the slower of the two.
+as all of a step's have whose factors are whole arrays: gradients that leave out what the pooling
+lost would have fewer.
 """
 
 from collections.abc import Callable

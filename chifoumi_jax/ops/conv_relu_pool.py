@@ -18,6 +18,7 @@ def conv_relu_pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
     Equal to `lax`'s own operations to rounding; gradients follow the tie rules of
     `pooling.relu_pool`. Computed by `native` on a CPU, or by `bands` where that is not compiled or
     does not serve the type; on a Hopper GPU by `tiles` where they are faster; by `whole` elsewhere.
+    `jax.export` writes no kernels down: give it `conv_relu_pool_lax`.
 
     Args:
         images: Float, any size from 4 x 4.
@@ -100,19 +101,20 @@ def _by_platform(name: str) -> Callable[..., Any]:
 
 @functools.cache
 def _has_hopper() -> bool:
-    # The cards that the tiles were cut for. What is traced is compiled soon: the devices run.
+    # The cards that the tiles were cut for, and no others beside them. What is traced is compiled
+    # soon: that this starts the devices is no harm.
     try:
-        device, *_ = jax.local_devices(backend="cuda")
+        devices = jax.local_devices(backend="cuda")
     except RuntimeError:
         return False
-    return str(device.compute_capability) == "9.0"
+    return {str(device.compute_capability) for device in devices} == {"9.0"}
 
 
 def _tiles_serve(name: str, images: Images, kernel: Kernel) -> bool:
     # Imported here: others are not to wait for Pallas.
     try:
         from chifoumi_jax.ops import tiles
-    except ImportError:
+    except (ImportError, AttributeError):
         # JAX is to drop Pallas' way through Triton.
         return False
     return tiles.serves(name, images, kernel)

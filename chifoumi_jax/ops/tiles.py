@@ -5,8 +5,8 @@ times as large as what is kept. A tile's products go to the tensor cores. Writte
 XLA compiles with Triton, so that there is nothing to build beforehand. (JAX 0.12 says that it will
 drop this way for Mosaic's; `conv_relu_pool` falls back to `whole` then.)
 
-For Hopper cards (compute capability 9.0), where tiles were measured, and there for each pass only
-where `whole` took longer: docs/results.md has the figures.
+For Hopper cards (compute capability 9.0), where tiles were measured, and there for those passes
+that took longer in `whole` (`is_faster`); docs/results.md has the figures of whole steps.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float, Int, Int32
 
 from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner, without_winners
 from chifoumi_jax.ops.pooling import CLOSED, bias_gradient
@@ -34,6 +34,8 @@ _MOST_IN_GRID = 2**16 - 1
 # What of `jax.default_matmul_precision` asks for all of float32. Three products of TF32 come to its
 # accuracy: 22 of 24 bits of each factor, summed in float32.
 _FULL = ("float32", "highest")
+# What of it leaves factors of ten bits; `None` is a GPU's own choice.
+_FAST = (None, "default", "fastest", "high", "tensorfloat32", "TF32_TF32_F32")
 _THREE_TF32 = lax.DotAlgorithmPreset.TF32_TF32_F32_X3
 _TF32 = lax.DotAlgorithmPreset.TF32_TF32_F32
 
@@ -58,13 +60,19 @@ def serves(name: str, images: Images, kernel: Kernel) -> bool:
 
 
 def can_serve(images: Images, kernel: Kernel) -> bool:
-    """Whether the kernels are written for such arrays."""
+    """Whether the kernels are written for such arrays, and for the precision that is asked for."""
     batch, height, width, channels = images.shape
     out = kernel.shape[3]
-    sizes_fit = channels == 3 or (channels in (16, 32, 64) and _is_word(images))
-    few = batch * height * width * max(4, channels, out) <= _MOST_VALUES
+    if not all(isinstance(size, int) for size in images.shape):
+        # Of an export for any number of images.
+        return False
+    is_float = images.dtype in (jnp.float32, jnp.bfloat16)
+    channels_fit = channels in (3, 16, 32, 64) and out in (16, 32, 64)
+    # Three channels are filled up to four; pooled, the result has a quarter of the pixels.
+    values = batch * height * width * max(4, channels, out // 4)
     in_grid = 0 < batch <= _MOST_IN_GRID and height <= _MOST_IN_GRID
-    return _is_word(images) and sizes_fit and out in (16, 32, 64) and few and in_grid
+    known = images.dtype == jnp.bfloat16 or _asked() in (*_FULL, *_FAST)
+    return is_float and channels_fit and values <= _MOST_VALUES and in_grid and known
 
 
 def is_faster(name: str, images: Images, kernel: Kernel) -> bool:
@@ -78,15 +86,15 @@ def is_faster(name: str, images: Images, kernel: Kernel) -> bool:
     return out <= 32 or precision != _TF32
 
 
-def _is_word(images: Images) -> bool:
-    return images.dtype in (jnp.float32, jnp.bfloat16)
+def _asked() -> str | None:
+    asked: str | None = getattr(jax.config, "jax_default_matmul_precision", None)
+    return asked
 
 
 def _precision(images: Images) -> lax.DotAlgorithmPreset | None:
     if images.dtype == jnp.bfloat16:
         return None
-    asked = getattr(jax.config, "jax_default_matmul_precision", None)
-    return _THREE_TF32 if asked in _FULL else _TF32
+    return _THREE_TF32 if _asked() in _FULL else _TF32
 
 
 class _Tiles:
@@ -108,15 +116,16 @@ class _Tiles:
         def body(images: Any, kernel: Any, bias: Any, pooled: Any, winners: Any) -> None:
             row, image = pl.program_id(1), pl.program_id(2)
             # All windows' first values, then all their second ones.
-            place, window = _divide(jnp.arange(PLACES * tile.windows), tile.windows)
+            place, window = _divide(_range(PLACES * tile.windows), tile.windows)
             down, right = _divide(place, 2)
             column = pl.program_id(0) * tile.windows + window
             first = (image * height + 2 * row + down) * width + 2 * column + right
-            taken, outs = jnp.arange(length), jnp.arange(out)
+            taken, outs = _range(length), _range(out)
             inside = _across(column < columns, length)
             inside = inside & (taken < used)[None] if used < length else inside
 
-            def add_run(run: Int32[Array, ""], total: Array) -> Array:
+            def add_run(run: Int[Array, ""], total: Array) -> Array:
+                run = run.astype(jnp.int32)
                 below, beside = _divide(run, across)
                 at = (first + below * width + beside) * channels
                 pixels = triton.load(images.at[_at(at, taken)], mask=inside, other=0)
@@ -130,15 +139,15 @@ class _Tiles:
             largest = jnp.max(values, axis=0)
             places = lax.broadcasted_iota(jnp.int32, values.shape, 0)
             winner = jnp.min(jnp.where(values == largest[None], places, CLOSED), axis=0)
-            # Triton's maximum passes over what is not a number.
+            # Triton's maximum passes over what is not a number: none is taken after this.
             lost = jnp.max(jnp.where(jnp.isnan(values), 1, 0), axis=0) > 0
-            largest = jnp.where(lost, jnp.nan, largest)
+            largest = jnp.where(lost, jnp.float32(jnp.nan), largest)
             largest = largest + triton.load(bias.at[outs]).astype(jnp.float32)[None]
             winner = jnp.where(largest > 0, winner, CLOSED)
-            column = pl.program_id(0) * tile.windows + jnp.arange(tile.windows)
+            column = pl.program_id(0) * tile.windows + _range(tile.windows)
             at = _at(((image * rows + row) * columns + column) * out, outs)
             inside = _across(column < columns, out)
-            kept = jnp.maximum(largest, 0).astype(pooled.dtype)
+            kept = jnp.where(largest <= 0, 0, largest).astype(pooled.dtype)
             triton.store(pooled.at[at], kept, mask=inside)
             triton.store(winners.at[at], winner.astype(jnp.uint8), mask=inside)
 
@@ -172,16 +181,16 @@ class _Tiles:
 
         def body(images: Any, gradient: Any, winner: Any, totals: Any) -> None:
             part, share = pl.program_id(0), pl.program_id(1)
-            taken, outs = jnp.arange(length), jnp.arange(out)
+            taken, outs = _range(length), _range(out)
             below, beside = _divide(taken, across)
             offset = below * (width * channels) + beside if few else taken
             offset = part * (width * channels) + offset
 
-            def add_tile(number: Int32[Array, ""], sums: tuple[Array, ...]) -> tuple[Array, ...]:
-                turn, place_in_line = _divide(number, in_line)
+            def add_tile(number: Int[Array, ""], sums: tuple[Array, ...]) -> tuple[Array, ...]:
+                turn, place_in_line = _divide(number.astype(jnp.int32), in_line)
                 line = share + turn * shares
                 image, row = _divide(line, rows)
-                column = place_in_line * tile.windows + jnp.arange(tile.windows)
+                column = place_in_line * tile.windows + _range(tile.windows)
                 inside = (column < columns) & (line < lines)
                 first = ((image * height + 2 * row) * width + 2 * column) * channels
                 pixels = triton.load(
@@ -228,13 +237,14 @@ class _Tiles:
 
         def body(kernel: Any, gradient: Any, winner: Any, result: Any) -> None:
             row, image = pl.program_id(1), pl.program_id(2)
-            outs, values = jnp.arange(out), jnp.arange(channels)
-            pixel, block = _divide(jnp.arange(4 * tile.windows), tile.windows)
+            outs, values = _range(out), _range(channels)
+            pixel, block = _divide(_range(4 * tile.windows), tile.windows)
             down, right = _divide(pixel, 2)
             column = pl.program_id(0) * tile.windows + block
 
-            def add_tap(tap: Int32[Array, ""], total: Array) -> Array:
+            def add_tap(tap: Int[Array, ""], total: Array) -> Array:
                 # The value that sees the pixel through this tap: its window, its place there.
+                tap = tap.astype(jnp.int32)
                 tap_row, tap_column = _divide(tap, 3)
                 window_row, place_row = _divide(down + 2 - tap_row, 2)
                 window_column, place_column = _divide(right + 2 - tap_column, 2)
@@ -343,6 +353,10 @@ def _divide(
 ) -> tuple[Int32[Array, "..."], Int32[Array, "..."]]:
     # Quotient and rest of what is not negative: `//` and `%` would round down what is.
     return lax.div(number, jnp.int32(by)), lax.rem(number, jnp.int32(by))
+
+
+def _range(count: int) -> Int32[Array, " {count}"]:
+    return lax.iota(jnp.int32, count)
 
 
 def _at(rows: Int32[Array, " rows"], columns: Int32[Array, " columns"]) -> Int32[Array, "..."]:
