@@ -287,6 +287,11 @@ def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
         f"Accuracy {numbers['accuracy']:.2%} ({numbers['correct']} of {numbers['images']}; "
         f"95 % interval {low:.1%} to {high:.1%}), loss {loss}."
     )
+    if numbers["learnt"]:
+        _show_warning(
+            f"{printable(numbers['run'])} was trained or validated on {numbers['learnt']} of these "
+            f"{numbers['images']} photos: on new ones it is less accurate than this"
+        )
     unsure = numbers["unsure"]
     if unsure["photos"]:
         rest = f"; of the others {unsure['rest_accuracy']:.2%} are right" if unsure["rest"] else ""

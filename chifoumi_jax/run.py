@@ -17,6 +17,7 @@ from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.recipes import Recipe
 
 FORMAT_VERSION = 1
+_LEARNT = "photos.json"
 _PACKAGES = (
     "chifoumi-jax",
     "jax",
@@ -117,6 +118,28 @@ def write_config(directory: Path, recipe: Recipe, **facts: Any) -> None:
         directory / "config.json",
         {"format": FORMAT_VERSION, "recipe": fields, "versions": versions(), **facts},
     )
+
+
+def write_learnt(directory: Path, photos: Mapping[str, Sequence[str]]) -> None:
+    """Write `photos.json`: by split the SHA-256 of each file that the training goes by."""
+    write_json(directory / _LEARNT, {split: sorted(hashes) for split, hashes in photos.items()})
+
+
+def read_learnt(directory: str | os.PathLike[str]) -> frozenset[str] | None:
+    """The SHA-256 of all files that the training went by; None if the run does not say.
+
+    Raises:
+        RunError: If the file is not what a training wrote.
+    """
+    path = Path(directory) / _LEARNT
+    try:
+        splits = json.loads(path.read_bytes())
+        return frozenset(str(digest) for hashes in splits.values() for digest in hashes)
+    except (FileNotFoundError, NotADirectoryError):
+        # Of an earlier version, or a model without a run.
+        return None
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read: {error}; copy the run again") from error
 
 
 def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, Any]]:

@@ -371,7 +371,7 @@ class Trainer:
         return begin(state, self.recipe, self.program, self.data)
 
     def write_config(self, directory: Path) -> None:
-        """Write the run's `config.json`."""
+        """Write the run's `config.json`, and which photos it goes by."""
         if not processes.is_first():
             return
         scan = self.data.scan
@@ -388,6 +388,10 @@ class Trainer:
                 "test": len(scan.test),
             },
             device=f"{self.program.devices} x {jax.devices()[0].device_kind}",
+        )
+        learnt = {"train": self.data.train.photos, "valid": scan.valid}
+        run.write_learnt(
+            directory, {name: [photo.sha256 for photo in each] for name, each in learnt.items()}
         )
 
     def train(self, directory: Path, state: TrainState, progress: Progress, stop: _Stop) -> Run:

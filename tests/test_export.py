@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -312,6 +313,19 @@ def test_8_bits_that_change_labels_are_refused(
     with pytest.raises(ExportError, match="the share that 8 bits change"):
         export(runs["transfer"], "onnx", tmp_path / "model.onnx", int8=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_8_bits_are_not_fitted_to_hands_for_other_classes(
+    runs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    run = shutil.copytree(runs["transfer"], tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["classes"] = ["mug", "plate", "spoon"][: len(config["classes"])]
+    config["recipe"]["data"] = str(tmp_path / "gone")
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ExportError, match=r"only rendered hands .*gone is gone.*--data"):
+        export(run, "onnx", tmp_path / "model.onnx", int8=True)
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_onnx_says_what_it_is(exported: dict[tuple[str, Format], writing.Report]) -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from chifoumi_jax import evaluate, fit, load, recipes
+from chifoumi_jax.builtin import builtin_run
 from chifoumi_jax.calibration import Calibration, expected_calibration_error, reliability
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.judge import mcnemar, measures, require_free
@@ -342,3 +343,28 @@ def test_runs_that_cannot_be_compared(
     (other / "config.json").write_text(json.dumps(config | {"classes": ["paper", "rock"]}))
     with pytest.raises(RunError, match=r"cannot be compared: .* those of the other paper, rock"):
         evaluate([runs[0], other])
+
+
+def test_says_how_many_of_the_photos_were_learnt(tmp_path: Path) -> None:
+    flat = write_photos(tmp_path / "flat", 8)
+    run = fit(
+        recipes.study_mlp.replace(data=flat, runs=tmp_path / "runs", epochs=1), quiet=True
+    ).directory
+    own, all_of_them = (evaluate(run, data=data) for data in (None, flat))
+    assert own.runs[0]["learnt"] == 0
+    learnt = all_of_them.runs[0]["learnt"]
+    assert learnt == all_of_them.runs[0]["images"] - own.runs[0]["images"] > 0
+    page = (all_of_them.write(tmp_path / "report") / "report.html").read_text(encoding="utf-8")
+    assert f"trained or validated on {learnt} of these" in page
+    (run / "photos.json").unlink()
+    assert evaluate(run, data=flat).runs[0]["learnt"] is None
+    (run / "photos.json").write_text("[1]")
+    with pytest.raises(RunError, match=r"photos\.json cannot be read"):
+        evaluate(run, data=flat)
+
+
+def test_classes_without_a_photo_are_no_problem_of_a_report(tmp_path: Path) -> None:
+    few = write_photos(tmp_path / "few", 3)
+    shutil.rmtree(few / "rock")
+    numbers = evaluate(builtin_run(), data=few).runs[0]
+    assert not [line for line in numbers["problems"] if "nothing" in line or "rock" in line]

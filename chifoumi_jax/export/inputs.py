@@ -158,11 +158,15 @@ def _hands(classifier: Classifier, reason: str) -> Inputs:
         ]
 
     pictures = draw("test")
-    same = set(classifier.classes) == set(GESTURES)
+    has_all = set(GESTURES) <= set(classifier.classes)
     return Inputs(
         f"rendered hands ({reason}; name photos with --data)",
         _stack(classifier, pictures),
-        np.array([classifier.classes.index(name) for name in gestures], np.int32) if same else None,
+        (
+            np.array([classifier.classes.index(name) for name in gestures], np.int32)
+            if has_all
+            else None
+        ),
         _stack(classifier, draw("train")),
         lambda place: pictures[place],
     )

@@ -110,6 +110,11 @@ def export(
         )
     classifier = verify.exact(load(source, best=best))
     photos = inputs.gather(source, classifier, data, progress)
+    if int8 and photos.labels is None:
+        raise ExportError(
+            "8 bits are fitted to photos of the model's classes, and there are only "
+            f"{photos.origin}"
+        )
     with _appearing(target, force) as temporary:
         made = _make(to, classifier, photos, temporary, target.name, preprocess, int8)
         ours = verify.timed_classifier(classifier, photos.compared[:1])

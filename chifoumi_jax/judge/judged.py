@@ -30,6 +30,7 @@ class Judged:
         split: The photos asked about.
         outcome: The answers as training counts them.
         probabilities: The answers at the run's temperature, as `predict` gives them.
+        learnt: How many of the photos the run was trained or validated on; None if it is not known.
     """
 
     directory: Path
@@ -38,6 +39,7 @@ class Judged:
     split: Split
     outcome: Outcome
     probabilities: Float32[np.ndarray, "images classes"]
+    learnt: int | None = None
 
     @property
     def labels(self) -> Int[np.ndarray, " images"]:
@@ -96,7 +98,9 @@ def judge(
     batches = all_batches(found.pixels, split, batch_size, classifier.program.devices)
     outcome = evaluate_batches(classifier.program, classifier.weights, batches)
     tempered = classifier.tempered(outcome.probabilities)
-    return Judged(Path(directory), classifier, found, split, outcome, tempered)
+    learnt = run.read_learnt(directory)
+    known = None if learnt is None else sum(photo.sha256 in learnt for photo in split.photos)
+    return Judged(Path(directory), classifier, found, split, outcome, tempered, known)
 
 
 def _own_photos(

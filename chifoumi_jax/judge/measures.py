@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from chifoumi_jax.calibration import Calibration, expected_calibration_error, reliability
-from chifoumi_jax.data.problems import describe
+from chifoumi_jax.data.problems import Kind, describe
 from chifoumi_jax.judge.judged import Judged
 from chifoumi_jax.metrics import confusion_matrix, wilson_interval, worst_mistakes
 
@@ -30,6 +30,7 @@ def measures(judged: Judged) -> dict[str, Any]:
         "data": str(judged.data.scan.root),
         "classes": list(judged.classes),
         "images": len(labels),
+        "learnt": judged.learnt,
         "correct": correct,
         "accuracy": correct / len(labels),
         "interval": wilson_interval(correct, len(labels)),
@@ -41,7 +42,10 @@ def measures(judged: Judged) -> dict[str, Any]:
         "calibration": calibration(labels, probabilities, judged.classifier.calibration),
         "unsure": unsure(labels, probabilities, judged.classifier.calibration.threshold),
         "mistakes": mistakes(judged),
-        "problems": describe(judged.data.scan.problems),
+        "problems": describe(
+            # Which classes have no photo stands in the table.
+            [one for one in judged.data.scan.problems if one.kind is not Kind.CLASS_MISSING]
+        ),
     }
 
 
