@@ -48,7 +48,7 @@ def test_learns_easy_photos(finished: Run) -> None:
 def test_writes_its_folder(finished: Run) -> None:
     names = {path.name for path in finished.directory.iterdir()}
     pictures = {"curves.png", "confusion.png", "mistakes.png"}
-    files = {"config.json", "metrics.csv", "results.json", "checkpoints", ".lock"}
+    files = {"config.json", "photos.json", "metrics.csv", "results.json", "checkpoints", ".lock"}
     assert names == pictures | files
     for name in pictures:
         with Image.open(finished.directory / name) as picture:
@@ -58,6 +58,10 @@ def test_writes_its_folder(finished: Run) -> None:
     assert config["recipe"]["seed"] == 0
     assert config["versions"]["jax"] == jax.__version__
     assert len(config["data"]["fingerprint"]) == 64
+    learnt = json.loads((finished.directory / "photos.json").read_text())
+    assert {name: len(hashes) for name, hashes in learnt.items()} == {
+        name: config["data"][name] for name in ("train", "valid")
+    }
     with (finished.directory / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 11)]
