@@ -225,29 +225,26 @@ def precision(settings: Settings) -> Iterator[Case]:
     size, batch = settings.image_size, settings.batch_size
     numbers = (batch, size, settings.budget, settings.least)
     names, data = settings.precisions, settings.data.absolute()
-    # What float32's accuracy costs on units that have no float32.
-    three_products = {
-        "arithmetic's bound, TF32 three times": worker(
-            sys.executable, ("precision", "product_tf32", *numbers), {}, lambda s: 3 * s
-        )
-    }
     for name in names:
-        # Factors of TF32 lie in memory as float32.
-        bound = "bound_float32" if name == "tf32" else f"bound_{name}"
+
+        def one(
+            task: str, name: str = name, convert: Callable[[float], float] = lambda s: s
+        ) -> Measurement:
+            return worker(sys.executable, ("precision", task, name, *numbers), {}, convert)
+
+        peers = {
+            OURS: one("ours"),
+            "XLA's own convolutions": one("xla"),
+            "memory's bound": one("memory"),
+            "arithmetic's bound": one("product"),
+        }
+        if name == "float32":
+            # What its accuracy costs on units that have no float32.
+            peers["arithmetic's bound, TF32 three times"] = one("product", "tf32", lambda s: 3 * s)
         yield alternate(
             f"training step in {name}, {size} px, batch {batch}",
             "s",
-            {
-                OURS: worker(sys.executable, ("precision", name, *numbers), {}),
-                "XLA's own convolutions": worker(
-                    sys.executable, ("precision", f"xla_{name}", *numbers), {}
-                ),
-                "memory's bound": worker(sys.executable, ("precision", bound, *numbers), {}),
-                "arithmetic's bound": worker(
-                    sys.executable, ("precision", f"product_{name}", *numbers), {}
-                ),
-                **(three_products if name == "float32" else {}),
-            },
+            peers,
             settings.rounds,
             settings.say,
         )

@@ -173,6 +173,7 @@ def test_an_export_for_any_number_of_images_is_left_to_xla(hopper: None) -> None
 def test_other_arrays_are_left_to_xla(shape: tuple[int, ...], out: int, dtype: Any) -> None:
     images = jax.ShapeDtypeStruct(shape, dtype)
     kernel = jax.ShapeDtypeStruct((3, 3, shape[3], out), dtype)
+    # Shapes stand in for arrays: one of them would take five gigabytes.
     assert not tiles.can_serve(images, kernel)  # type: ignore[arg-type]
 
 
@@ -236,7 +237,6 @@ def test_a_jax_without_triton_leaves_it_to_xla(
     assert "triton" not in lowered("float32", jnp.float32)
 
 
-def test_a_training_step_has_none_on_other_cards() -> None:
-    if operation._has_hopper():
-        pytest.skip("this machine has a Hopper card")
+def test_a_training_step_has_none_on_other_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operation, "_has_hopper", lambda: False)
     assert "triton" not in lowered("float32", jnp.float32)

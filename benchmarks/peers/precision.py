@@ -19,7 +19,7 @@ from benchmarks.peers import inputs
 from chifoumi_jax import recipes
 from chifoumi_jax.data.pipeline import Photos
 from chifoumi_jax.models import cnn
-from chifoumi_jax.ops import conv_relu_pool, conv_relu_pool_lax
+from chifoumi_jax.ops import conv_relu_pool_lax
 from chifoumi_jax.program import build
 from chifoumi_jax.recipes import Precision
 from chifoumi_jax.step import device_mesh, products
@@ -29,59 +29,26 @@ STEPS = 4
 LAYERS = ((3, 32), (32, 32), (32, 64))
 
 
-def float32(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Products in full float32."""
-    return _steps("float32", batch_size, image_size)
+def ours(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
+    """A step as a training takes it."""
+    return _steps(precision, batch_size, image_size)
 
 
-def tf32(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Factors rounded to 10 bits where the device does that."""
-    return _steps("tf32", batch_size, image_size)
-
-
-def bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
-    """The network in 16 bits."""
-    return _steps("bfloat16", batch_size, image_size)
-
-
-def xla_float32(batch_size: int, image_size: int) -> Callable[[], None]:
+def xla(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
     """The same step by XLA's own convolutions, as on any other card."""
-    return _steps("float32", batch_size, image_size, conv_relu_pool_lax)
+    # A process measures one way only.
+    vars(cnn)["conv_relu_pool"] = conv_relu_pool_lax
+    return _steps(precision, batch_size, image_size)
 
 
-def xla_tf32(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Likewise."""
-    return _steps("tf32", batch_size, image_size, conv_relu_pool_lax)
+def memory(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
+    """Moves as many bytes as a step must; factors of TF32 lie in memory as float32."""
+    return _move(bytes_to_move(batch_size, image_size, 2 if precision == "bfloat16" else 4))
 
 
-def xla_bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Likewise."""
-    return _steps("bfloat16", batch_size, image_size, conv_relu_pool_lax)
-
-
-def bound_float32(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Moves as many bytes as a step in float32 must."""
-    return _move(bytes_to_move(batch_size, image_size, 4))
-
-
-def bound_bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Moves as many bytes as a step in 16 bits must."""
-    return _move(bytes_to_move(batch_size, image_size, 2))
-
-
-def product_float32(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Multiplies as much as a step must, in full float32."""
-    return _multiply(operations(batch_size, image_size), jnp.float32, "float32")
-
-
-def product_tf32(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Multiplies as much, with factors of 10 bits where the device has them."""
-    return _multiply(operations(batch_size, image_size), jnp.float32, "tf32")
-
-
-def product_bfloat16(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Multiplies as much, in 16 bits."""
-    return _multiply(operations(batch_size, image_size), jnp.bfloat16, "bfloat16")
+def product(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
+    """Multiplies as much as a step must."""
+    return _multiply(operations(batch_size, image_size), precision)
 
 
 def operations(batch_size: int, image_size: int) -> int:
@@ -113,14 +80,7 @@ def bytes_to_move(batch_size: int, image_size: int, width: int) -> int:
     return total + parameters * (2 * width + 4 + 7 * 4)
 
 
-def _steps(
-    precision: Precision,
-    batch_size: int,
-    image_size: int,
-    operation: Callable[..., Any] = conv_relu_pool,
-) -> Callable[[], None]:
-    # A process measures one way only.
-    vars(cnn)["conv_relu_pool"] = operation
+def _steps(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
     recipe = recipes.study_cnn.replace(image_size=image_size, precision=precision)
     program = build(recipe, inputs.CLASSES, 1000, device_mesh())
     keys = program.seeds(0)
@@ -144,7 +104,8 @@ def _move(count: int) -> Callable[[], None]:
     return lambda: jax.block_until_ready(copy(array))
 
 
-def _multiply(count: int, dtype: Any, precision: Precision) -> Callable[[], None]:
+def _multiply(count: int, precision: Precision) -> Callable[[], None]:
+    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
     # Rounded up to what tensor cores take at once.
     side = -(-round((STEPS * count / 2) ** (1 / 3)) // 128) * 128
     left, right = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
