@@ -254,7 +254,7 @@ def precision(settings: Settings) -> Iterator[Case]:
         {
             f"{OURS}, {name}": worker(
                 sys.executable,
-                ("epochs_chifoumi", "cnn", data, settings.epochs, size, name, 0, 1),
+                ("epochs_chifoumi", "cnn", data, settings.epochs, size, name, settings.budget, 1),
                 {},
             )
             for name in names
