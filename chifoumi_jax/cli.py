@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -49,7 +49,13 @@ _BROKEN_PIPE = 141
 app = tyro.extras.SubcommandApp()
 
 
-@app.command
+def _command(function: Callable[..., int]) -> Callable[..., int]:
+    """Add a command, its arguments' help in one line each: the terminal's width breaks it."""
+    function.__doc__ = re.sub(r"\n {12,}", " ", function.__doc__ or "")
+    return app.command(function)
+
+
+@_command
 def train(
     recipe: Annotated[RecipeName | None, tyro.conf.arg(help_behavior_hint="(default: cnn)")] = None,
     data: FromRecipe[Path] = None,
@@ -159,7 +165,7 @@ def _join(coordinator: str | None, processes: int | None, process: int | None) -
         raise RecipeError(f"the processes did not come together: {error}") from error
 
 
-@app.command
+@_command
 def check(
     directory: tyro.conf.Positional[Path],
     groups: Path | None = None,
@@ -203,7 +209,7 @@ def check(
     return int(wrong > 0)
 
 
-@app.command
+@_command
 def evaluate(
     run: tyro.conf.Positional[Path],
     others: tyro.conf.Positional[tuple[Path, ...]] = (),
@@ -298,7 +304,7 @@ def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
         print(f"Unsure of {unsure['photos']} ({unsure['share']:.1%}){rest}.")
 
 
-@app.command
+@_command
 def predict(
     run: tyro.conf.Positional[Path],
     paths: tyro.conf.Positional[tuple[Path, ...]],
@@ -396,7 +402,7 @@ def _print_answers(answers: Sequence[Answer], classes: Sequence[str], explained:
     )
 
 
-@app.command
+@_command
 def crossval(
     data: Path,
     groups: Path | None = None,
@@ -455,7 +461,7 @@ def crossval(
     return 0
 
 
-@app.command
+@_command
 def export(
     run: tyro.conf.Positional[Path],
     to: Format,
@@ -516,7 +522,7 @@ def export(
     return 0
 
 
-@app.command
+@_command
 def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None = None) -> int:
     """Print a recipe's model layer by layer, with output shapes and numbers of parameters.
 
@@ -543,7 +549,7 @@ def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None
     return 0
 
 
-@app.command
+@_command
 def hands(
     out: Path,
     images: int = 346,
@@ -584,7 +590,7 @@ def hands(
     return 0
 
 
-@app.command
+@_command
 def play(
     run: tyro.conf.Positional[Path | None] = None,
     host: str = "127.0.0.1",

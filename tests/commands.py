@@ -1,12 +1,22 @@
 """The command line in a process of its own, as a user starts it."""
 
+import atexit
+import functools
+import json
 import os
+import select
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 # A training that takes seconds: an image of 24 × 24 pixels is almost the CNN's smallest.
 QUICK = ("--image-size", "24", "--learning-rate", "2e-3")
+
+# Seconds, of the slowest.
+_PATIENCE = 300
+_READ_BY_JAX = ("JAX_", "XLA_", "TF_")
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -15,15 +25,60 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def chifoumi(
-    *arguments: str | Path, cwd: Path | None = None, stdin: str | None = None, **changes: str
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+    **changes: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `chifoumi` with these arguments to its end; with what it is to read, if anything."""
-    return subprocess.run(
-        [sys.executable, "-m", "chifoumi_jax.cli", *map(str, arguments)],
-        capture_output=True,
+    """Run `chifoumi` with these arguments to its end.
+
+    Args:
+        arguments: Its words.
+        cwd: Where; by default here.
+        stdin: What it is to read, if anything.
+        env: Its whole environment; by default this process'.
+        changes: Of its environment.
+    """
+    around = dict(os.environ if env is None else env) | changes
+    with tempfile.TemporaryDirectory() as temporary:
+        files = {name: Path(temporary) / name for name in ("stdin", "stdout", "stderr")}
+        files["stdin"].write_text(stdin or "")
+        words = list(map(str, arguments))
+        asked = {
+            **{name: str(path) for name, path in files.items()},
+            "arguments": words,
+            "environment": around,
+            "folder": str(cwd or Path.cwd()),
+        }
+        # These are read while JAX is imported.
+        read = {name: around[name] for name in around if name.startswith(_READ_BY_JAX)}
+        code = _ask(json.dumps(asked), tuple(sorted(read.items())))
+        output, errors = (files[name].read_text() for name in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(words, code, output, errors)
+
+
+def _ask(line: str, read: tuple[tuple[str, str], ...]) -> int:
+    server = _server(read)
+    assert server.stdin is not None and server.stdout is not None
+    server.stdin.write(line + "\n")
+    server.stdin.flush()
+    if not select.select([server.stdout], [], [], _PATIENCE)[0]:
+        raise subprocess.TimeoutExpired(line, _PATIENCE)
+    return int(server.stdout.readline())
+
+
+@functools.cache
+def _server(read: tuple[tuple[str, str], ...]) -> subprocess.Popen[str]:
+    others = {
+        name: value for name, value in os.environ.items() if not name.startswith(_READ_BY_JAX)
+    }
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("forks.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        input=stdin,
-        cwd=cwd,
-        env=environment(**changes),
-        timeout=300,
+        env=others | dict(read),
     )
+    atexit.register(server.kill)
+    return server

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.commands import chifoumi
+
 # The network that compiles soonest.
 SOONEST = ("--recipe", "study-mlp", "--epochs", "1")
 
@@ -16,12 +18,8 @@ def clean(**changes: str) -> dict[str, str]:
 
 
 def train(photos: Path, runs: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chifoumi_jax.cli", "train", *SOONEST]
-    return subprocess.run(
-        [*command, "--data", str(photos), "--runs", str(runs), "--quiet"],
-        capture_output=True,
-        text=True,
-        env=clean(**changes),
+    return chifoumi(
+        *("train", *SOONEST, "--data", photos, "--runs", runs, "--quiet"), env=clean(**changes)
     )
 
 

@@ -380,6 +380,32 @@ def test_french(server: Address, context: BrowserContext) -> None:
     page.close()
 
 
+def test_a_narrow_phone_in_french_shows_score_and_both_hands(
+    server: Address, browsers: dict[str, Browser], tmp_path: Path
+) -> None:
+    height = 640
+    with browsers["none"].new_context(
+        locale="fr", viewport={"width": 360, "height": height}, has_touch=True, is_mobile=True
+    ) as context:
+        page = open_page(context, server.url)
+        path = tmp_path / "rock.jpg"
+        path.write_bytes(jpeg(hand_or_nothing("rock", SEED, 300)))
+        picture = page.locator("#picture")
+        picture.set_input_files(path)
+        page.locator("#go").click()
+        say(page, "La machine a choisi.")
+        picture.set_input_files(path)
+        expect(page.locator("#machine-hand")).to_be_visible(timeout=SLOW)
+        hand, dock = (page.locator(name).bounding_box() for name in ("#machine-stage", "#dock"))
+        assert hand is not None and dock is not None
+        assert hand["y"] + hand["height"] <= dock["y"]
+        assert dock["y"] + dock["height"] <= height + 1
+        # Labels stand on a line of their own, numbers on another, on both sides alike.
+        tops = [page.locator(f"#score-{side}").bounding_box() for side in ("you", "machine")]
+        assert tops[0] is not None and tops[1] is not None
+        assert tops[0]["y"] == tops[1]["y"]
+
+
 def test_teaching_from_the_first_frame_to_a_prediction(
     server: Address, context: BrowserContext, camera: Path
 ) -> None:

@@ -183,9 +183,11 @@ function uncover(hand) {
   image.src = `/static/machine-${hand}.jpg`;
   image.alt = capital(t(`hand.${hand}`));
   image.hidden = false;
-  byId("machine-stage").dataset.state = "shown";
-  // On a phone it may be below what is in view.
-  byId("machine-stage").scrollIntoView({ block: "nearest" });
+  // On a phone it may be below what is in view, or behind the buttons that stay at the bottom.
+  const its = byId("machine-stage");
+  its.dataset.state = "shown";
+  its.style.scrollMarginBottom = `${byId("dock").offsetHeight + 8}px`;
+  its.scrollIntoView({ block: "nearest" });
 }
 
 /** @param {string} key @param {string} commitment */
