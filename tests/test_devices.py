@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from chifoumi_jax import fit, load, recipes
+from chifoumi_jax.classifier import Classifier
 from tests.commands import QUICK, environment
 
 CODE = """
@@ -36,10 +37,19 @@ def test_three_devices_train_as_one_does(name: str, photos: Path, tmp_path: Path
     recipe = recipes.RECIPES[name].replace(data=photos, runs=tmp_path / "one", epochs=2)
     one = fit(recipe.replace(**({"image_size": 24} if name == "cnn" else {})), quiet=True)
     three, single = load(done.stdout.strip()), load(one.directory)
-    for left, right in zip(*map(jax.tree.leaves, (three.weights, single.weights)), strict=True):
-        # Sums of float32 in another order move a weight by a share of its steps of up to 1e-3;
-        # other noise or a lost image would move it by whole steps.
-        np.testing.assert_allclose(left, right, atol=1e-4)
+    # Rounding was measured at 2e-9 and 5e-11; one image in place of another at 3e-4 and 3e-6.
+    assert distance(three, single) < {"cnn": 1e-6, "study-mlp": 1e-8}[name]
+
+
+def distance(left: Classifier, right: Classifier) -> float:
+    """Between all weights, the root of the mean square.
+
+    Sums of float32 in another order round otherwise, and where a gradient is nothing but rounding
+    Adam steps as far as anywhere: a few weights differ much. A lost image moves all of them.
+    """
+    pairs = zip(*map(jax.tree.leaves, (left.weights, right.weights)), strict=True)
+    every = [np.ravel(np.asarray(one, np.float64) - other) for one, other in pairs]
+    return float(np.sqrt(np.mean(np.square(np.concatenate(every)))))
 
 
 def start_two(*arguments: str | Path) -> list[tuple[int, str, str]]:
@@ -79,9 +89,8 @@ def test_two_processes_train_as_one_does(photos: Path, tmp_path: Path) -> None:
     first, second = start_two("--resume", run, "--epochs", "3")
     assert first[0] == second[0] == 0, first[2] + second[2]
     both, single = load(run), load(one.directory)
-    for left, right in zip(*map(jax.tree.leaves, (both.weights, single.weights)), strict=True):
-        # As above: the sum over devices is rounded otherwise.
-        np.testing.assert_allclose(left, right, atol=1e-4)
+    # Rounding was measured at up to 4e-6, one image in place of another at 4e-3.
+    assert distance(both, single) < 1e-4
 
 
 BEGIN = """
