@@ -33,11 +33,13 @@ class Calibration:
         temperature: Logits are divided by it.
         threshold: An answer whose probability is below is unsure.
         photos: How many held-out photos they were measured on; 0 if they were not.
+        unsure: How many of these are below the threshold.
     """
 
     temperature: float = 1.0
     threshold: float = _THRESHOLD
     photos: int = 0
+    unsure: int = 0
 
     def temper(
         self, probabilities: Float32[np.ndarray, "images classes"]
@@ -76,7 +78,7 @@ def calibrate(
     ends = np.append(np.diff(given[falling]) != 0, True)
     enough = np.flatnonzero((shares >= _WANTED) & ends)
     threshold = float(given[falling[enough[-1] if len(enough) else 0]])
-    return Calibration(temperature, threshold, len(labels))
+    return Calibration(temperature, threshold, len(labels), int(np.sum(given < threshold)))
 
 
 class Bin(NamedTuple):
@@ -141,11 +143,15 @@ def read(directory: Path) -> Calibration:
     try:
         values = json.loads(path.read_bytes())
         found = Calibration(
-            float(values["temperature"]), float(values["threshold"]), int(values["photos"])
+            float(values["temperature"]),
+            float(values["threshold"]),
+            int(values["photos"]),
+            # Not in the runs of earlier versions.
+            int(values.get("unsure", 0)),
         )
     except FileNotFoundError:
         return UNCALIBRATED
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read: {error}; remove it, or train again") from error
     if not (0 < found.temperature < np.inf and 0 <= found.threshold <= 1):
         raise RunError(f"{path} holds no calibration; remove it, or train again")
@@ -156,9 +162,12 @@ def sentence(measured: Calibration) -> str:
     """A calibration in words."""
     if not measured.photos:
         return f"Not calibrated: fewer than {MIN_PHOTOS} validation photos."
+    bound = {_LOWEST: ", the least there is", _HIGHEST: ", the greatest there is"}
+    at = bound.get(round(measured.temperature, 2), "")
     return (
         f"Calibrated on {measured.photos} validation photos: temperature "
-        f"{measured.temperature:.2f}; answers below {measured.threshold:.0%} are called unsure."
+        f"{measured.temperature:.2f}{at}; answers below {measured.threshold:.0%} are called "
+        f"unsure, {measured.unsure} of these."
     )
 
 

@@ -84,6 +84,17 @@ def test_equal_probabilities_are_sure_together() -> None:
     found = calibrate(labels, probabilities)
     tempered = found.temper(probabilities).max(axis=1)
     assert (tempered >= found.threshold).sum() == 20
+    assert found.unsure == 20
+    assert "called unsure, 20 of these." in sentence(found)
+
+
+def test_a_temperature_at_its_bound_is_said() -> None:
+    labels = np.array([0, 1] * 20)
+    certain = np.array([[1, 0], [0, 1]] * 20, np.float32)
+    right, wrong = calibrate(labels, certain), calibrate(1 - labels, certain)
+    assert "temperature 0.25, the least there is;" in sentence(right)
+    assert "temperature 4.00, the greatest there is;" in sentence(wrong)
+    assert "temperature 1.70;" in sentence(Calibration(1.7, 0.5, 40))
 
 
 def test_read(tmp_path: Path) -> None:
