@@ -229,7 +229,7 @@ def evaluate(
 
     Args:
         run: The run's folder, a file of export --to safetensors, or small, the packaged model.
-        others: Further runs with the same classes.
+        others: Further runs, which know the photos' classes too.
         data: Folder {test,…}/<class>/<photos>, of which test (or else valid) is taken, or
             <class>/<photos>.
         test_list: Text file of paths, one a line, that selects photos of --data.

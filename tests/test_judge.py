@@ -340,9 +340,28 @@ def test_runs_that_cannot_be_compared(
     other = tmp_path / "other"
     shutil.copytree(runs[1], other)
     config = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps(config | {"classes": ["paper", "rock"]}))
-    with pytest.raises(RunError, match=r"cannot be compared: .* those of the other paper, rock"):
+    (other / "config.json").write_text(json.dumps(config | {"classes": ["cup", "rock"]}))
+    with pytest.raises(RunError, match=r"cannot be compared: .* those of the other cup, rock"):
         evaluate([runs[0], other])
+
+
+def test_a_run_that_knows_more_is_compared_on_photos_of_the_classes_that_both_know(
+    photos: Path, tmp_path: Path
+) -> None:
+    recipe = recipes.study_mlp.replace(data=photos, runs=tmp_path / "runs", epochs=1)
+    pair_of = [fit(recipe, quiet=True).directory, builtin_run()]
+    found = evaluate(pair_of, data=photos)
+    assert [one["images"] for one in found.runs] == [12, 12]
+    assert found.runs[1]["classes"] == ["nothing", "paper", "rock", "scissors"]
+    (pair,) = found.comparisons
+    assert pair["both"] + pair["only_first"] == found.runs[0]["correct"]
+    assert pair["both"] + pair["only_second"] == found.runs[1]["correct"]
+    assert "McNemar" in (found.write(tmp_path / "report") / "report.html").read_text("utf-8")
+    more = tmp_path / "more"
+    shutil.copytree(photos / "test", more)
+    shutil.copytree(more / "rock", more / "nothing")
+    with pytest.raises(RunError, match=r"a folder with photos of paper, rock, scissors alone"):
+        evaluate(pair_of, data=more)
 
 
 def test_says_how_many_of_the_photos_were_learnt(tmp_path: Path) -> None:

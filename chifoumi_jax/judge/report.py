@@ -92,7 +92,8 @@ def evaluate(
         batch_size: Photos at a time.
 
     Raises:
-        RunError: If a folder is no run, the runs have other classes, or their photos differ.
+        RunError: If a folder is no run, the runs share fewer than two classes, or their photos
+            differ.
         DataError: If there is no photo of the runs' classes.
         CheckpointError: If of a run no checkpoint is whole.
     """
@@ -104,9 +105,16 @@ def evaluate(
     )
     for other in judged[1:]:
         if _photos(other) != _photos(judged[0]):
+            shared = _shared(judged[0].classes, other.classes)
+            # A run leaves photos of classes that it does not know out.
+            of = (
+                ""
+                if judged[0].classes == other.classes
+                else f" with photos of {_list(shared)} alone"
+            )
             raise RunError(
                 f"{judged[0].directory} and {other.directory} were tested on different photos; "
-                "name a folder with --data"
+                f"name a folder{of} with --data"
             )
     comparisons = compare([str(one) for one in directories], [one.right for one in judged])
     return Report(judged, [measures(one) for one in judged], comparisons)
@@ -119,7 +127,7 @@ def _require_comparable(directories: Sequence[Path]) -> None:
     for place, (directory, found) in enumerate(zip(directories, classes, strict=True)):
         if directory.resolve() in [one.resolve() for one in directories[:place]]:
             raise RunError(f"{directory} is named twice")
-        if found != classes[0]:
+        if found != classes[0] and len(_shared(classes[0], found)) < 2:
             raise RunError(
                 f"{directories[0]} and {directory} cannot be compared: the classes of one are "
                 f"{_list(classes[0])}, those of the other {_list(found)}"
@@ -133,11 +141,17 @@ def _classes(directory: Path) -> object:
     return list(load(directory).classes)
 
 
+def _shared(first: object, second: object) -> list[Any]:
+    if not isinstance(first, Sequence) or not isinstance(second, Sequence):
+        return []
+    return [name for name in first if name in second]
+
+
 def _list(classes: object) -> str:
     if not isinstance(classes, list):
         return "not known"
     return ", ".join(printable(str(one)) for one in classes)
 
 
-def _photos(judged: Judged) -> list[tuple[str, int]]:
-    return [(photo.sha256, photo.label) for photo in judged.split.photos]
+def _photos(judged: Judged) -> list[tuple[str, str]]:
+    return [(photo.sha256, judged.classes[photo.label]) for photo in judged.split.photos]
