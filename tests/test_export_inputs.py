@@ -59,6 +59,10 @@ def test_own_photos_or_others_or_hands(run: Path, tmp_path: Path) -> None:
     assert len(hands.pixels) >= 8 and hands.labels is not None
     assert len({row.tobytes() for row in hands.pixels}) == len(hands.pixels)
     assert not np.array_equal(hands.ranges[:3], hands.pixels[:3])
+    # A percentage of a dozen says nothing.
+    many = gather(run, classifier, None, judged=True)
+    assert len(many.pixels) == len(many.ranges) == 102
+    np.testing.assert_array_equal(many.pixels[:12], hands.pixels)
     shutil.rmtree(tmp_path / "photos")
     with pytest.raises(DataError, match="is gone"):
         inputs.own(run, classifier)

@@ -25,8 +25,9 @@ Progress = Callable[[int, int], None]
 _LEAST = 8
 # And at most; the first are of different classes.
 _COMPARED = 24
-# Hands to draw where there are no photos: some hundredths of a second each.
-_SEEDS, _SIZE = 4, (160, 120)
+# Hands of each kind to draw where there are no photos, some hundredths of a second each: to compare
+# numbers on, and to measure an accuracy on.
+_FEW, _MANY, _SIZE = 4, 34, (160, 120)
 # More say nothing more of the accuracy of a few points, and cost time.
 _MOST = 300
 
@@ -56,9 +57,21 @@ class Inputs:
 
 
 def gather(
-    directory: Path, classifier: Classifier, data: Path | None, progress: Progress | None = None
+    directory: Path,
+    classifier: Classifier,
+    data: Path | None,
+    progress: Progress | None = None,
+    *,
+    judged: bool = False,
 ) -> Inputs:
     """The photos to compare on: of `data` if given, else the run's own, else rendered hands.
+
+    Args:
+        directory: The run's folder.
+        classifier: The run's model.
+        data: Folder of labelled photos, if any.
+        progress: Is told how many photos are decoded.
+        judged: Whether the export's accuracy is measured on them, which takes more hands.
 
     Raises:
         DataError: If `data` holds too few photos.
@@ -68,7 +81,7 @@ def gather(
     try:
         return own(directory, classifier, progress)
     except (DataError, OSError, RunError) as error:
-        return _hands(classifier, str(error))
+        return _hands(classifier, str(error), _MANY if judged else _FEW)
 
 
 def own(directory: Path, classifier: Classifier, progress: Progress | None = None) -> Inputs:
@@ -146,10 +159,11 @@ def spread(labels: Int32[np.ndarray, " images"], most: int) -> Int32[np.ndarray,
     return np.lexsort((labels, rank))[:most].astype(np.int32)
 
 
-def _hands(classifier: Classifier, reason: str) -> Inputs:
+def _hands(classifier: Classifier, reason: str, number: int) -> Inputs:
     from chifoumi_jax.data.hands import GESTURES, render
 
-    gestures = [gesture for _ in range(_SEEDS) for gesture in GESTURES]
+    has_all = set(GESTURES) <= set(classifier.classes)
+    gestures = [gesture for _ in range(number if has_all else _FEW) for gesture in GESTURES]
 
     def draw(split: str) -> list[np.ndarray]:
         return [
@@ -158,7 +172,6 @@ def _hands(classifier: Classifier, reason: str) -> Inputs:
         ]
 
     pictures = draw("test")
-    has_all = set(GESTURES) <= set(classifier.classes)
     return Inputs(
         f"rendered hands ({reason}; name photos with --data)",
         _stack(classifier, pictures),

@@ -109,7 +109,7 @@ def export(
             "file with --out"
         )
     classifier = verify.exact(load(source, best=best))
-    photos = inputs.gather(source, classifier, data, progress)
+    photos = inputs.gather(source, classifier, data, progress, judged=int8)
     if int8 and photos.labels is None:
         raise ExportError(
             "8 bits are fitted to photos of the model's classes, and there are only "
