@@ -80,6 +80,11 @@ def open_page(context: BrowserContext, url: str) -> Page:
 def go(page: Page, url: str) -> None:
     """Open a page, and wait until it listens."""
     page.goto(url)
+    listens(page)
+
+
+def listens(page: Page) -> None:
+    """Wait until it does: before, its script may set what is clicked on anew."""
     expect(page.locator("main:not([inert])")).to_be_attached(timeout=SLOW)
 
 
@@ -349,6 +354,7 @@ def test_letters_are_keys_until_they_are_turned_off(
     page.keyboard.press("m")
     expect(mirror).not_to_be_checked()
     page.reload()
+    listens(page)
     expect(page.get_by_label("Keys N and M")).not_to_be_checked()
     page.get_by_label("Keys N and M").check()
     page.close()
