@@ -10,13 +10,15 @@ import pytest
 # The files that take longest.
 LONGEST = (
     "test_ladder.py",
-    "test_transfer.py",
     "test_export.py",
-    "test_train.py",
-    "test_cli.py",
+    "test_transfer.py",
     "test_benchmarks.py",
-    "test_crossval.py",
     "test_devices.py",
+    "test_play_browser.py",
+    "test_cli.py",
+    "test_compiled.py",
+    "test_crossval.py",
+    "test_train.py",
 )
 
 

@@ -41,6 +41,17 @@ def chifoumi(
         changes: Of its environment.
     """
     around = dict(os.environ if env is None else env) | changes
+    if sys.platform != "linux":
+        # Elsewhere libraries do not bear a fork.
+        return subprocess.run(
+            [sys.executable, "-m", "chifoumi_jax.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            input=stdin,
+            cwd=cwd,
+            env=around,
+            timeout=_PATIENCE,
+        )
     with tempfile.TemporaryDirectory() as temporary:
         files = {name: Path(temporary) / name for name in ("stdin", "stdout", "stderr")}
         files["stdin"].write_text(stdin or "")
