@@ -151,7 +151,7 @@ def read(directory: Path) -> Calibration:
         )
     except FileNotFoundError:
         return UNCALIBRATED
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read: {error}; remove it, or train again") from error
     if not (0 < found.temperature < np.inf and 0 <= found.threshold <= 1):
         raise RunError(f"{path} holds no calibration; remove it, or train again")

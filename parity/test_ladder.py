@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from parity.check import RUNGS, Check, judge
@@ -6,6 +7,7 @@ from parity.study import ladder
 from parity.study.candidate import CANDIDATES
 from parity.study.faults import Fault, find, planted
 from parity.study.plain_cnn import PlainCNN
+from parity.study.trajectory import no_farther
 
 LADDER = ladder.checks(ladder.originals())
 FAULTS = list(planted())
@@ -47,3 +49,14 @@ def test_every_rung_is_there_for_every_original() -> None:
 def test_a_fault_is_planted_for_every_rung_but_the_last() -> None:
     assert {fault.rung for fault in FAULTS} == set(RUNGS) - {10}
     assert len(FAULTS) >= 15
+
+
+@pytest.mark.parametrize(("ours", "ratio"), [(8.0, 1.0), (80.0, 10.0)])
+def test_the_farther_of_original_and_plain_port_is_the_measure(ours: float, ratio: float) -> None:
+    def trained(distance: float) -> dict[str, np.ndarray]:
+        return {"1/params/kernel": np.full(4, distance)}
+
+    runs = [(["kernel"], trained(ours), trained(1.0), trained(0.0))]
+    assert no_farther(runs, (1,)).worst.error == ours
+    assert no_farther(runs, (1,), [trained(8.0)]).worst.error == ratio
+    assert no_farther(runs, (1,), [trained(0.5)]).worst.error == ours

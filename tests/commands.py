@@ -41,10 +41,11 @@ def chifoumi(
         changes: Of its environment.
     """
     around = dict(os.environ if env is None else env) | changes
+    words = list(map(str, arguments))
     if sys.platform != "linux":
         # Elsewhere libraries do not bear a fork.
         return subprocess.run(
-            [sys.executable, "-m", "chifoumi_jax.cli", *map(str, arguments)],
+            [sys.executable, "-m", "chifoumi_jax.cli", *words],
             capture_output=True,
             text=True,
             input=stdin,
@@ -55,7 +56,6 @@ def chifoumi(
     with tempfile.TemporaryDirectory() as temporary:
         files = {name: Path(temporary) / name for name in ("stdin", "stdout", "stderr")}
         files["stdin"].write_text(stdin or "")
-        words = list(map(str, arguments))
         asked = {
             **{name: str(path) for name, path in files.items()},
             "arguments": words,

@@ -34,13 +34,15 @@ def serve() -> None:
     """Answer until standard input ends."""
     for name in IMPORTED:
         importlib.import_module(name)
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            become(json.loads(line))
-            return
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+    # Not `sys.stdin`: of what that reads ahead a command would find the rest.
+    with os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8") as asked:
+        for line in asked:
+            child = os.fork()
+            if child == 0:
+                become(json.loads(line))
+                return
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 def become(asked: Mapping[str, Any]) -> None:
@@ -61,8 +63,6 @@ def become(asked: Mapping[str, Any]) -> None:
     # As `python -m` has them.
     sys.argv[1:] = asked["arguments"]
     sys.path[0] = asked["folder"]
-    # Standard input was read ahead, by the parent.
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     # It runs once more, as the main module.
     del sys.modules["chifoumi_jax.cli"]
     runpy.run_module("chifoumi_jax.cli", run_name="__main__", alter_sys=True)
