@@ -10,7 +10,10 @@ NEWEST := $(VENV)-newest
 # What an installation is made from; the rest of the checkout is used where it is.
 INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_jax/ops/cpp/*)
 
-# What is never imported need not be compiled: half of an installation's time.
+# What is never imported need not be compiled: half of an installation's time. What is imported is
+# compiled then, once, for which Python must be let write it: every start of it takes thrice as long
+# otherwise.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 # A file's tests stay together: they share what is slow to make. In the order of conftest.py: files of
