@@ -1,7 +1,8 @@
 """Between a model and its weights as flat, named NumPy arrays in the original's layout."""
 
+import functools
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from chifoumi_jax.convert.stored import Stored
 from chifoumi_jax.models import CNN, MLP
 
 Arrays = Mapping[str, Float[np.ndarray, "..."] | Stored]
+_Model = TypeVar("_Model", bound=nnx.Module)
 _DTYPES = ("float32", "float64")
 
 CNN_NAMES = tuple(
@@ -51,7 +53,7 @@ def cnn_from_arrays(
     rows = _size(arrays, "dense_1/kernel", axis=0)
     classes = check_num_classes(_size(arrays, "dense_2/kernel", axis=1))
     size = image_size_for(rows, image_size)
-    model = nnx.eval_shape(lambda: CNN(size, classes, dropout_rate=dropout_rate, rngs=nnx.Rngs(0)))
+    model = _shapes_of(CNN, size, classes, dropout_rate=dropout_rate)
     _fill(_cnn_params(model), arrays, dtype)
     return model
 
@@ -62,7 +64,7 @@ def cnn_to_arrays(model: CNN) -> dict[str, Float[np.ndarray, "..."]]:
     Raises:
         WeightsError: If one is misshapen, of another dtype than the rest, or not finite.
     """
-    whole = nnx.eval_shape(lambda: CNN(model.image_size, model.num_classes, rngs=nnx.Rngs(0)))
+    whole = _shapes_of(CNN, model.image_size, model.num_classes)
     return _extract(_cnn_params(model), _shapes(_cnn_params(whole)))
 
 
@@ -86,9 +88,7 @@ def mlp_from_arrays(
     """
     _check_names(arrays, MLP_NAMES)
     classes = check_num_classes(_size(arrays, "fc3.weight", axis=0))
-    model = nnx.eval_shape(
-        lambda: MLP(classes, dropout_rate=dropout_rate, relu_logits=relu_logits, rngs=nnx.Rngs(0))
-    )
+    model = _shapes_of(MLP, classes, dropout_rate=dropout_rate, relu_logits=relu_logits)
     _fill(_mlp_params(model), arrays, dtype)
     return model
 
@@ -99,7 +99,7 @@ def mlp_to_arrays(model: MLP) -> dict[str, Float[np.ndarray, "..."]]:
     Raises:
         WeightsError: If one is misshapen, of another dtype than the rest, or not finite.
     """
-    whole = nnx.eval_shape(lambda: MLP(model.num_classes, rngs=nnx.Rngs(0)))
+    whole = _shapes_of(MLP, model.num_classes)
     return _extract(_mlp_params(model), _shapes(_mlp_params(whole)))
 
 
@@ -134,6 +134,22 @@ def dtype_name(dtype: DTypeLike) -> str:
             f"dtype {name} needs JAX with 64 bits: jax.config.update('jax_enable_x64', True)"
         )
     return name
+
+
+def _shapes_of(model: type[_Model], *arguments: Any, **options: Any) -> _Model:
+    """A model of its own with shapes for values."""
+    merged: _Model = nnx.merge(*_traced(model, arguments, tuple(options.items())), copy=True)
+    return merged
+
+
+# To trace a model takes longer than to fill a small one.
+@functools.lru_cache(maxsize=16)
+def _traced(
+    model: Callable[..., nnx.Module],
+    arguments: tuple[Any, ...],
+    options: tuple[tuple[str, Any], ...],
+) -> Any:
+    return nnx.split(nnx.eval_shape(lambda: model(*arguments, **dict(options), rngs=nnx.Rngs(0))))
 
 
 def _fill(params: Mapping[str, Any], arrays: Arrays, dtype: DTypeLike) -> None:
