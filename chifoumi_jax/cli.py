@@ -14,7 +14,17 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import tyro
 from rich import box
@@ -38,6 +48,7 @@ else:
 JsonOutput = Annotated[bool, tyro.conf.arg(name="json")]
 
 _T = TypeVar("_T")
+Run = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
 FromRecipe = Annotated[_T | None, tyro.conf.arg(help_behavior_hint="(default: the recipe's)")]
 
 # What a command could not do for its user's reasons: a sentence, no traceback.
@@ -52,7 +63,21 @@ app = tyro.extras.SubcommandApp()
 def _command(function: Callable[..., int]) -> Callable[..., int]:
     """Add a command, its arguments' help in one line each: the terminal's width breaks it."""
     function.__doc__ = re.sub(r"\n {12,}", " ", function.__doc__ or "")
+    hints = get_type_hints(function, include_extras=True)
+    function.__annotations__ = {name: _without_none(hint) for name, hint in hints.items()}
     return app.command(function)
+
+
+def _without_none(hint: Any) -> Any:
+    """Let help name what may be given, not that it may be left out: PATH instead of {None}|PATH."""
+    bare, *others = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    kinds = get_args(bare)
+    if type(None) not in kinds:
+        return hint
+    (kind,) = set(kinds) - {type(None)}
+    choices = get_args(kind)
+    name = f"{{{','.join(choices)}}}" if choices else kind.__name__.upper()
+    return Annotated[bare, tyro.conf.arg(metavar=name), *others]
 
 
 @_command
@@ -167,7 +192,7 @@ def _join(coordinator: str | None, processes: int | None, process: int | None) -
 
 @_command
 def check(
-    directory: tyro.conf.Positional[Path],
+    directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")],
     groups: Path | None = None,
     train_list: Path | None = None,
     test_list: Path | None = None,
@@ -211,8 +236,11 @@ def check(
 
 @_command
 def evaluate(
-    run: tyro.conf.Positional[Path],
-    others: tyro.conf.Positional[tuple[Path, ...]] = (),
+    run: Run,
+    others: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="[RUN ...]", help_behavior_hint=""),
+    ] = (),
     data: Path | None = None,
     test_list: Path | None = None,
     best: bool = False,
@@ -306,8 +334,11 @@ def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
 
 @_command
 def predict(
-    run: tyro.conf.Positional[Path],
-    paths: tyro.conf.Positional[tuple[Path, ...]],
+    run: Run,
+    paths: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="PATH [PATH ...]", help_behavior_hint=""),
+    ],
     best: bool = False,
     batch_size: int = 25,
     output_format: Annotated[
@@ -463,7 +494,7 @@ def crossval(
 
 @_command
 def export(
-    run: tyro.conf.Positional[Path],
+    run: Run,
     to: Format,
     out: Path | None = None,
     data: Path | None = None,
@@ -592,7 +623,7 @@ def hands(
 
 @_command
 def play(
-    run: tyro.conf.Positional[Path | None] = None,
+    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[RUN]")] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     open_browser: Annotated[bool, tyro.conf.arg(name="open")] = False,

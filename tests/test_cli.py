@@ -32,6 +32,15 @@ def test_train_prints_the_run(run: Path) -> None:
     assert (run / "results.json").exists()
 
 
+@pytest.mark.parametrize("command", ["train", "check", "evaluate", "predict", "export", "play"])
+def test_help_names_what_may_be_given(command: str) -> None:
+    done = chifoumi(command, "--help")
+    assert done.returncode == 0, done.stderr
+    # Not how the types say that an argument may be left out.
+    assert "None}" not in done.stdout and "[[" not in done.stdout
+    assert ("RUN" in done.stdout.splitlines()[0]) == (command not in {"train", "check"})
+
+
 def test_predict(run: Path, photos: Path) -> None:
     files = sorted((photos / "test").glob("*/000.png"))
     done = chifoumi("predict", run, *files)
