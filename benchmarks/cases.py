@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.measure import Case, Measurement, alternate, command, worker
+from benchmarks.measure import Case, Measurement, PeerError, alternate, command, run, worker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,7 @@ def predict(settings: Settings) -> Iterator[Case]:
 
 def train(settings: Settings) -> Iterator[Case]:
     """Whole trainings, from the start of the process to the saved model."""
+    _import_before(settings, "chifoumi_jax.train", "reference.keras_cnn")
     for size in settings.train_sizes:
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
@@ -131,6 +133,7 @@ def train(settings: Settings) -> Iterator[Case]:
 
 def mlp(settings: Settings) -> Iterator[Case]:
     """The perceptron's training: the whole process, and the epochs alone."""
+    _import_before(settings, "chifoumi_jax.train", "reference.torch_mlp")
     epochs = settings.mlp_epochs
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -322,6 +325,14 @@ def _peers(
         name: worker(python, (module, task, *numbers), {**environment, **quiet}, convert)
         for name, (python, module, environment) in peers.items()
     }
+
+
+def _import_before(settings: Settings, ours: str, theirs: str) -> None:
+    """Import both once, so that no start that is timed compiles Python's modules."""
+    for python, module in ((sys.executable, ours), (settings.peers_python, theirs)):
+        # One that cannot be imported is named when it is measured.
+        with contextlib.suppress(PeerError):
+            run([python, "-c", f"import {module}"])
 
 
 def _cold(words: Sequence[object], directory: Path) -> Measurement:

@@ -101,7 +101,8 @@ def alternate(
 
 
 # Where JAX would keep what it compiled: a start that finds nothing is to find nothing there either.
-_ELSEWHERE = ("JAX_COMPILATION_CACHE_DIR",)
+# And what would have Python compile all modules at every start, TensorFlow's for many seconds.
+_DISTURBING = ("JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE")
 
 
 def run(command: Sequence[object], environment: Mapping[str, str] | None = None) -> str:
@@ -112,7 +113,7 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
             standard error.
     """
     words = [str(word) for word in command]
-    own = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    own = {name: value for name, value in os.environ.items() if name not in _DISTURBING}
     try:
         done = subprocess.run(
             words, capture_output=True, text=True, env=own | dict(environment or {})
