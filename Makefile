@@ -14,11 +14,20 @@ INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_j
 # compiled then, once, for which Python must be let write it: every start of it takes thrice as long
 # otherwise.
 export PYTHONDONTWRITEBYTECODE :=
-INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
+# By uv, in a fifth of the time; where it cannot be had or does not find all, by pip. Of wheels on
+# this machine, and of another index than the usual one, pip has been told: uv is to know them too.
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
+told = $(shell $(PYTHON) -m pip config list 2> /dev/null | sed -n "s/.*\.$(1)='\(.*\)'$$/\1/p")
+UV_SETTINGS = $(addprefix --find-links=,$(sort $(call told,find-links))) \
+  $(addprefix --default-index=,$(firstword $(call told,index-url)))
+install = { $(1) $(PIP) uv && $(1) -m uv pip install --quiet --python $(1) $(UV_SETTINGS) \
+  -c constraints.txt $(2); } || $(1) $(PIP) -c constraints.txt $(2)
 
 # A file's tests stay together: they share what is slow to make. In the order of conftest.py: files of
-# few tests, which else come last, are the slowest.
-IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+# few tests, which else come last, are the slowest. Three for two cores: many wait for a browser, a
+# server or another process.
+TOGETHER := -n 3 --dist loadfile --no-loadscope-reorder
 
 # Half of the time goes into compiling networks that run for a second: LLVM is not to make them fast,
 # and XLA to write as little for it as it can. Here alone: the newest JAX, and pytest as a user calls
@@ -34,7 +43,7 @@ train: $(VENV)/.base
 # Two at a time: installing and type checking leave a core to others.
 test:
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target checks
-	XLA_FLAGS="$(SOON) $$XLA_FLAGS" $(BIN)/python -m pytest $(IN_TWO)
+	XLA_FLAGS="$(SOON) $$XLA_FLAGS" $(BIN)/python -m pytest $(TOGETHER)
 
 environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
 
@@ -44,7 +53,7 @@ checks: lint types test-newest
 # runs, beside the originals in the other environment.
 ifneq ($(NEWEST_PYTHON),)
 test-newest: $(VENV)/.test $(NEWEST)/.packages
-	CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest $(IN_TWO) \
+	CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile \
 	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py
 else
 test-newest:
@@ -79,7 +88,7 @@ wheel: $(VENV)/.test
 # Compile the pins for every supported Python from the lower bounds in pyproject.toml. PyTorch is
 # held: which build of it is found, with or without CUDA, depends on its version.
 constraints: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python $(PIP) uv
 	echo "torch==2.13.0" | $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
 	  --extra test --extra heic --no-annotate --no-header --no-emit-index-url \
 	  --constraint - --quiet --upgrade --output-file constraints.txt
@@ -88,11 +97,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: $(VENV)/bin/python $(INSTALLED)
-	$(BIN)/python $(INSTALL) -e .
+	$(call install,$(BIN)/python,-e .)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python $(INSTALLED)
-	$(BIN)/python $(INSTALL) -e '.[test]'
+	$(call install,$(BIN)/python,-e '.[test]')
 	@touch $@ $(VENV)/.base
 
 # What the package needs, and not itself: it is used where it lies, with the fast operations that the
@@ -101,8 +110,7 @@ $(NEWEST)/.packages: pyproject.toml constraints.txt
 	$(NEWEST_PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')) \
 	  ['project']['dependencies'], sep='\n')" > $(NEWEST)/requirements.txt
-	$(NEWEST)/bin/python $(INSTALL) \
-	  -r $(NEWEST)/requirements.txt pytest pytest-xdist hypothesis
+	$(call install,$(NEWEST)/bin/python,-r $(NEWEST)/requirements.txt pytest pytest-xdist hypothesis)
 	@touch $@
 
 clean:

@@ -16,6 +16,7 @@ QUICK = ("--image-size", "24", "--learning-rate", "2e-3")
 
 # Seconds, of the slowest.
 _PATIENCE = 300
+_RUN = "import runpy; runpy.run_module('chifoumi_jax.cli', run_name='__main__', alter_sys=True)"
 _READ_BY_JAX = ("JAX_", "XLA_", "TF_")
 
 
@@ -29,6 +30,7 @@ def chifoumi(
     cwd: Path | None = None,
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
+    before: str = "",
     **changes: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run `chifoumi` with these arguments to its end.
@@ -38,6 +40,7 @@ def chifoumi(
         cwd: Where; by default here.
         stdin: What it is to read, if anything.
         env: Its whole environment; by default this process'.
+        before: Python for its process to begin with.
         changes: Of its environment.
     """
     around = dict(os.environ if env is None else env) | changes
@@ -45,7 +48,7 @@ def chifoumi(
     if sys.platform != "linux":
         # Elsewhere libraries do not bear a fork.
         return subprocess.run(
-            [sys.executable, "-m", "chifoumi_jax.cli", *words],
+            [sys.executable, "-c", f"{before}\n{_RUN}", *words],
             capture_output=True,
             text=True,
             input=stdin,
@@ -59,6 +62,7 @@ def chifoumi(
         asked = {
             **{name: str(path) for name, path in files.items()},
             "arguments": words,
+            "before": before,
             "environment": around,
             "folder": str(cwd or Path.cwd()),
         }

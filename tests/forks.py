@@ -60,6 +60,7 @@ def become(asked: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
+    exec(asked["before"], {})
     # As `python -m` has them.
     sys.argv[1:] = asked["arguments"]
     sys.path[0] = asked["folder"]

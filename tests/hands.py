@@ -1,11 +1,19 @@
-"""Photos for a small model of the game: rendered hands, and pictures without one."""
+"""Rendered hands for tests, and pictures without one."""
 
+import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from chifoumi_jax.data.hands import GESTURES, render
+from chifoumi_jax.data.hands import GESTURES, render, write_hands
+from chifoumi_jax.data.hands.variety import VARIETY
+
+# Of small pictures a folder takes a second.
+write_small = functools.partial(
+    write_hands, variety=dataclasses.replace(VARIETY, long_side=(48, 96))
+)
 
 
 def write_hands_and_nothing(root: Path, per_class: int) -> Path:

@@ -20,7 +20,7 @@ def test_it_is_small_and_has_a_card() -> None:
 def test_it_knows_rendered_hands_and_pictures_without_one() -> None:
     classifier = load("small")
     assert set(classifier.classes) == {*GESTURES, NOTHING}
-    wanted = [name for seed in range(10) for name in (*GESTURES, NOTHING)]
+    wanted = [name for seed in range(5) for name in (*GESTURES, NOTHING)]
     # Other people, lights and backdrops than those it learnt from.
     pictures = [
         render(name, seed=1000 + place, size=(160, 160), split="test")

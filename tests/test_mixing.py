@@ -13,21 +13,25 @@ from PIL import Image
 from chifoumi_jax import fit, load, recipes, resume
 from chifoumi_jax.data import dataset
 from chifoumi_jax.data.dataset import load_dataset
-from chifoumi_jax.data.hands import write_hands
 from chifoumi_jax.losses import class_weights, cross_entropy, weighted
 from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.train import fit_once
 from tests.conftest import write_photos
+from tests.hands import write_small
 
 QUICK: dict[str, Any] = {"image_size": 24, "epochs": 2, "batch_size": 8}
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small(tmp_path_factory.mktemp("hands") / "hands", images=9, test_images=3)
+
+
 @pytest.fixture
-def few_hands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def few_hands(monkeypatch: pytest.MonkeyPatch, drawn: Path) -> Path:
     """Nine rendered hands in place of those in the user's cache."""
-    folder = write_hands(tmp_path / "hands", images=9, test_images=3)
-    monkeypatch.setattr(dataset, "hands_folder", lambda progress=None, wild=0: folder)
-    return folder
+    monkeypatch.setattr(dataset, "hands_folder", lambda progress=None, wild=0: drawn)
+    return drawn
 
 
 def named(tmp_path: Path, *classes: str) -> Recipe:
