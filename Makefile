@@ -25,9 +25,8 @@ install = { $(1) $(PIP) uv && $(1) -m uv pip install --quiet --python $(1) $(UV_
   -c constraints.txt $(2); } || $(1) $(PIP) -c constraints.txt $(2)
 
 # A file's tests stay together: they share what is slow to make. In the order of conftest.py: files of
-# few tests, which else come last, are the slowest. Three for two cores: many wait for a browser, a
-# server or another process.
-TOGETHER := -n 3 --dist loadfile --no-loadscope-reorder
+# few tests, which else come last, are the slowest.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 # Half of the time goes into compiling networks that run for a second: LLVM is not to make them fast,
 # and XLA to write as little for it as it can. Here alone: the newest JAX, and pytest as a user calls
@@ -43,7 +42,7 @@ train: $(VENV)/.base
 # Two at a time: installing and type checking leave a core to others.
 test:
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target checks
-	XLA_FLAGS="$(SOON) $$XLA_FLAGS" $(BIN)/python -m pytest $(TOGETHER)
+	XLA_FLAGS="$(SOON) $$XLA_FLAGS" $(BIN)/python -m pytest $(IN_TWO)
 
 environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
 
@@ -53,7 +52,7 @@ checks: lint types test-newest
 # runs, beside the originals in the other environment.
 ifneq ($(NEWEST_PYTHON),)
 test-newest: $(VENV)/.test $(NEWEST)/.packages
-	CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile \
+	CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest $(IN_TWO) \
 	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py
 else
 test-newest:
