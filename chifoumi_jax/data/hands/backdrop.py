@@ -55,11 +55,7 @@ def sample_backdrop(
     hue = np.radians(30.0 * rng.integers(12) + 15.0 * SPLITS.index(split))
     # Skin's own hues, about 30 to 80 degrees, stay pale, and so do very dark colours.
     skinlike = 0.5 + 0.5 * float(np.cos(hue - np.radians(55.0)))
-    chroma = rng.uniform(0.0, 1.0) * (26.0 - 20.0 * skinlike)
-    if variety.vivid and rng.uniform() < variety.vivid:
-        # A green screen, a painted wall, a coloured cloth. What sRGB cannot show is clipped.
-        chroma = rng.uniform(40.0, 95.0) * (1.0 - 0.5 * skinlike)
-    chroma *= min(1.0, lightness / 30.0)
+    chroma = rng.uniform(0.0, 1.0) * (26.0 - 20.0 * skinlike) * min(1.0, lightness / 30.0)
     lab = (lightness, chroma * float(np.cos(hue)), chroma * float(np.sin(hue)))
     blur = rng.uniform(8.0, 22.0) if family in _FAR else rng.uniform(1.5, 5.0)
     return Backdrop(family=family, lab=lab, depth_blur=blur)

@@ -28,7 +28,6 @@ class Variety:
         contrast: Stops between the light that backdrop and skin reflect.
         tint: How much the colours of a backdrop's materials differ, in CIE a* and b* at a clutter
             of 1.
-        vivid: Share of backdrops of a strong colour.
         collage: Share of backdrops that are put together of several.
         darker_share: Share of backdrops darker than the skin, for the darkest and the lightest.
         clutter: Stops by which things in the background differ from it.
@@ -62,7 +61,6 @@ class Variety:
     bare_share: float = 0.4
     contrast: Range = (1.7, 2.8)
     tint: float = 9.0
-    vivid: float = 0.0
     collage: float = 0.0
     darker_share: Range = (0.6, 0.92)
     clutter: Range = (0.06, 0.35)
@@ -91,7 +89,6 @@ WILD = Variety(
     bare_share=0.6,
     contrast=(0.0, 3.0),
     tint=18.0,
-    vivid=0.15,
     collage=0.6,
     darker_share=(0.3, 0.6),
     clutter=(0.1, 1.3),
