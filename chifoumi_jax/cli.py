@@ -64,11 +64,11 @@ def _command(function: Callable[..., int]) -> Callable[..., int]:
     """Add a command, its arguments' help in one line each: the terminal's width breaks it."""
     function.__doc__ = re.sub(r"\n {12,}", " ", function.__doc__ or "")
     hints = get_type_hints(function, include_extras=True)
-    function.__annotations__ = {name: _without_none(hint) for name, hint in hints.items()}
+    function.__annotations__ = {name: _named_as_given(hint) for name, hint in hints.items()}
     return app.command(function)
 
 
-def _without_none(hint: Any) -> Any:
+def _named_as_given(hint: Any) -> Any:
     """Let help name what may be given, not that it may be left out: PATH instead of {None}|PATH."""
     bare, *others = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     kinds = get_args(bare)
