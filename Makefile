@@ -34,14 +34,17 @@ IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 SOON := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
   --xla_cpu_use_fusion_emitters=false
 
-.PHONY: train test environments checks test-newest browser lint types format constraints wheel clean
+.PHONY: train test tests environments checks test-newest browser lint types format constraints \
+  wheel clean
 
 train: $(VENV)/.base
 	$(BIN)/python -m chifoumi_jax.train
 
-# Two at a time: installing and type checking leave a core to others.
-test:
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target checks
+# The checks beside the tests, one after another: neither keeps two cores busy.
+test: environments
+	@$(MAKE) --no-print-directory --jobs=2 tests checks
+
+tests: $(VENV)/.test
 	XLA_FLAGS="$(SOON) $$XLA_FLAGS" $(BIN)/python -m pytest $(IN_TWO)
 
 environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
@@ -49,11 +52,14 @@ environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
 checks: lint types test-newest
 
 # What depends on JAX' version most, on the newest one: the fast operations, and that a benchmark
-# runs, beside the originals in the other environment.
+# runs, beside the originals in the other environment. What it says would stand between the lines of
+# the other tests.
 ifneq ($(NEWEST_PYTHON),)
 test-newest: $(VENV)/.test $(NEWEST)/.packages
-	CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest $(IN_TWO) \
-	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py
+	@CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
+	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py > $(NEWEST)/tests.log \
+	  && echo "On the newest JAX: $$(tail -n 1 $(NEWEST)/tests.log)" \
+	  || { cat $(NEWEST)/tests.log; false; }
 else
 test-newest:
 	@echo "There is no python3.12: the operations are tested with one version of JAX only."

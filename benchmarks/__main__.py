@@ -53,7 +53,7 @@ GROWTH = {
     "classes": (2, 10, 100, 1_000, 10_000),
     "devices": (1, 2, 4),
 }
-TINY_GROWTH = {"images": (10,), "pixels": (22,), "classes": (2,), "devices": (2,)}
+TINY_GROWTH = {"images": (10,), "devices": (2,)}
 
 
 @dataclasses.dataclass(frozen=True)

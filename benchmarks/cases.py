@@ -122,8 +122,7 @@ def train(settings: Settings) -> Iterator[Case]:
                 f"whole training, {size} px, {settings.epochs} epochs",
                 "s",
                 {
-                    f"{OURS}, nothing kept": _cold((*ours, *shared), directory),
-                    f"{OURS}, again": _warm((*ours, *shared), directory),
+                    **_twice(_training((*ours, *shared), directory), directory),
                     "Keras on TensorFlow": command([*theirs, *shared, "--save", saved]),
                 },
                 settings.rounds,
@@ -144,8 +143,7 @@ def mlp(settings: Settings) -> Iterator[Case]:
             f"whole training of the MLP, {epochs} epochs",
             "s",
             {
-                f"{OURS}, nothing kept": _cold((*ours, *shared), directory),
-                f"{OURS}, again": _warm((*ours, *shared), directory),
+                **_twice(_training((*ours, *shared), directory), directory),
                 "PyTorch": command(theirs),
                 "PyTorch, each photo read in each epoch, as in the study": command(
                     [*theirs, "--reread"]
@@ -200,24 +198,18 @@ def decode(settings: Settings) -> Iterator[Case]:
 def start(settings: Settings) -> Iterator[Case]:
     """Seconds from the command to the end of the first step, without the imports."""
     arguments = ("start", "first_step", settings.data.absolute(), settings.image_size, 0, 1)
+    with tempfile.TemporaryDirectory() as name:
 
-    def measure(kept: bool) -> Measurement:
-        def once() -> tuple[Sequence[float], int, Mapping[str, str]]:
-            with tempfile.TemporaryDirectory() as name:
-                environment = {"XDG_CACHE_HOME": name}
-                if kept:
-                    worker(sys.executable, arguments, environment)()
-                return worker(sys.executable, arguments, environment)()
+        def measure(environment: Mapping[str, str]) -> Measurement:
+            return worker(sys.executable, arguments, environment)
 
-        return once
-
-    yield alternate(
-        f"start to first step, {settings.image_size} px",
-        "s",
-        {f"{OURS}, again": measure(kept=True), f"{OURS}, nothing kept": measure(kept=False)},
-        settings.rounds,
-        settings.say,
-    )
+        yield alternate(
+            f"start to first step, {settings.image_size} px",
+            "s",
+            _twice(measure, Path(name)),
+            settings.rounds,
+            settings.say,
+        )
 
 
 def precision(settings: Settings) -> Iterator[Case]:
@@ -269,9 +261,8 @@ def precision(settings: Settings) -> Iterator[Case]:
 
 def growth(settings: Settings) -> Iterator[Case]:
     """How the cost grows: one value after another, ours alone."""
-    sizes = settings.growth
 
-    def case(name: str, task: str, values: Sequence[int], unit: str = "s") -> Case:
+    def case(name: str, task: str, values: Sequence[int]) -> Case:
         def measure(value: int) -> Measurement:
             devices = value if task == "devices" else 1
             own = os.environ.get("XLA_FLAGS", "")
@@ -280,12 +271,16 @@ def growth(settings: Settings) -> Iterator[Case]:
             return worker(sys.executable, arguments, flags)
 
         peers = {str(value): measure(value) for value in values}
-        return alternate(name, unit, peers, settings.rounds, settings.say)
+        return alternate(name, "s", peers, settings.rounds, settings.say)
 
-    yield case("an epoch of the MLP, by images", "images", sizes["images"])
-    yield case("a step of the CNN with 8 images, by pixels on a side", "pixels", sizes["pixels"])
-    yield case("a step of the CNN at 64 px, by classes", "classes", sizes["classes"])
-    yield case("a step of the CNN at 150 px, by simulated devices", "devices", sizes["devices"])
+    names = {
+        "images": "an epoch of the MLP, by images",
+        "pixels": "a step of the CNN with 8 images, by pixels on a side",
+        "classes": "a step of the CNN at 64 px, by classes",
+        "devices": "a step of the CNN at 150 px, by simulated devices",
+    }
+    for task, values in settings.growth.items():
+        yield case(names[task], task, values)
 
 
 CASES: dict[str, Callable[[Settings], Iterator[Case]]] = {
@@ -335,32 +330,35 @@ def _import_before(settings: Settings, ours: str, theirs: str) -> None:
             run([python, "-c", f"import {module}"])
 
 
-def _cold(words: Sequence[object], directory: Path) -> Measurement:
-    """A command that finds nothing of an earlier one."""
+def _twice(
+    measure: Callable[[Mapping[str, str]], Measurement], directory: Path
+) -> dict[str, Measurement]:
+    """What a measurement by its environment takes that finds nothing kept, and the next one.
 
-    def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
-        cache = Path(tempfile.mkdtemp(dir=directory))
-        found = command([*words, "--runs", cache / "runs"], {"XDG_CACHE_HOME": str(cache)})()
-        # For `_warm`, which comes next.
-        shutil.rmtree(_kept(directory), ignore_errors=True)
-        cache.rename(_kept(directory))
-        return found
+    In one place: some versions of JAX take the folder of what they keep for a part of its name.
+    """
+    kept = directory / "kept"
+    again = measure({"XDG_CACHE_HOME": str(kept)})
+
+    def nothing_kept() -> tuple[Sequence[float], int, Mapping[str, str]]:
+        shutil.rmtree(kept, ignore_errors=True)
+        return again()
+
+    return {f"{OURS}, nothing kept": nothing_kept, f"{OURS}, again": again}
+
+
+def _training(
+    words: Sequence[object], directory: Path
+) -> Callable[[Mapping[str, str]], Measurement]:
+    """A training's whole process by its environment, its run in a folder of its own."""
+
+    def measure(environment: Mapping[str, str]) -> Measurement:
+        def once() -> tuple[Sequence[float], int, Mapping[str, str]]:
+            return command([*words, "--runs", tempfile.mkdtemp(dir=directory)], environment)()
+
+        return once
 
     return measure
-
-
-def _warm(words: Sequence[object], directory: Path) -> Measurement:
-    """A command that finds what the last one of `_cold` kept."""
-
-    def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
-        runs = tempfile.mkdtemp(dir=directory)
-        return command([*words, "--runs", runs], {"XDG_CACHE_HOME": str(_kept(directory))})()
-
-    return measure
-
-
-def _kept(directory: Path) -> Path:
-    return directory / "kept"
 
 
 def write_photos(directory: Path, count: int, size: tuple[int, int]) -> None:

@@ -25,6 +25,12 @@ def environment(**changes: str) -> dict[str, str]:
     return os.environ | changes
 
 
+def devices(count: int) -> dict[str, str]:
+    """The same with this many simulated devices."""
+    given = os.environ.get("XLA_FLAGS", "")
+    return environment(XLA_FLAGS=f"{given} --xla_force_host_platform_device_count={count}")
+
+
 def chifoumi(
     *arguments: str | Path,
     cwd: Path | None = None,

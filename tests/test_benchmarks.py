@@ -20,7 +20,7 @@ PEERS_PYTHON = os.environ.get("CHIFOUMI_PEERS_PYTHON")
 STEPS = {"step": 1}
 TRAININGS = {"mlp": 2, "precision": 2}
 GROUPS = (
-    [STEPS] if PEERS_PYTHON else [TRAININGS, {"feeding": 1, "decode": 1, "growth": 4, "start": 1}]
+    [STEPS] if PEERS_PYTHON else [TRAININGS, {"feeding": 1, "decode": 1, "growth": 2, "start": 1}]
 )
 
 

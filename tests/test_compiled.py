@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.commands import chifoumi
 
 # The network that compiles soonest.
@@ -23,30 +25,34 @@ def train(photos: Path, runs: Path, **changes: str) -> subprocess.CompletedProce
     )
 
 
-def test_the_second_start_compiles_nothing(photos: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "cache" / "chifoumi" / "compiled"
+@pytest.fixture(scope="module")
+def folder(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of a training, and its runs."""
+    folder = tmp_path_factory.mktemp("trained")
+    first = train(photos, folder / "runs", XDG_CACHE_HOME=str(folder / "cache"))
+    assert first.returncode == 0 and first.stderr == "", first.stderr
+    return folder
 
-    def programs() -> set[str]:
-        return {path.name for path in kept.glob("*-cache")}
 
-    first = train(photos, tmp_path / "runs", XDG_CACHE_HOME=str(tmp_path / "cache"))
-    assert first.returncode == 0, first.stderr
-    found = programs()
+def programs(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in (folder / "cache/chifoumi/compiled").glob("*-cache")}
+
+
+def test_the_second_start_compiles_nothing(photos: Path, folder: Path) -> None:
+    found = programs(folder)
     assert any("steps" in name for name in found)
-    second = train(photos, tmp_path / "runs", XDG_CACHE_HOME=str(tmp_path / "cache"))
-    assert second.returncode == 0, second.stderr
-    assert programs() == found
-    assert first.stderr == second.stderr == ""
+    second = train(photos, folder / "runs", XDG_CACHE_HOME=str(folder / "cache"))
+    assert second.returncode == 0 and second.stderr == "", second.stderr
+    assert programs(folder) == found
 
 
-def test_damaged_programs_are_compiled_again(photos: Path, tmp_path: Path) -> None:
-    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    assert train(photos, tmp_path / "runs", **cache).returncode == 0
-    for program in (tmp_path / "cache" / "chifoumi" / "compiled").glob("*-cache"):
+def test_damaged_programs_are_compiled_again(photos: Path, folder: Path) -> None:
+    for program in programs(folder).values():
         program.write_bytes(program.read_bytes()[:100])
-    again = train(photos, tmp_path / "runs", **cache)
+    again = train(photos, folder / "runs", XDG_CACHE_HOME=str(folder / "cache"))
     assert again.returncode == 0, again.stderr
-    assert again.stdout.endswith("study-mlp-2\n")
+    run = Path(again.stdout.splitlines()[-1])
+    assert run.parent == folder / "runs" and (run / "results.json").exists()
 
 
 def test_without_a_cache_it_says_so_and_works(photos: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from chifoumi_jax import fit, load, recipes
 from chifoumi_jax.classifier import Classifier
-from tests.commands import QUICK, environment
+from tests.commands import QUICK, devices, environment
 
 CODE = """
 import sys
@@ -29,7 +29,7 @@ def test_three_devices_train_as_one_does(photos: Path, tmp_path: Path) -> None:
         [sys.executable, "-c", CODE, photos, tmp_path / "three"],
         capture_output=True,
         text=True,
-        env=environment(XLA_FLAGS="--xla_force_host_platform_device_count=3"),
+        env=devices(3),
     )
     assert done.returncode == 0, done.stderr
     # Rounding was measured at 2e-9 and 5e-11; one image in place of another at 3e-4 and 3e-6.

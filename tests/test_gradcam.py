@@ -20,7 +20,7 @@ from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.gradcam import Network
 from chifoumi_jax.models import CNN, EfficientNetLite0
 from chifoumi_jax.run import RunError
-from tests.commands import environment
+from tests.commands import devices
 
 SIZE, SQUARE = 64, 16
 
@@ -226,7 +226,7 @@ def test_several_devices_share_the_photos(classifier: Classifier, tmp_path: Path
         [sys.executable, "-c", CODE, directory, *files, tmp_path / "heats.npy"],
         capture_output=True,
         text=True,
-        env=environment(XLA_FLAGS="--xla_force_host_platform_device_count=3"),
+        env=devices(3),
     )
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "heats.npy")

@@ -46,7 +46,7 @@ Run = tuple[Sequence[str], Mapping[str, Any], Mapping[str, Any], Mapping[str, An
 # fault makes it tens and more.
 NO_FARTHER = 2.0
 # At 600 pixels a step is long, and more steps say nothing more of sums over so many places.
-FLOAT32_STEPS = {600: (1, 5), 64: seeded.KEPT_STEPS, 32: seeded.KEPT_STEPS}
+FLOAT32_STEPS = {600: (1, 3), 64: seeded.KEPT_STEPS, 32: seeded.KEPT_STEPS}
 
 
 def checks(original: Original) -> Iterator[Check]:
