@@ -58,7 +58,7 @@ ifneq ($(NEWEST_PYTHON),)
 test-newest: $(VENV)/.test $(NEWEST)/.packages
 	@CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
 	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py > $(NEWEST)/tests.log \
-	  && echo "On the newest JAX: $$(tail -n 1 $(NEWEST)/tests.log)" \
+	  && echo "On the newest JAX: $$(tail -n 1 $(NEWEST)/tests.log | tr -d =)" \
 	  || { cat $(NEWEST)/tests.log; false; }
 else
 test-newest:

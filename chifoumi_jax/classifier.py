@@ -18,10 +18,11 @@ from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.decode import open_checked, to_rgb
 from chifoumi_jax.data.pipeline import Batch, padded_size
 from chifoumi_jax.data.pixels import load_pixels, resize_pixels
-from chifoumi_jax.program import Program, build, build_input
+from chifoumi_jax.program import Program, build_input
+from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import RunError
-from chifoumi_jax.step import NOTHING, Params, device_mesh, join
+from chifoumi_jax.step import NOTHING, Params, join
 
 _T = TypeVar("_T")
 PhotoLike = str | os.PathLike[str] | np.ndarray | Image.Image
@@ -234,7 +235,7 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
     # A training that stopped early went on past its best.
     if best or recipe.patience:
         step = checkpoint.best(checkpoints, step)
-    program = build(recipe, len(classes), 1, device_mesh())
+    program = program_of(recipe, len(classes))
     # A training's average is all that is needed of what it trained.
     names = ("average" if recipe.average else "params", "moments")
     parts = program.abstract_state().trees()

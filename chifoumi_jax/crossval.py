@@ -27,9 +27,8 @@ from chifoumi_jax.heads import logits, train_head
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.metrics import confusion_matrix
 from chifoumi_jax.pretrained import require_pretrained
-from chifoumi_jax.program import build
+from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import Recipe, RecipeError
-from chifoumi_jax.step import device_mesh
 from chifoumi_jax.transfer import split_features, with_pretrained
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ def divide(recipe: Recipe, data: Dataset, number: int) -> Folds:
 
 def _heads(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
     data = folds.data
-    program = build(recipe, len(data.classes), 1, device_mesh())
+    program = program_of(recipe, len(data.classes))
     state, _ = with_pretrained(program.init(jax.random.key(recipe.seed)), recipe, program)
     features, labels = split_features(program, state.weights, data.pixels, data.train)
     of = np.tile(folds.of, 2)

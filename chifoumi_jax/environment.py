@@ -1,5 +1,6 @@
 """Checks of the installation that a user would otherwise meet as a crash."""
 
+import functools
 import re
 from collections.abc import Iterable
 from importlib import metadata
@@ -17,9 +18,8 @@ def cuda_clash(installed: Iterable[str] | None = None) -> str | None:
     Args:
         installed: Names of distributions; those of this environment by default.
     """
-    if installed is None:
-        installed = (name for dist in metadata.distributions() if (name := dist.metadata["Name"]))
-    found = {re.sub(r"[-_.]+", "-", name).lower() for name in installed}
+    names = _installed() if installed is None else installed
+    found = {re.sub(r"[-_.]+", "-", name).lower() for name in names}
     clashing = [
         f"nvidia-{library}-cu12 and nvidia-{library}-cu13"
         for library in _SHARED
@@ -32,3 +32,9 @@ def cuda_clash(installed: Iterable[str] | None = None) -> str | None:
         "JAX or PyTorch will fail on the GPU. In a new environment install either "
         "chifoumi-jax[cuda13,parity] or chifoumi-jax[cuda12,parity-cuda12]"
     )
+
+
+@functools.cache
+def _installed() -> frozenset[str]:
+    # Once in a process: it reads a file of each.
+    return frozenset(name for dist in metadata.distributions() if (name := dist.metadata["Name"]))

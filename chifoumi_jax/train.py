@@ -27,10 +27,11 @@ from chifoumi_jax.losses import class_weights
 from chifoumi_jax.metrics import Running
 from chifoumi_jax.ops import native
 from chifoumi_jax.pretrained import require_pretrained
-from chifoumi_jax.program import Program, build
+from chifoumi_jax.program import Program
+from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.run import Run, RunError
-from chifoumi_jax.step import Sums, TrainState, device_mesh
+from chifoumi_jax.step import Sums, TrainState
 
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Dataset
@@ -316,11 +317,10 @@ class Trainer:
         # Of few photos an epoch has few steps.
         least = -(-recipe.min_steps // order.steps_per_epoch)
         self.order = dataclasses.replace(order, epochs=max(recipe.epochs, least))
-        self.program = build(
+        self.program = program_of(
             recipe,
             len(data.classes),
             len(self.order),
-            device_mesh(),
             class_weights(data.train.labels, len(data.classes)) if recipe.balance else None,
         )
         # Apart: to take a key out of an array of keys takes a millisecond, as long as steps do.

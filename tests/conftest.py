@@ -1,6 +1,7 @@
 """Fixtures: small folders of photos, and the folder of real ones where there is one."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from chifoumi_jax import fit, recipes
+from chifoumi_jax import fit, recipes, report
 from tests.hands import write_hands_and_nothing
 
 # For each class how fast its stripes turn along the rows and along the columns.
@@ -27,6 +28,15 @@ def write_photos(root: Path, per_class: int, seed: int = 0, size: int = 40) -> P
             image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
             image.save(root / name / f"{number:03}.png")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def draw_pictures() -> Iterator[Callable[..., None]]:
+    """What draws a run's pictures; left out of trainings in this process, a third of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw = report.write_report
+        patch.setattr(report, "write_report", lambda *_: None)
+        yield draw
 
 
 @pytest.fixture(scope="session")

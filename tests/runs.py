@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from chifoumi_jax import checkpoint
-from chifoumi_jax.program import build
+from chifoumi_jax.programs import program_of
 from chifoumi_jax.run import Run, read_config
-from chifoumi_jax.step import TrainState, device_mesh
+from chifoumi_jax.step import TrainState
 from chifoumi_jax.train import restore
 
 _TIMES = {"seconds", "images_per_second"}
@@ -29,7 +29,7 @@ def final_state(run: Run) -> TrainState:
     step, ailments = checkpoint.newest(run.directory / "checkpoints")
     assert step is not None
     assert not ailments
-    program = build(recipe, len(config["classes"]), step, device_mesh())
+    program = program_of(recipe, len(config["classes"]), step)
     return restore(run.directory, program, step)[0]
 
 

@@ -25,9 +25,8 @@ from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.export import ExportError, export, verify, writing
 from chifoumi_jax.export.formats import SUFFIXES, Format
 from chifoumi_jax.export.network import Conv, Dense, Network, Residual, describe, walk
-from chifoumi_jax.program import build
+from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import STAGES_OF, Recipe
-from chifoumi_jax.step import device_mesh
 from chifoumi_jax.transfer import with_pretrained
 from tests import exports
 from tests.commands import chifoumi
@@ -65,7 +64,7 @@ def _begun(recipe: Recipe) -> Path:
     """The folder of a run with weights that tell photos apart, but were not trained."""
     assert recipe.data is not None
     data = load_dataset(recipe, recipe.data, recipe.runs)
-    program = build(recipe, len(data.classes), 1, device_mesh())
+    program = program_of(recipe, len(data.classes))
     state = program.init(program.seeds(0)[0])
     if recipe.pretrained:
         state, _ = with_pretrained(state, recipe, program)
@@ -350,7 +349,7 @@ def test_keras_metadata(exported: dict[tuple[str, Format], writing.Report]) -> N
 
 
 def _untrained(recipe: Recipe) -> Classifier:
-    program = build(recipe, 3, 1, device_mesh())
+    program = program_of(recipe, 3)
     weights = program.init(program.seeds(0)[0]).weights
     return Classifier(recipe, ("paper", "rock", "scissors"), program, weights, UNCALIBRATED)
 

@@ -15,15 +15,14 @@ from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.convert import WeightsError, from_torch
 from chifoumi_jax.export import load_safetensors
 from chifoumi_jax.export.safetensors_file import write
-from chifoumi_jax.program import build
+from chifoumi_jax.programs import program_of
 from chifoumi_jax.run import RunError
-from chifoumi_jax.step import device_mesh
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = recipes.study_mlp.replace(data="/home/somebody/photos")
-    program = build(recipe, 3, 1, device_mesh())
+    program = program_of(recipe, 3)
     weights = program.init(program.seeds(0)[0]).weights
     classifier = Classifier(recipe, "abc", program, weights, Calibration(0.5, 0.9, 20))
     path = tmp_path_factory.mktemp("file") / "model.safetensors"

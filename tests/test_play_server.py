@@ -27,8 +27,7 @@ from chifoumi_jax.play.heat import explained
 from chifoumi_jax.play.limits import Limits
 from chifoumi_jax.play.opponent import choose
 from chifoumi_jax.play.service import Service
-from chifoumi_jax.program import build
-from chifoumi_jax.step import device_mesh
+from chifoumi_jax.programs import program_of
 from tests.commands import chifoumi, environment
 from tests.hands import hand_or_nothing
 from tests.photos import bomb, claims, encode, picture
@@ -384,7 +383,7 @@ def test_a_photo_is_explained(server: Address, rock: bytes) -> None:
 
 
 def test_a_perceptron_has_no_heat_map(rock: bytes) -> None:
-    program = build(recipes.study_mlp, 3, 1, device_mesh())
+    program = program_of(recipes.study_mlp, 3)
     weights = program.init(program.seeds(0)[0]).weights
     perceptron = Classifier(recipes.study_mlp, HANDS, program, weights)
     found = explained(perceptron, rock, LIMITS.photo_pixels)

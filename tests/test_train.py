@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from chifoumi_jax import checkpoint, evaluation, fit, load, needs, recipes, resume
+from chifoumi_jax import checkpoint, evaluation, fit, load, needs, recipes, report, resume
 from chifoumi_jax import train as training
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.dataset import load_dataset
@@ -35,9 +36,15 @@ LEARNS: dict[str, Any] = {"image_size": 24, "epochs": 10, "learning_rate": 2e-3}
 
 
 @pytest.fixture(scope="module")
-def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    runs = tmp_path_factory.mktemp("runs")
-    return fit(recipes.cnn.replace(data=photos, runs=runs, **LEARNS), quiet=True)
+def finished(
+    photos: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    draw_pictures: Callable[..., None],
+) -> Run:
+    recipe = recipes.cnn.replace(data=photos, runs=tmp_path_factory.mktemp("runs"), **LEARNS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "write_report", draw_pictures)
+        return fit(recipe, quiet=True)
 
 
 def test_learns_easy_photos(finished: Run) -> None:
@@ -250,10 +257,15 @@ def test_resume_of_a_complete_run_changes_nothing(finished: Run) -> None:
     assert before == after
 
 
-def test_resume_finishes_a_run_that_ended_before_its_report(photos: Path, tmp_path: Path) -> None:
+def test_resume_finishes_a_run_that_ended_before_its_report(
+    photos: Path,
+    tmp_path: Path,
+    draw_pictures: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run = fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
     (run.directory / "results.json").unlink()
-    (run.directory / "confusion.png").unlink()
+    monkeypatch.setattr(report, "write_report", draw_pictures)
     assert resume(run.directory, quiet=True).results == run.results
     assert (run.directory / "confusion.png").exists()
 

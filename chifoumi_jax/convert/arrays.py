@@ -53,7 +53,7 @@ def cnn_from_arrays(
     rows = _size(arrays, "dense_1/kernel", axis=0)
     classes = check_num_classes(_size(arrays, "dense_2/kernel", axis=1))
     size = image_size_for(rows, image_size)
-    model = _shapes_of(CNN, size, classes, dropout_rate=dropout_rate)
+    model = shapes_of(CNN, size, classes, dropout_rate=dropout_rate)
     _fill(_cnn_params(model), arrays, dtype)
     return model
 
@@ -64,7 +64,7 @@ def cnn_to_arrays(model: CNN) -> dict[str, Float[np.ndarray, "..."]]:
     Raises:
         WeightsError: If one is misshapen, of another dtype than the rest, or not finite.
     """
-    whole = _shapes_of(CNN, model.image_size, model.num_classes)
+    whole = shapes_of(CNN, model.image_size, model.num_classes)
     return _extract(_cnn_params(model), _shapes(_cnn_params(whole)))
 
 
@@ -88,7 +88,7 @@ def mlp_from_arrays(
     """
     _check_names(arrays, MLP_NAMES)
     classes = check_num_classes(_size(arrays, "fc3.weight", axis=0))
-    model = _shapes_of(MLP, classes, dropout_rate=dropout_rate, relu_logits=relu_logits)
+    model = shapes_of(MLP, classes, dropout_rate=dropout_rate, relu_logits=relu_logits)
     _fill(_mlp_params(model), arrays, dtype)
     return model
 
@@ -99,7 +99,7 @@ def mlp_to_arrays(model: MLP) -> dict[str, Float[np.ndarray, "..."]]:
     Raises:
         WeightsError: If one is misshapen, of another dtype than the rest, or not finite.
     """
-    whole = _shapes_of(MLP, model.num_classes)
+    whole = shapes_of(MLP, model.num_classes)
     return _extract(_mlp_params(model), _shapes(_mlp_params(whole)))
 
 
@@ -136,7 +136,7 @@ def dtype_name(dtype: DTypeLike) -> str:
     return name
 
 
-def _shapes_of(model: type[_Model], *arguments: Any, **options: Any) -> _Model:
+def shapes_of(model: type[_Model], *arguments: Any, **options: Any) -> _Model:
     """A model of its own with shapes for values."""
     merged: _Model = nnx.merge(*_traced(model, arguments, tuple(options.items())), copy=True)
     return merged

@@ -17,6 +17,7 @@ from chifoumi_jax.convert.arrays import (
     check_num_classes,
     dtype_name,
     shape_of,
+    shapes_of,
 )
 from chifoumi_jax.convert.errors import WeightsError
 from chifoumi_jax.convert.stored import Stored
@@ -90,9 +91,7 @@ def _from_arrays(
     if len(classes) != 1:
         raise WeightsError("it has no _fc.bias of one axis: not an EfficientNet")
     num_classes = check_num_classes(classes[0])
-    model = nnx.eval_shape(
-        lambda: EfficientNetLite0(image_size, num_classes, stages=stages, rngs=nnx.Rngs(0))
-    )
+    model = shapes_of(EfficientNetLite0, image_size, num_classes, stages=stages)
     found = variables(model)
     shapes = {name: _torch_shape(name, variable.shape) for name, variable in found.items()}
     check_arrays(arrays, shapes, dtype)

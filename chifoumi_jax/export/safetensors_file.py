@@ -35,9 +35,9 @@ from chifoumi_jax.export import verify
 from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.verify import Check, Made
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
-from chifoumi_jax.program import build
+from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import STAGES_OF, Recipe
-from chifoumi_jax.step import Params, device_mesh, join
+from chifoumi_jax.step import Params, join
 
 SUFFIX = ".safetensors"
 _FORMAT = "chifoumi-1"
@@ -117,7 +117,7 @@ def load_safetensors(path: str | os.PathLike[str]) -> Classifier:
         if model.num_classes != len(classes):
             raise WeightsError(f"it names {len(classes)} classes for {model.num_classes}")
     weights: Params = join(nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat))
-    program = build(recipe, len(classes), 1, device_mesh())
+    program = program_of(recipe, len(classes))
     weights = jax.device_put(weights, program.replicated)
     return Classifier(recipe, classes, program, weights, calibration)
 

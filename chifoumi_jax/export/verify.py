@@ -15,8 +15,9 @@ from jaxtyping import Float32, UInt8
 
 from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.export.errors import ExportError
-from chifoumi_jax.program import build, build_input, build_scale
-from chifoumi_jax.step import Params, device_mesh, forward, products
+from chifoumi_jax.program import build_input, build_scale
+from chifoumi_jax.programs import program_of
+from chifoumi_jax.step import Params, forward, products
 
 # Runtimes add float32 products up in another order, and each sum is rounded otherwise, layer after
 # layer: some ulp (6e-8) of the largest partial sum. In proportion to the largest logit, or to 1.
@@ -103,7 +104,7 @@ def exact(classifier: Classifier) -> Classifier:
     if classifier.recipe.precision == "float32":
         return classifier
     recipe = classifier.recipe.replace(precision="float32")
-    program = build(recipe, len(classifier.classes), 1, device_mesh())
+    program = program_of(recipe, len(classifier.classes))
     return Classifier(
         recipe, classifier.classes, program, classifier.weights, classifier.calibration
     )

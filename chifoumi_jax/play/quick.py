@@ -16,9 +16,10 @@ from chifoumi_jax.heads import train_head
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.pretrained import pretrained_efficientnet_lite0
-from chifoumi_jax.program import Program, build
+from chifoumi_jax.program import Program
+from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import transfer
-from chifoumi_jax.step import Params, device_mesh, join
+from chifoumi_jax.step import Params, join
 
 # One size of batch, so that one is compiled.
 _BATCH = 16
@@ -63,7 +64,7 @@ def quick_classifier(
         depth=0,
         loss=smoothed_cross_entropy(transfer.label_smoothing),
     )
-    program = build(transfer, len(classes), 1, device_mesh())
+    program = program_of(transfer, len(classes))
     found = nnx.clone(model)
     for variable, value in (found.classify.kernel, kernel), (found.classify.bias, bias):
         assert variable is not None
@@ -75,7 +76,7 @@ def quick_classifier(
 @functools.lru_cache(maxsize=1)
 def _extractor(image_size: int) -> tuple[Program, EfficientNetLite0]:
     model = pretrained_efficientnet_lite0(image_size)
-    return build(transfer, 1_000, 1, device_mesh()), model
+    return program_of(transfer, 1_000), model
 
 
 def _features(

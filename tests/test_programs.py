@@ -1,0 +1,61 @@
+"""Programs are built once for what decides them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chifoumi_jax import recipes
+from chifoumi_jax.programs import _ELSEWHERE, program_of
+from chifoumi_jax.recipes import Recipe
+
+CNN = recipes.study_cnn.replace(image_size=24)
+
+
+def test_another_seed_folder_and_length_have_the_same_program() -> None:
+    other = CNN.replace(seed=3, data=Path("photos"), runs=Path("elsewhere"), epochs=7, name="b")
+    assert program_of(other, 3, 70) is program_of(CNN, 3, 10)
+
+
+def test_a_length_decides_where_the_rate_follows_it() -> None:
+    small = recipes.small.replace(image_size=32)
+    assert program_of(small, 3, 100) is program_of(small, 3, 100)
+    assert program_of(small, 3, 100) is not program_of(small, 3, 200)
+    rates = [program_of(small, 3, steps).learning_rate(99) for steps in (100, 200)]
+    assert rates[0] < rates[1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_size": 26},
+        {"learning_rate": 2e-3},
+        {"dropout_rate": 0.25},
+        {"precision": "bfloat16"},
+        {"standardize": True},
+        {"average": 0.9},
+        {"mirror_test": True},
+    ],
+)
+def test_what_decides_gives_another(changes: dict[str, Any]) -> None:
+    assert program_of(CNN.replace(**changes), 3) is not program_of(CNN, 3)
+
+
+def test_classes_and_their_weights_give_another() -> None:
+    weights = np.array([1.0, 2.0, 0.5], np.float32)
+    found = program_of(CNN, 3, 1, weights)
+    assert found is program_of(CNN, 3, 1, weights.copy())
+    assert len({id(one) for one in (found, program_of(CNN, 3), program_of(CNN, 4))}) == 3
+
+
+def test_a_shorter_network_gives_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = recipes.small.replace(image_size=32)
+    whole = program_of(small, 3)
+    monkeypatch.setitem(recipes.STAGES_OF, small.model, 2)
+    assert program_of(small, 3) is not whole
+
+
+def test_what_is_left_out_are_fields_of_a_recipe() -> None:
+    assert set(_ELSEWHERE) < {field.name for field in dataclasses.fields(Recipe)}
