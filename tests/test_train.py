@@ -111,6 +111,25 @@ def test_a_seed_gives_the_same_weights_and_another_others(
         assert not np.array_equal(first, other)
 
 
+def test_another_seed_compiles_nothing(photos: Path, tmp_path: Path) -> None:
+    compiled: list[str] = []
+
+    def listen(event: str, *_: object, **__: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    recipe = recipes.study_mlp.replace(data=photos, runs=tmp_path, epochs=2)
+    fit(recipe, quiet=True)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        fit(recipe.replace(seed=1), quiet=True)
+        assert not compiled
+        fit(recipe.replace(learning_rate=3e-3), quiet=True)
+        assert compiled, "the listener hears"
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
 def test_the_studys_recipe_records_what_the_study_printed(photos: Path, tmp_path: Path) -> None:
     recipe = recipes.study_cnn.replace(data=photos, runs=tmp_path, image_size=24, epochs=2)
     run = fit(recipe, quiet=True)
