@@ -122,7 +122,7 @@ def train(settings: Settings) -> Iterator[Case]:
                 f"whole training, {size} px, {settings.epochs} epochs",
                 "s",
                 {
-                    **_twice(_training((*ours, *shared), directory), directory),
+                    **_twice(_training((*ours, *shared)), directory),
                     "Keras on TensorFlow": command([*theirs, *shared, "--save", saved]),
                 },
                 settings.rounds,
@@ -143,7 +143,7 @@ def mlp(settings: Settings) -> Iterator[Case]:
             f"whole training of the MLP, {epochs} epochs",
             "s",
             {
-                **_twice(_training((*ours, *shared), directory), directory),
+                **_twice(_training((*ours, *shared)), directory),
                 "PyTorch": command(theirs),
                 "PyTorch, each photo read in each epoch, as in the study": command(
                     [*theirs, "--reread"]
@@ -347,14 +347,13 @@ def _twice(
     return {f"{OURS}, nothing kept": nothing_kept, f"{OURS}, again": again}
 
 
-def _training(
-    words: Sequence[object], directory: Path
-) -> Callable[[Mapping[str, str]], Measurement]:
-    """A training's whole process by its environment, its run in a folder of its own."""
+def _training(words: Sequence[object]) -> Callable[[Mapping[str, str]], Measurement]:
+    """A training's whole process by its environment; nobody looks at its run."""
 
     def measure(environment: Mapping[str, str]) -> Measurement:
         def once() -> tuple[Sequence[float], int, Mapping[str, str]]:
-            return command([*words, "--runs", tempfile.mkdtemp(dir=directory)], environment)()
+            with tempfile.TemporaryDirectory() as runs:
+                return command([*words, "--runs", runs], environment)()
 
         return once
 

@@ -18,8 +18,8 @@ from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.decode import open_checked, to_rgb
 from chifoumi_jax.data.pipeline import Batch, padded_size
 from chifoumi_jax.data.pixels import load_pixels, resize_pixels
+from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.program import Program, build_input
-from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import RunError
 from chifoumi_jax.step import NOTHING, Params, join

@@ -24,10 +24,10 @@ from chifoumi_jax.data.split import bind
 from chifoumi_jax.display import Display
 from chifoumi_jax.files import making, write_atomically, write_json
 from chifoumi_jax.heads import logits, train_head
+from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.metrics import confusion_matrix
 from chifoumi_jax.pretrained import require_pretrained
-from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.transfer import split_features, with_pretrained
 

@@ -23,12 +23,12 @@ from chifoumi_jax.data.pipeline import Part, Resident, Streamed, padded_size
 from chifoumi_jax.display import Display, duration
 from chifoumi_jax.environment import cuda_clash
 from chifoumi_jax.files import making, write_json
+from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.losses import class_weights
 from chifoumi_jax.metrics import Running
 from chifoumi_jax.ops import native
 from chifoumi_jax.pretrained import require_pretrained
 from chifoumi_jax.program import Program
-from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.run import Run, RunError
 from chifoumi_jax.step import Sums, TrainState

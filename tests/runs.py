@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from chifoumi_jax import checkpoint
-from chifoumi_jax.programs import program_of
+from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.run import Run, read_config
 from chifoumi_jax.step import TrainState
 from chifoumi_jax.train import restore

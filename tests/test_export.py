@@ -25,7 +25,7 @@ from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.export import ExportError, export, verify, writing
 from chifoumi_jax.export.formats import SUFFIXES, Format
 from chifoumi_jax.export.network import Conv, Dense, Network, Residual, describe, walk
-from chifoumi_jax.programs import program_of
+from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.recipes import STAGES_OF, Recipe
 from chifoumi_jax.transfer import with_pretrained
 from tests import exports

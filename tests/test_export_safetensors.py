@@ -15,7 +15,7 @@ from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.convert import WeightsError, from_torch
 from chifoumi_jax.export import load_safetensors
 from chifoumi_jax.export.safetensors_file import write
-from chifoumi_jax.programs import program_of
+from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.run import RunError
 
 

@@ -34,8 +34,8 @@ from chifoumi_jax.convert.strict_json import parse
 from chifoumi_jax.export import verify
 from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.verify import Check, Made
+from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
-from chifoumi_jax.programs import program_of
 from chifoumi_jax.recipes import STAGES_OF, Recipe
 from chifoumi_jax.step import Params, join
 

@@ -15,8 +15,8 @@ from jaxtyping import Float32, UInt8
 
 from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.export.errors import ExportError
+from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.program import build_input, build_scale
-from chifoumi_jax.programs import program_of
 from chifoumi_jax.step import Params, forward, products
 
 # Runtimes add float32 products up in another order, and each sum is rounded otherwise, layer after

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chifoumi_jax import recipes
-from chifoumi_jax.programs import _ELSEWHERE, program_of
+from chifoumi_jax.kept_programs import _ELSEWHERE, program_of
 from chifoumi_jax.recipes import Recipe
 
 CNN = recipes.study_cnn.replace(image_size=24)
