@@ -253,7 +253,8 @@ def evaluate(
     """Test a run's model on labelled photos: its own test photos, or those of another folder.
 
     Of several runs each is tested on the same photos, and each pair is compared. A page for people,
-    report.html, and all numbers, report.json, are written into a folder.
+    report.html, and all numbers, report.json, are written into a folder. What cannot be read is
+    named and left out.
 
     Args:
         run: The run's folder, a file of export --to safetensors, or small, the packaged model.

@@ -142,6 +142,17 @@ def read_learnt(directory: str | os.PathLike[str]) -> frozenset[str] | None:
         raise RunError(f"{path} cannot be read: {error}; copy the run again") from error
 
 
+def _why_no_run(path: Path) -> str:
+    """What a path is instead, and what to name."""
+    if not path.exists():
+        return "is not there: check the path of the run's folder"
+    if not path.is_dir():
+        return "is a file: name a run's folder"
+    inside = sorted(found.parent for found in path.glob("*/config.json"))
+    hint = f"name one of those inside, such as {inside[-1]}" if inside else "check the path"
+    return f"is not a run's folder: it holds no config.json; {hint}"
+
+
 def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, Any]]:
     """A run's recipe and all of its `config.json`.
 
@@ -152,9 +163,7 @@ def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, An
     try:
         config = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunError(
-            f"{directory} is not a run's folder: it holds no config.json; check the path"
-        ) from error
+        raise RunError(f"{directory} {_why_no_run(Path(directory))}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}; copy the run again") from error
     if not isinstance(config, dict) or not {"format", "recipe"} <= config.keys():

@@ -20,7 +20,7 @@ from chifoumi_jax.builtin import NAME
 from tests.hands import hand_or_nothing
 from tests.playing import chromium, chromium_options, show, start
 
-SIZES = {"": (1120, 900), "-phone": (390, 844)}
+SIZES = {"": (1280, 800), "-phone": (390, 844)}
 FOLDER = Path("docs")
 
 

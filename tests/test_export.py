@@ -27,6 +27,7 @@ from chifoumi_jax.export.formats import SUFFIXES, Format
 from chifoumi_jax.export.network import Conv, Dense, Network, Residual, describe, walk
 from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.recipes import STAGES_OF, Recipe
+from chifoumi_jax.run import RunError
 from chifoumi_jax.transfer import with_pretrained
 from tests import exports
 from tests.commands import chifoumi
@@ -423,6 +424,11 @@ def test_wrong_arguments(runs: Mapping[str, Path], tmp_path: Path) -> None:
         export(mlp, "onnx", tmp_path / "model.keras")
     with pytest.raises(ExportError, match="there is no folder"):
         export(mlp, "onnx", tmp_path / "absent" / "model.onnx")
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(RunError, match="is not there"):
+        export(tmp_path / "absent", "onnx", tmp_path / "model.onnx")
+    with pytest.raises(ExportError, match="exists: name another file"):
+        export(mlp, "onnx", tmp_path / "model.onnx")
     with pytest.raises(ExportError, match="--to must be one of"):
         export(mlp, "tflite")  # type: ignore[arg-type]
 

@@ -328,6 +328,23 @@ def test_a_photo_that_has_gone_is_named_all_the_same(
     assert "data:image/jpeg" not in text and ".png" in text
 
 
+def test_says_what_a_path_is_instead_of_a_run(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"absent is not there: check the path"):
+        evaluate(tmp_path / "absent")
+    with pytest.raises(RunError, match=r"metrics\.csv is a file: name a run's folder"):
+        evaluate(runs[0] / "metrics.csv")
+    inside = re.escape(f"such as {runs[0].parent}/")
+    with pytest.raises(RunError, match=f"no config.json; name one of those inside, {inside}"):
+        evaluate(runs[0].parent)
+    with pytest.raises(RunError, match=r"no config\.json; check the path"):
+        evaluate(tmp_path)
+
+
+def test_a_batch_takes_no_more_room_than_there_are_photos(runs: tuple[Path, Path]) -> None:
+    sound = evaluate(runs[0]).runs[0]
+    assert evaluate(runs[0], batch_size=10**9).runs[0]["confusion"] == sound["confusion"]
+
+
 def test_runs_that_cannot_be_compared(
     runs: tuple[Path, Path], photos: Path, tmp_path: Path
 ) -> None:

@@ -72,7 +72,8 @@ def row(classifier: Classifier, **probabilities: float) -> np.ndarray:
     [
         ({"rock": 0.9, "paper": 0.1}, "sure", "rock"),
         ({"rock": 0.5, "paper": 0.4, "nothing": 0.1}, "unsure", "rock"),
-        ({"rock": 0.3, "paper": 0.3, "nothing": 0.4}, "nothing", "nothing"),
+        ({"rock": 0.3, "paper": 0.3, "nothing": 0.4}, "unsure", "nothing"),
+        ({"rock": 0.2, "paper": 0.1, "nothing": 0.7}, "nothing", "nothing"),
         ({"nothing": 1.0}, "nothing", "nothing"),
     ],
 )

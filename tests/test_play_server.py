@@ -418,7 +418,7 @@ def test_a_signal_ends_it(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("absent",), "absent is not a run's folder"),
+        (("absent",), "absent is not there"),
         (("absent", "--port", "70000"), "--port must be from 0 to 65535, not 70000"),
         (("absent", "--host", "nowhere.invalid"), "--host nowhere.invalid"),
     ],

@@ -1,5 +1,6 @@
 """What is taught: names, pictures, albums, learning."""
 
+import base64
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -150,6 +151,9 @@ def test_teaching_from_the_first_picture_to_a_saved_run(
     path = f"/api/teach/classes/{first}/frames"
     assert server.ask("POST", path, file.getvalue()).value["frames"] == 17
     kept = service.lesson.classes()[first].frames[-1].jpeg
+    shown = server.ask("GET", path).value["pictures"]
+    assert len(shown) == 6
+    assert shown[-1] == "data:image/jpeg;base64," + base64.b64encode(kept).decode()
     assert b"secret" not in kept
     with Image.open(io.BytesIO(kept)) as image:
         turned = np.asarray(spy.rotate(180)).astype(int)

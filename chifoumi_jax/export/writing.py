@@ -52,7 +52,7 @@ class Report:
             [
                 name,
                 gigabytes(self.sizes[name]) if name in self.sizes else "",
-                f"{took:.3g} ms",
+                f"{took:.3g} ms" if took < 1000 else f"{took:,.0f} ms",
                 f"{self.accuracies[name]:.1%}" if name in self.accuracies else "",
             ]
             for name, took in self.milliseconds.items()
@@ -101,6 +101,7 @@ def export(
         raise ExportError("--preprocess and --int8 go with --to onnx")
     _require_packages(to)
     source = Path(run)
+    classifier = verify.exact(load(source, best=best))
     target = _target(source, out, to, int8)
     _require_free(target, force)
     if data is not None and target.resolve().is_relative_to(data.resolve()):
@@ -108,7 +109,6 @@ def export(
             f"{target} lies in the photos' folder {data}, which is never written to: name another "
             "file with --out"
         )
-    classifier = verify.exact(load(source, best=best))
     photos = inputs.gather(source, classifier, data, progress, judged=int8)
     if int8 and photos.labels is None:
         raise ExportError(
@@ -194,7 +194,9 @@ def _target(source: Path, out: str | os.PathLike[str] | None, to: Format, int8: 
     if target.suffix != suffix:
         raise ExportError(f"{target} must end in {suffix}, by which it is known for what it is")
     if not target.parent.is_dir():
-        raise ExportError(f"there is no folder {target.parent} to write {target.name} to")
+        raise ExportError(
+            f"there is no folder {target.parent} to write {target.name} to: make it first"
+        )
     return target
 
 

@@ -95,7 +95,9 @@ def judge(
         found, split = _own_photos(Path(directory), classifier, test_list)
     else:
         found, split = _other_photos(data, classifier, test_list)
-    batches = all_batches(found.pixels, split, batch_size, classifier.program.devices)
+    # Every batch is padded to this: many more places than photos would be memory for nothing.
+    size = min(batch_size, max(25, len(split)))
+    batches = all_batches(found.pixels, split, size, classifier.program.devices)
     outcome = evaluate_batches(classifier.program, classifier.weights, batches)
     tempered = classifier.tempered(outcome.probabilities)
     learnt = run.read_learnt(directory)

@@ -89,6 +89,11 @@ class Lesson:
             self._classes[number] = taught._replace(frames=(*taught.frames, frame))
             return len(taught.frames) + 1
 
+    def frames(self, number: int) -> tuple[Frame, ...]:
+        """A class's pictures, the oldest first."""
+        with self._lock:
+            return self._find(number).frames
+
     def _find(self, number: int) -> Taught:
         if number not in self._classes:
             raise Refusal(404, "no-class", "there is no such class")

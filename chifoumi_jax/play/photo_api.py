@@ -1,6 +1,5 @@
 """Requests of the page that explains photos: labels, probabilities and a heat map."""
 
-import base64
 from functools import partial
 
 from starlette.requests import Request
@@ -9,6 +8,7 @@ from starlette.routing import Route
 
 from chifoumi_jax.play.body import read_picture
 from chifoumi_jax.play.heat import explained
+from chifoumi_jax.play.pictures import data_url
 from chifoumi_jax.play.service import Service
 
 
@@ -22,11 +22,7 @@ def photo_routes(service: Service) -> list[Route]:
             content = await read_picture(request, limits.photo_bytes, limits.body_seconds)
             explain = partial(explained, classifier, content, limits.photo_pixels)
             reading, picture, heat = await service.run(explain)
-        pictures = {"picture": _data(picture), "heat": None if heat is None else _data(heat)}
+        pictures = {"picture": data_url(picture), "heat": None if heat is None else data_url(heat)}
         return JSONResponse(reading.as_json() | pictures)
 
     return [Route("/api/photo", photo, methods=["POST"])]
-
-
-def _data(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

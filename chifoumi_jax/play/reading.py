@@ -15,7 +15,7 @@ class Reading(NamedTuple):
     """An answer.
 
     Attributes:
-        state: Whether `label` counts; "nothing" if the model has a class for that and it leads.
+        state: Whether `label` counts; "nothing" if it does and is the model's class for that.
         label: The most probable class.
         probabilities: By class.
     """
@@ -34,7 +34,7 @@ def read(classifier: Classifier, row: Float32[np.ndarray, " classes"]) -> Readin
     """The reading of one row of `classifier.probabilities`."""
     best = int(np.argmax(row))
     label = classifier.classes[best]
-    state: State = "sure" if row[best] >= classifier.calibration.threshold else "unsure"
-    if stands_for_nothing(label):
-        state = "nothing"
+    state: State = "nothing" if stands_for_nothing(label) else "sure"
+    if row[best] < classifier.calibration.threshold:
+        state = "unsure"
     return Reading(state, label, dict(zip(classifier.classes, map(float, row), strict=True)))

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from chifoumi_jax.play.apprentice import Job, why_no_transfer
 from chifoumi_jax.play.body import bad_field, read_object, read_picture, text
 from chifoumi_jax.play.lesson import Frame, Taught
-from chifoumi_jax.play.pictures import as_jpeg, read_pixels, read_upright, shrunk
+from chifoumi_jax.play.pictures import as_jpeg, data_url, read_pixels, read_upright, shrunk
 from chifoumi_jax.play.refusal import Refusal
 from chifoumi_jax.play.service import Service
 
@@ -21,6 +21,8 @@ from chifoumi_jax.play.service import Service
 _SIDE, _QUALITY = 256, 92
 _LEAST_CLASSES, _LEAST_FRAMES = 2, 5
 _MOST_DIGITS = 6
+# Pictures that a class is known by after a page was loaded again.
+_LATEST = 6
 
 
 def teach_routes(service: Service) -> list[Route]:
@@ -62,6 +64,10 @@ def teach_routes(service: Service) -> list[Route]:
     async def clear(request: Request) -> JSONResponse:
         lesson.clear(_number(request))
         return state()
+
+    async def latest(request: Request) -> JSONResponse:
+        frames = lesson.frames(_number(request))[-_LATEST:]
+        return JSONResponse({"pictures": [data_url(frame.jpeg) for frame in frames]})
 
     async def add_frame(request: Request) -> JSONResponse:
         number, hold = _number(request), _hold(request)
@@ -110,6 +116,7 @@ def teach_routes(service: Service) -> list[Route]:
         Route("/api/teach/classes", add_class, methods=["POST"]),
         Route(one, rename, methods=["POST"]),
         Route(one, remove, methods=["DELETE"]),
+        Route(f"{one}/frames", latest, methods=["GET"]),
         Route(f"{one}/frames", add_frame, methods=["POST"]),
         Route(f"{one}/frames", clear, methods=["DELETE"]),
         Route("/api/teach/learn", learn, methods=["POST"]),

@@ -5,7 +5,7 @@ import { byId } from "./shell.js";
 import { put, t } from "./text.js";
 import { Viewer } from "./viewer.js";
 
-/** Fires "change" when there is another source of pictures, or none. */
+/** Fires "change" when there is another source of pictures, or none; "picture", a CustomEvent, when one is chosen that nobody waits for. */
 export class Booth extends Viewer {
   constructor() {
     super();
@@ -109,6 +109,7 @@ export class Booth extends Viewer {
     if (!this.usesFiles) this.useFiles();
     const { waiting } = this;
     this.waiting = null;
-    waiting?.(picture);
+    if (waiting) waiting(picture);
+    else this.dispatchEvent(new CustomEvent("picture", { detail: picture }));
   }
 }

@@ -71,8 +71,11 @@ function take(reading, frame, taken) {
   } else say(`play.verdict.${verdict.state}`, {}, verdict.state);
 }
 
-/** One round, from the machine's choice to both hands. */
-async function playRound() {
+/** One round, from the machine's choice to both hands.
+ *
+ * @param {Blob | null} picture That is looked at once the machine has chosen.
+ */
+async function playRound(picture = null) {
   const mine = ++turn;
   const stale = () => mine !== turn;
   if (winner(match)) startMatch();
@@ -85,7 +88,7 @@ async function playRound() {
     if (stale()) return;
     showSeal("play.sealedNow", begun.commitment);
     byId("machine-stage").dataset.state = "thinking";
-    const { hand, frame } = await (booth.usesFiles ? fromPicture(stale) : fromCamera(stale));
+    const { hand, frame } = await (booth.usesFiles ? fromPicture(stale, picture) : fromCamera(stale));
     if (stale()) return;
     setPhase("opening");
     booth.freeze(frame);
@@ -115,20 +118,31 @@ async function fromCamera(stale) {
   }).finally(() => (wanted = null));
 }
 
-/** @param {() => boolean} stale @returns {Promise<{hand: Hand, frame: Blob}>} */
-async function fromPicture(stale) {
+/** @param {() => boolean} stale @param {Blob | null} first @returns {Promise<{hand: Hand, frame: Blob}>} */
+async function fromPicture(stale, first) {
   setPhase("looking");
   say("play.showPicture", {}, "now");
-  for (;;) {
-    const frame = await booth.nextPicture();
+  for (let given = first; ; given = null) {
+    const frame = given ?? (await booth.nextPicture());
     if (stale()) return never();
     say("play.reading");
-    /** @type {Reading} */
-    const reading = await ask("/api/frame", { picture: frame });
+    const reading = await readingOf(frame);
     if (stale()) return never();
+    if (!reading) continue;
     meters.show(reading.probabilities);
     if (reading.state === "sure") return { hand: model.hands[reading.label], frame };
     say(reading.state === "unsure" ? "play.unsurePicture" : "play.verdict.nothing", {}, reading.state);
+  }
+}
+
+/** @param {Blob} picture @returns {Promise<Reading | null>} Null, which is said, where it is none: another may be chosen. */
+async function readingOf(picture) {
+  try {
+    return await ask("/api/frame", { picture });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    say("play.anotherPicture", { message: reason(error) }, "unsure");
+    return null;
   }
 }
 
@@ -294,6 +308,9 @@ booth.addEventListener("change", () => {
   if (!booth.camera.isOn) meters.show(null);
   update();
   if (phase === "idle") invite();
+});
+booth.addEventListener("picture", (event) => {
+  if (!go.disabled) void playRound(/** @type {CustomEvent<Blob>} */ (event).detail);
 });
 connection.addEventListener("lost", () => {
   if (phase === "counting" || phase === "looking") {

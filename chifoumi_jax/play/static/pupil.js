@@ -13,6 +13,7 @@ import { put, t } from "./text.js";
  * @property {(id: number, name: string) => Promise<string | null>} rename Gives what is wrong.
  * @property {(id: number) => Promise<void>} remove
  * @property {(id: number) => Promise<void>} clear
+ * @property {(id: number) => Promise<string[]>} latest Addresses of pictures that the server has.
  * @property {(id: number, hold: number, picture: Blob) => Promise<Refused | null>} add Gives what is
  *   wrong.
  * @property {() => Promise<Blob | null>} frame
@@ -49,6 +50,12 @@ export class Pupil {
     this.build();
     this.listen();
     this.render(0);
+    if (count) void this.recall();
+  }
+
+  /** Show what was taken before this page was loaded. */
+  async recall() {
+    for (const address of await this.teacher.latest(this.id)) this.showThumbnail(address);
   }
 
   build() {
@@ -173,13 +180,19 @@ export class Pupil {
   async take(hold, picture) {
     const refused = await this.teacher.add(this.id, hold, picture);
     if (refused) return refused;
+    const address = URL.createObjectURL(picture);
+    this.showThumbnail(address).onload = () => URL.revokeObjectURL(address);
+    return null;
+  }
+
+  /** @param {string} address @returns {HTMLImageElement} */
+  showThumbnail(address) {
     const image = document.createElement("img");
     image.alt = "";
-    image.src = URL.createObjectURL(picture);
-    image.onload = () => URL.revokeObjectURL(image.src);
+    image.src = address;
     this.thumbs.prepend(image);
     this.thumbs.children[THUMBNAILS]?.remove();
-    return null;
+    return image;
   }
 
   /** @param {number} count */

@@ -65,6 +65,12 @@ const teacher = {
     byId("add").focus();
   },
   clear: (id) => erase(`/api/teach/classes/${id}/frames`),
+  latest: async (id) => {
+    /** @type {string[]} */
+    let found = [];
+    await attempt(`/api/teach/classes/${id}/frames`, {}, ({ pictures }) => (found = pictures));
+    return found;
+  },
   add: async (id, hold, picture) => {
     const path = `/api/teach/classes/${id}/frames?hold=${hold}`;
     let status = 0;
