@@ -454,13 +454,16 @@ def test_teaching_from_the_first_frame_to_a_prediction(
     page.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "width", "height"), [("light", 1280, 800), ("dark", 390, 844)])
 def test_nothing_is_in_the_way_of_anybody(
-    server: Address, browsers: dict[str, Browser], theme: str, camera: Path
+    server: Address, browsers: dict[str, Browser], theme: str, width: int, height: int, camera: Path
 ) -> None:
     show(camera, hand_or_nothing("rock", SEED))
-    with browsers["camera"].new_context(locale="en", permissions=["camera"]) as context:
+    with browsers["camera"].new_context(
+        locale="en", permissions=["camera"], viewport={"width": width, "height": height}
+    ) as context:
         page = open_page(context, server.url)
+        expect(page.locator("#go")).to_be_in_viewport(ratio=1)
         page.get_by_label("Appearance").select_option(theme)
         see(page, "Rock")
         page.locator("#go").click()
