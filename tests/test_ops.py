@@ -68,11 +68,14 @@ def reference(images: Any, kernel: Any, bias: Any, weight: Any) -> tuple[np.ndar
     return result, gradients
 
 
-def gradients(operation: Operation, arguments: Arrays, weight: np.ndarray) -> Arrays:
-    def weighted(*arguments: Array) -> Array:
-        return (operation(*arguments) * weight).sum()
+def results(operation: Operation, arguments: Arrays, weight: np.ndarray) -> tuple[Any, Arrays]:
+    """As `reference`, in one program, that compiles once; anew for each call."""
 
-    return jax.jit(jax.grad(weighted, argnums=(0, 1, 2)))(*arguments)
+    def both(arguments: Arrays, weight: Array) -> tuple[Array, Arrays]:
+        result, pull_back = jax.vjp(operation, *arguments)
+        return result, pull_back(weight.astype(result.dtype))
+
+    return jax.jit(both)(arguments, weight)
 
 
 def random_case(
@@ -96,8 +99,9 @@ def assert_equals_reference(operation: Operation, arguments: Arrays, weight: np.
     images, kernel, bias = arguments
     result, expected = reference(images, kernel, bias, weight)
     # Sums of some thousand terms of order 1 at most: float64 rounding is below 1e-12.
-    np.testing.assert_allclose(operation(*arguments), result, rtol=1e-12, atol=1e-12)
-    for got, want in zip(gradients(operation, arguments, weight), expected, strict=True):
+    ours, gradients = results(operation, arguments, weight)
+    np.testing.assert_allclose(ours, result, rtol=1e-12, atol=1e-12)
+    for got, want in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
@@ -136,15 +140,14 @@ def test_native_kernels_equal_whole_arrays_bit_for_bit(
     operation: Operation, shape: tuple[int, ...], out: int, seed: int
 ) -> None:
     # Sums of whole numbers are exact in any order: tiles, blocks and tails of all sizes must
-    # give the same bits, and the same winners of the many ties.
-    arguments, _ = random_case(shape, out, seed, whole_numbers=True)
-    weight = np.random.default_rng(seed).integers(-2, 3, operation(*arguments).shape)
+    # give the same bits, and the same winners of the many ties, in either precision.
+    arguments, weight = random_case(shape, out, seed, whole_numbers=True)
+    weight = np.random.default_rng(seed).integers(-2, 3, weight.shape).astype(float)
+    result, expected = results(conv_relu_pool_lax, arguments, weight)
     for dtype in (np.float32, np.float64):
         typed = tuple(array.astype(dtype) for array in arguments)
-        np.testing.assert_array_equal(operation(*typed), conv_relu_pool_lax(*typed))
-        ours = gradients(operation, typed, weight.astype(dtype))
-        theirs = gradients(conv_relu_pool_lax, typed, weight.astype(dtype))
-        for got, want in zip(ours, theirs, strict=True):
+        ours, gradients = results(operation, typed, weight)
+        for got, want in zip((ours, *gradients), (result, *expected), strict=True):
             np.testing.assert_array_equal(got, want)
 
 
@@ -173,8 +176,8 @@ def test_what_is_not_a_number_stays(operation: Operation) -> None:
 @each
 def test_no_images_have_no_gradient(operation: Operation) -> None:
     arguments, weight = random_case((0, 8, 8, 2), out=3)
-    assert operation(*arguments).shape == (0, 3, 3, 3)
-    of_images, of_kernel, of_bias = gradients(operation, arguments, weight)
+    result, (of_images, of_kernel, of_bias) = results(operation, arguments, weight)
+    assert result.shape == (0, 3, 3, 3)
     assert of_images.shape == (0, 8, 8, 2)
     assert not np.any(of_kernel) and not np.any(of_bias)
 
@@ -205,7 +208,7 @@ def test_equals_the_reference_however_the_bands_fall(
 @each
 def test_first_of_equal_maxima_takes_the_gradient(operation: Operation) -> None:
     arguments = np.ones((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), np.zeros(1)
-    of_images, _, _ = gradients(operation, arguments, np.ones((1, 1, 1, 1)))
+    _, (of_images, _, _) = results(operation, arguments, np.ones((1, 1, 1, 1)))
     expected = np.zeros((4, 4))
     expected[:3, :3] = 1
     np.testing.assert_array_equal(of_images[0, :, :, 0], expected)
@@ -220,8 +223,8 @@ def test_ties_of_equal_patches_survive_rounding(operation: Operation, channels: 
     images = np.broadcast_to(random.random(channels), (2, 12, 12, channels))
     arguments: Arrays = images, random.normal(size=(3, 3, channels, 8)) / 17, np.ones(8)
     arguments = tuple(np.asarray(array, np.float32) for array in arguments)
-    of_images, _, _ = gradients(operation, arguments, np.ones((2, 5, 5, 8), np.float32))
-    is_open = np.asarray(operation(*arguments))[0, 0, 0] > 0
+    result, (of_images, _, _) = results(operation, arguments, np.ones((2, 5, 5, 8), np.float32))
+    is_open = np.asarray(result)[0, 0, 0] > 0
     expected = np.zeros(images.shape)
     for row, column in np.ndindex(5, 5):
         first = (slice(None), slice(2 * row, 2 * row + 3), slice(2 * column, 2 * column + 3))
@@ -232,7 +235,8 @@ def test_ties_of_equal_patches_survive_rounding(operation: Operation, channels: 
 @each
 def test_relu_passes_nothing_at_zero(operation: Operation) -> None:
     arguments = np.zeros((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), np.zeros(1)
-    for gradient in gradients(operation, arguments, np.ones((1, 1, 1, 1))):
+    _, gradients = results(operation, arguments, np.ones((1, 1, 1, 1)))
+    for gradient in gradients:
         np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
 
 
@@ -241,9 +245,8 @@ def test_relu_passes_nothing_at_zero(operation: Operation) -> None:
 def test_dtypes_are_kept(operation: Operation, dtype: type) -> None:
     arguments, weight = random_case((2, 6, 7, 3), out=2)
     arguments = tuple(array.astype(dtype) for array in arguments)
-    assert operation(*arguments).dtype == dtype
-    got = gradients(operation, arguments, weight.astype(dtype))
-    assert [gradient.dtype for gradient in got] == [dtype] * 3
+    result, gradients = results(operation, arguments, weight)
+    assert [array.dtype for array in (result, *gradients)] == [dtype] * 4
 
 
 @each
@@ -253,11 +256,9 @@ def test_float32_equals_lax_to_rounding(operation: Operation, shape: tuple[int, 
     arguments = tuple(array.astype(np.float32) for array in arguments)
     weight = weight.astype(np.float32)
     # Sums of up to 288 terms of order 1, some of which cancel: float32 rounding is below 1e-4.
-    np.testing.assert_allclose(
-        operation(*arguments), conv_relu_pool_lax(*arguments), rtol=1e-5, atol=1e-4
-    )
-    ours = gradients(operation, arguments, weight)
-    theirs = gradients(conv_relu_pool_lax, arguments, weight)
+    result, ours = results(operation, arguments, weight)
+    expected, theirs = results(conv_relu_pool_lax, arguments, weight)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-4)
     for got, want in zip(ours, theirs, strict=True):
         scale = float(jnp.abs(want).max())
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6 * scale)
