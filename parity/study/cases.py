@@ -48,10 +48,10 @@ def mlp_masks(name: str, batch: int) -> Masks:
     return rng.uniform(size=(batch, 64)) >= 0.2, rng.uniform(size=(batch, 32)) >= 0.2
 
 
-def cnn_steps(image_size: int, dtype: str, draw: int = 0) -> Training:
+def cnn_steps(image_size: int, dtype: str, draw: int = 0, steps: int = seeded.STEPS) -> Training:
     """The first steps of the CNN on one of several draws of pictures and masks."""
     batches = []
-    for step in range(seeded.STEPS):
+    for step in range(steps):
         pixels, labels = seeded.cnn_batch(image_size, 100 * draw + step)
         masks = cnn_masks(f"cnn {image_size} {draw} {step}", len(labels))
         batches.append(Batch(pixels, labels, masks))

@@ -148,7 +148,9 @@ def _recipe(original: Original, candidate: Candidate) -> Comparison:
 def _float32(
     original: Original, size: int, draws: Sequence[int], candidate: Candidate
 ) -> Comparison:
-    trainings = [in_float32(size, one) for one in first_draws(original, "float32", size, draws)]
+    last = FLOAT32_STEPS[size][-1]
+    drawn = first_draws(original, "float32", size, draws, steps=last)
+    trainings = [in_float32(size, one) for one in drawn]
 
     def trained(by: Candidate) -> list[Mapping[str, Any]]:
         with pinned("float32"):
@@ -211,7 +213,7 @@ def _truths(original: Original, size: int, draws: Sequence[int]) -> list[Mapping
             sound = CANDIDATES[original.candidate]
             recorded = first_draws(original, "float64", size, draws, masks_from="float32")
             return [port.train(sound, in_float32(size, one), "float64") for one in recorded]
-    every = first_draws(original, "float64", size, draws)
+    every = first_draws(original, "float64", size, draws, steps=FLOAT32_STEPS[size][-1])
     return [original.train(in_float32(size, one), "float64") for one in every]
 
 
@@ -239,10 +241,14 @@ def first_draws(
     size: int,
     draws: Sequence[int],
     masks_from: str | None = None,
+    steps: int = seeded.STEPS,
 ) -> list[Training]:
-    """The first steps of several draws, with the masks that a recording used."""
+    """The first steps of several draws, with the masks that a recording used.
+
+    Pictures are drawn for no more of the CNN's steps than `steps`.
+    """
     if original.candidate == "study-cnn":
-        found = [cnn_steps(size, dtype, draw) for draw in draws]
+        found = [cnn_steps(size, dtype, draw, steps) for draw in draws]
     else:
         dropout = original.candidate == "study-mlp"
         found = [mlp_steps(dtype, dropout, draw) for draw in draws]
