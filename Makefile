@@ -34,6 +34,10 @@ IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 SOON := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
   --xla_cpu_use_fusion_emitters=false
 
+# Several processes share the processor: PyTorch's threads would wait for each other by turning round
+# and round, at the cost of the others.
+ALONE := OMP_NUM_THREADS=1
+
 .PHONY: train test tests environments checks test-newest browser lint types format constraints \
   wheel clean
 
@@ -45,7 +49,7 @@ test: environments
 	@$(MAKE) --no-print-directory --jobs=2 tests checks
 
 tests: $(VENV)/.test
-	XLA_FLAGS="$(SOON) $$XLA_FLAGS" $(BIN)/python -m pytest $(IN_TWO)
+	$(ALONE) XLA_FLAGS="$(SOON) $$XLA_FLAGS" $(BIN)/python -m pytest $(IN_TWO)
 
 environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
 
@@ -56,7 +60,7 @@ checks: lint types test-newest
 # the other tests.
 ifneq ($(NEWEST_PYTHON),)
 test-newest: $(VENV)/.test $(NEWEST)/.packages
-	@CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
+	@$(ALONE) CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
 	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py > $(NEWEST)/tests.log \
 	  && echo "On the newest JAX: $$(tail -n 1 $(NEWEST)/tests.log | tr -d =)" \
 	  || { cat $(NEWEST)/tests.log; false; }
