@@ -98,8 +98,8 @@ def random_case(
 def assert_equals_reference(operation: Operation, arguments: Arrays, weight: np.ndarray) -> None:
     images, kernel, bias = arguments
     result, expected = reference(images, kernel, bias, weight)
-    # Sums of some thousand terms of order 1 at most: float64 rounding is below 1e-12.
     ours, gradients = results(operation, arguments, weight)
+    # Sums of some thousand terms of order 1 at most: float64 rounding is below 1e-12.
     np.testing.assert_allclose(ours, result, rtol=1e-12, atol=1e-12)
     for got, want in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
@@ -255,9 +255,9 @@ def test_float32_equals_lax_to_rounding(operation: Operation, shape: tuple[int, 
     arguments, weight = random_case(shape, out=16)
     arguments = tuple(array.astype(np.float32) for array in arguments)
     weight = weight.astype(np.float32)
-    # Sums of up to 288 terms of order 1, some of which cancel: float32 rounding is below 1e-4.
     result, ours = results(operation, arguments, weight)
     expected, theirs = results(conv_relu_pool_lax, arguments, weight)
+    # Sums of up to 288 terms of order 1, some of which cancel: float32 rounding is below 1e-4.
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-4)
     for got, want in zip(ours, theirs, strict=True):
         scale = float(jnp.abs(want).max())

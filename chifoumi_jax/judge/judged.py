@@ -95,7 +95,8 @@ def judge(
         found, split = _own_photos(Path(directory), classifier, test_list)
     else:
         found, split = _other_photos(data, classifier, test_list)
-    # Every batch is padded to this: many more places than photos would be memory for nothing.
+    # Every batch is padded to this: places without photos would be memory for nothing, but a few,
+    # as many as by default, save compiling anew for each small set.
     size = min(batch_size, max(25, len(split)))
     batches = all_batches(found.pixels, split, size, classifier.program.devices)
     outcome = evaluate_batches(classifier.program, classifier.weights, batches)

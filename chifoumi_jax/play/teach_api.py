@@ -21,7 +21,7 @@ from chifoumi_jax.play.service import Service
 _SIDE, _QUALITY = 256, 92
 _LEAST_CLASSES, _LEAST_FRAMES = 2, 5
 _MOST_DIGITS = 6
-# Pictures that a class is known by after a page was loaded again.
+# Pictures that a class is known by after a page was loaded again: as many as the page shows.
 _LATEST = 6
 
 
