@@ -20,6 +20,7 @@ from benchmarks.levers import LEVERS
 from benchmarks.measure import Case, PeerError, machine
 from benchmarks.report import plot, table
 from chifoumi_jax.checkpoint import CheckpointError
+from chifoumi_jax.compiled import keep_compiled
 from chifoumi_jax.data.dataset import hands_folder, hands_path
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.files import write_atomically, write_json
@@ -27,7 +28,6 @@ from chifoumi_jax.needs import DoesNotFitError
 from chifoumi_jax.pretrained import PretrainedError
 from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.run import RunError
-from chifoumi_jax.train import Stopped
 
 Name = Literal[
     "step",
@@ -70,6 +70,7 @@ class Options:
         also: Further folders of photos, or folders with test, to judge accuracy by.
         groups: CSV file with the sessions of `data`.
         seeds: How many trainings make a row of accuracy.
+        jobs: How many trainings of accuracy run at once; for a GPU, or many cores.
         rows: Names of the rows of accuracy; all by default.
         rounds: How often each peer has its turn.
         budget: Seconds of repetitions in a turn.
@@ -84,6 +85,7 @@ class Options:
     also: tuple[Path, ...] = ()
     groups: Path | None = None
     seeds: int = 5
+    jobs: int = 1
     rows: tuple[LeverName, ...] = ()
     rounds: int = 3
     budget: float = 5
@@ -122,14 +124,19 @@ def measure_accuracy(options: Options, console: Console) -> None:
         raise PeerError("accuracy needs photos: name a folder with train and test with --data")
     if options.seeds < 1:
         raise PeerError(f"--seeds must be at least 1, not {options.seeds}")
+    if options.jobs < 1:
+        raise PeerError(f"--jobs must be at least 1, not {options.jobs}")
     tiny = {"epochs": 1, "min_steps": 0, "hands": 0, "image_size": 32}
     changes = tiny if options.tiny else {}
+    keep_compiled()
     plan = Plan(
         report=options.report,
         photos=options.data,
+        hands=hands_folder(),
         others=options.also,
         groups=options.groups,
         seeds=options.seeds,
+        jobs=options.jobs,
         rows=options.rows,
         changes=changes,
         say=lambda line: console.print(line, markup=False),
@@ -157,8 +164,8 @@ def main() -> None:
                 raise PeerError("accuracy stands alone: give --only accuracy")
             options.report.mkdir(parents=True, exist_ok=True)
             measure_accuracy(options, console)
-        except Stopped as stopped:
-            console.print(f"{stopped}; the same command goes on.", markup=False)
+        except KeyboardInterrupt as stopped:
+            console.print(f"{str(stopped) or 'stopped'}; the same command goes on.", markup=False)
             sys.exit(130)
         except (
             *(PeerError, OSError, DataError, RecipeError, RunError),

@@ -6,23 +6,29 @@ judged on each folder of photos; what it is trained on has the folder `train` be
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import json
+import multiprocessing
+import os
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.levers import LEVERS, Lever
-from chifoumi_jax.data.dataset import hands_folder
+from chifoumi_jax.compiled import keep_compiled
+from chifoumi_jax.data.dataset import Dataset
 from chifoumi_jax.evaluation import Outcome
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.judge import Judged, judge
+from chifoumi_jax.judge import judge
 from chifoumi_jax.metrics import confusion_matrix
 from chifoumi_jax.report import confusion, mistakes, new_figure, save_figure
-from chifoumi_jax.run import Run
 from chifoumi_jax.train import fit_once
 
 if TYPE_CHECKING:
@@ -44,9 +50,11 @@ class Plan:
     Attributes:
         report: Folder for the trainings, the tables and the pictures.
         photos: Folder {train,test,valid}/<class>/<photos>.
+        hands: Folder of rendered hands to judge by.
         others: Further folders to judge by, `<class>/<photos>` or with `test`.
         groups: The sessions of `photos`.
         seeds: How many, counted up from 0.
+        jobs: How many trainings run at once, each in a process of its own if there are several.
         rows: Names of the levers; all by default.
         changes: Of every recipe, to see that everything runs.
         say: Gets a line for each training.
@@ -54,9 +62,11 @@ class Plan:
 
     report: Path
     photos: Path
+    hands: Path
     others: Sequence[Path]
     groups: Path | None
     seeds: int
+    jobs: int
     rows: Sequence[str]
     changes: Mapping[str, Any]
     say: Callable[[str], None]
@@ -70,7 +80,7 @@ class Plan:
         splits = [name for name in ("test", "valid") if (self.photos / name).is_dir()]
         own = {f"photos, {name}": self.photos / name for name in splits}
         others = {str(folder): folder for folder in self.others}
-        return own | {HANDS: hands_folder()} | others
+        return own | {HANDS: self.hands} | others
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -84,57 +94,109 @@ def measure(plan: Plan) -> dict[str, Any]:
         {row["name"]: row for row in json.loads(kept.read_bytes())["rows"]} if kept.exists() else {}
     )
     found: dict[str, Any] = {}
-    for lever in plan.levers():
-        runs = [_train(plan, lever, seed) for seed in range(plan.seeds)]
-        rows[lever.name] = _row(plan, lever, runs)
-        plan.say(_line(rows[lever.name]))
-        # The rows of an earlier call stay.
-        ordered = [rows[each.name] for each in LEVERS if each.name in rows]
-        found = {"photos": str(plan.photos), "changes": dict(plan.changes), "rows": ordered}
-        write_json(kept, found)
-        write_atomically(plan.report / "accuracy.md", table(found) + matrix(found))
+    trainings = [(lever, seed) for lever in plan.levers() for seed in range(plan.seeds)]
+    with _workers(plan.jobs) as each:
+        # What says something stays in this process.
+        answers = iter(each(partial(_answers, dataclasses.replace(plan, say=print)), trainings))
+        for lever in plan.levers():
+            rows[lever.name] = _row(plan, lever, list(itertools.islice(answers, plan.seeds)))
+            plan.say(_line(rows[lever.name]))
+            # The rows of an earlier call stay.
+            ordered = [rows[each.name] for each in LEVERS if each.name in rows]
+            found = {"photos": str(plan.photos), "changes": dict(plan.changes), "rows": ordered}
+            write_json(kept, found)
+            write_atomically(plan.report / "accuracy.md", table(found) + matrix(found))
     save_figure(plot(found), plan.report / "accuracy.png")
     return found
 
 
-def _train(plan: Plan, lever: Lever, seed: int) -> Run:
+class Answers(NamedTuple):
+    """What became of one training.
+
+    Attributes:
+        photos: How many images it was trained on.
+        minutes: Of its epochs.
+        outcomes: By the names of the folders that it was judged by.
+        shown: The photos of these folders, if their mistakes are drawn.
+    """
+
+    photos: int
+    minutes: float
+    outcomes: Mapping[str, Outcome]
+    shown: Mapping[str, Dataset]
+
+
+@contextlib.contextmanager
+def _workers(jobs: int) -> Iterator[Callable[..., Iterable[Answers]]]:
+    """What maps a function over trainings, in order: in this process if `jobs` is 1."""
+    if jobs == 1:
+        yield map
+        return
+    # A fork would lack JAX' threads.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn, initializer=_share_device, initargs=(jobs,)) as pool:
+        try:
+            yield pool.map
+        except BaseException:
+            # What waits is not begun, and what runs is gone on with from its last epoch.
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _share_device(jobs: int) -> None:
+    # Each process takes three quarters of a GPU's memory otherwise, and the second one none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.75 / jobs:.3f}")
+    keep_compiled()
+
+
+def _answers(plan: Plan, training: tuple[Lever, int]) -> Answers:
+    """Train, or take what is trained, and judge it."""
+    lever, seed = training
     given: dict[str, Any] = {} if lever.trained_on == "hands" else {"data": plan.photos}
     if lever.trained_on == "photos" and plan.groups is not None:
         given["groups"] = plan.groups
     runs = plan.report / "runs" / lever.slug / f"seed-{seed}"
-    return fit_once(
+    run = fit_once(
         lever.recipe().replace(**plan.changes, **given, seed=seed, runs=runs), quiet=True
     )
-
-
-def _row(plan: Plan, lever: Lever, runs: Sequence[Run]) -> dict[str, Any]:
-    folders = {}
+    outcomes, shown = {}, {}
     for name, folder in plan.folders().items():
-        answers = [judge(run.directory, data=folder) for run in runs]
-        folders[name] = [answer.outcome.accuracy for answer in answers]
-        if lever is LEVERS[0] or lever.trained_on == "hands":
-            _draw(plan, f"{lever.slug}-{name.replace(', ', '-').replace(' ', '-')}", answers)
+        judged = judge(run.directory, data=folder)
+        outcomes[name] = judged.outcome
+        if _drawn(lever):
+            shown[name] = dataclasses.replace(judged.data, test=judged.split)
+    minutes = sum(epoch["seconds"] for epoch in run.history) / 60
+    return Answers(int(run.results["train_images"]), minutes, outcomes, shown)
+
+
+def _drawn(lever: Lever) -> bool:
+    return lever is LEVERS[0] or lever.trained_on == "hands"
+
+
+def _row(plan: Plan, lever: Lever, answers: Sequence[Answers]) -> dict[str, Any]:
+    for name, data in answers[0].shown.items():
+        outcomes = [each.outcomes[name] for each in answers]
+        _draw(plan, f"{lever.slug}-{name.replace(', ', '-').replace(' ', '-')}", data, outcomes)
     return {
         "name": lever.name,
         "trained_on": lever.trained_on,
-        "photos": int(runs[0].results["train_images"]),
-        "minutes": [sum(epoch["seconds"] for epoch in run.history) / 60 for run in runs],
-        "accuracy": folders,
+        "photos": answers[0].photos,
+        "minutes": [each.minutes for each in answers],
+        "accuracy": {
+            name: [each.outcomes[name].accuracy for each in answers] for name in plan.folders()
+        },
     }
 
 
-def _draw(plan: Plan, name: str, answers: Sequence[Judged]) -> None:
+def _draw(plan: Plan, name: str, data: Dataset, outcomes: Sequence[Outcome]) -> None:
     """The confusion matrix of all seeds, and the worst mistakes of the mean probabilities."""
-    first, classes = answers[0], answers[0].data.classes
-    matrices = [
-        confusion_matrix(each.outcome.labels, each.outcome.probabilities) for each in answers
-    ]
-    figure = confusion(np.sum(matrices, axis=0), classes)
+    matrices = [confusion_matrix(each.labels, each.probabilities) for each in outcomes]
+    figure = confusion(np.sum(matrices, axis=0), data.classes)
     save_figure(figure, plan.report / f"{name}-confusion.png")
-    mean = np.mean([each.outcome.probabilities for each in answers], axis=0)
-    outcome = Outcome(first.outcome.labels, mean, float("nan"))
-    shown = dataclasses.replace(first.data, test=first.split)
-    save_figure(mistakes(shown, outcome), plan.report / f"{name}-mistakes.png")
+    mean = np.mean([each.probabilities for each in outcomes], axis=0)
+    outcome = Outcome(outcomes[0].labels, mean, float("nan"))
+    save_figure(mistakes(data, outcome), plan.report / f"{name}-mistakes.png")
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -5,20 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import accuracy
-from benchmarks.accuracy import Plan, matrix, measure, spread, table
+from benchmarks.accuracy import SOURCES, Plan, matrix, measure, spread, table
 from benchmarks.levers import LEVERS
 from chifoumi_jax.recipes import transfer
 from tests.conftest import write_photos
 
 
-def plan(root: Path, said: list[str]) -> Plan:
+def plan(root: Path, said: list[str], jobs: int = 1) -> Plan:
     return Plan(
         report=root / "report",
         photos=root / "photos",
+        hands=root / "hands",
         others=[root / "elsewhere"],
         groups=None,
         seeds=2,
+        jobs=jobs,
         rows=["the study's network"],
         changes={"epochs": 1, "image_size": 24, "batch_size": 6},
         say=said.append,
@@ -28,9 +29,9 @@ def plan(root: Path, said: list[str]) -> Plan:
 def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for place, count in (("photos/train", 4), ("photos/test", 3), ("elsewhere", 2), ("hands", 2)):
         write_photos(tmp_path / place, count, seed=count)
-    monkeypatch.setattr(accuracy, "hands_folder", lambda: tmp_path / "hands")
     said: list[str] = []
-    found = measure(plan(tmp_path, said))
+    # Trained by two processes, and gone on with by one.
+    found = measure(plan(tmp_path, said, jobs=2))
     (row,) = found["rows"]
     assert row["name"] == "the study's network" and row["photos"] == 12
     assert set(row["accuracy"]) == {"photos, test", "rendered hands", str(tmp_path / "elsewhere")}
@@ -60,7 +61,7 @@ def test_each_lever_is_another_training() -> None:
     assert len({str(each) for each in recipes}) == len(LEVERS)
     assert recipes[0] == (transfer, "photos")
     assert len({lever.slug for lever in LEVERS}) == len(LEVERS)
-    assert set(accuracy.SOURCES.values()) <= {lever.name for lever in LEVERS}
+    assert set(SOURCES.values()) <= {lever.name for lever in LEVERS}
 
 
 def test_tables() -> None:
