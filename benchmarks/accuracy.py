@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import statistics
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -134,7 +135,7 @@ def _workers(jobs: int) -> Iterator[Callable[..., Iterable[Answers]]]:
         return
     # A fork would lack JAX' threads.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, initializer=_share_device, initargs=(jobs,)) as pool:
+    with ProcessPoolExecutor(jobs, spawn, initializer=_begin_worker, initargs=(jobs,)) as pool:
         try:
             yield pool.map
         except BaseException:
@@ -144,10 +145,19 @@ def _workers(jobs: int) -> Iterator[Callable[..., Iterable[Answers]]]:
             raise
 
 
-def _share_device(jobs: int) -> None:
-    # Each process takes three quarters of a GPU's memory otherwise, and the second one none.
+def _begin_worker(jobs: int) -> None:
+    # Else the first process takes three quarters of a GPU's memory, and the next finds none.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.75 / jobs:.3f}")
     keep_compiled()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Let no training go on for hours after the command that waits for it was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _answers(plan: Plan, training: tuple[Lever, int]) -> Answers:

@@ -178,7 +178,7 @@ def divide(recipe: Recipe, data: Dataset, number: int) -> Folds:
 def _heads(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
     data = folds.data
     program = program_of(recipe, len(data.classes))
-    state, _ = with_pretrained(program.init(jax.random.key(recipe.seed)), recipe, program)
+    state = with_pretrained(jax.random.key(recipe.seed), recipe, program)
     features, labels = split_features(program, state.weights, data.pixels, data.train)
     of = np.tile(folds.of, 2)
     loss = smoothed_cross_entropy(recipe.label_smoothing)

@@ -361,14 +361,13 @@ class Trainer:
         Raises:
             PretrainedError: If the recipe begins with weights that are not there.
         """
-        state = self.program.init(self.seeds[0])
         if not self.recipe.pretrained:
-            return state
+            return self.program.init(self.seeds[0])
         from chifoumi_jax.transfer import begin
 
         if self.recipe.head_first:
             self.display.say("Training the last layer first, on what the network makes of each.")
-        return begin(state, self.recipe, self.program, self.data)
+        return begin(self.seeds[0], self.recipe, self.program, self.data)
 
     def write_config(self, directory: Path) -> None:
         """Write the run's `config.json`, and which photos it goes by."""

@@ -7,13 +7,14 @@ no random layer pulls at it (Kumar et al. 2022, "Fine-tuning can distort pretrai
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Array, Float32, Int32, Key, UInt8
 
 from chifoumi_jax.data.pipeline import all_batches
 from chifoumi_jax.heads import train_head
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 _BATCH = 64
 
 
-def begin(state: TrainState, recipe: Recipe, program: Program, data: Dataset) -> TrainState:
+def begin(key: Key[Array, ""], recipe: Recipe, program: Program, data: Dataset) -> TrainState:
     """The state with pretrained weights and, as the recipe says, a trained last layer.
 
     Raises:
         PretrainedError: If there are no pretrained weights.
     """
-    state, model = with_pretrained(state, recipe, program)
+    state = with_pretrained(key, recipe, program)
     if not recipe.head_first:
         return state
     features, labels = map(
@@ -55,23 +56,31 @@ def begin(state: TrainState, recipe: Recipe, program: Program, data: Dataset) ->
         depth=0,
         loss=smoothed_cross_entropy(recipe.label_smoothing),
     )
+    model = nnx.merge(program.graph, state.weights)
     for variable, value in (model.classify.kernel, kernel), (model.classify.bias, bias):
         assert variable is not None
         variable.set_value(value)
-    return _replaced(state, model, program)
+    return _alone(_replaced(state, model), program)
 
 
-def with_pretrained(
-    state: TrainState, recipe: Recipe, program: Program
-) -> tuple[TrainState, EfficientNetLite0]:
-    """The state with pretrained weights in all layers but the last, and the model of it.
+def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> TrainState:
+    """The state before the first step, with pretrained weights in all layers but the last.
 
     Raises:
         PretrainedError: If there are no pretrained weights.
     """
-    model = nnx.merge(program.graph, join(state.params, state.moments))
-    take_over(model, pretrained_efficientnet_lite0(recipe.image_size))
-    return _replaced(state, model, program), model
+    graph, weights = nnx.split(pretrained_efficientnet_lite0(recipe.image_size))
+
+    # One program: what the weights take the place of is then neither drawn nor compiled. For a GPU
+    # that takes 20 seconds.
+    @partial(jax.jit, out_shardings=program.replicated)
+    def init(key: Key[Array, ""], weights: Params) -> TrainState:
+        state = program.init(key)
+        model = nnx.merge(program.graph, join(state.params, state.moments))
+        take_over(model, nnx.merge(graph, weights))
+        return _replaced(state, model)
+
+    return _alone(init(key, everywhere(weights, program.replicated)), program)
 
 
 def take_over(model: EfficientNetLite0, pretrained: EfficientNetLite0) -> None:
@@ -98,10 +107,14 @@ def split_features(
     return np.concatenate([*found[0], *found[1]]), np.tile(split.labels, 2)
 
 
-def _replaced(state: TrainState, model: EfficientNetLite0, program: Program) -> TrainState:
+def _replaced(state: TrainState, model: EfficientNetLite0) -> TrainState:
     params, moments = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     average = params if state.average else state.average
+    return state._replace(params=params, moments=moments, average=average)
+
+
+def _alone(state: TrainState, program: Program) -> TrainState:
     # The step gives its arguments' memory away: no array may stand in two places.
-    trees = everywhere((params, moments, average), program.replicated)
+    trees = everywhere((state.params, state.moments, state.average), program.replicated)
     params, moments, average = jax.tree.map(jnp.array, trees)
     return state._replace(params=params, moments=moments, average=average)

@@ -1,8 +1,11 @@
 """The table of levers: trainings that are kept, judged on photos of several sources."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.accuracy import SOURCES, Plan, matrix, measure, spread, table
@@ -54,6 +57,28 @@ def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     )
     names = [each["name"] for each in measure(plan(tmp_path, said))["rows"]]
     assert names == ["all together", "the study's network"]
+
+
+WAITS = """
+import time
+from benchmarks.accuracy import _workers
+with _workers(2) as each:
+    list(each(abs, [1]))
+    print("begun", flush=True)
+    list(each(time.sleep, [3600, 3600]))
+"""
+
+
+def test_no_training_outlives_the_command() -> None:
+    with subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE) as command:
+        assert command.stdout is not None and command.stdout.readline() == b"begun\n"
+        workers = psutil.Process(command.pid).children()
+        command.kill()
+    assert len(workers) >= 2
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    for process in alive:
+        process.kill()
+    assert not alive
 
 
 def test_each_lever_is_another_training() -> None:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from chifoumi_jax.ops import depthwise_conv, depthwise_native, native
 from chifoumi_jax.ops.depthwise import differentiable
-from chifoumi_jax.ops.depthwise_passes import grouped, shifted
+from chifoumi_jax.ops.depthwise_passes import accelerated, shifted
 from tests.kernels import needs_native, printed_by_threads
 
 # NumPy arrays, which JAX takes for its own.
@@ -28,7 +28,7 @@ NATIVE = ("x86-64-v4", "x86-64-v3", "baseline")
 WAYS: dict[str, Operation] = {
     **{name: differentiable(depthwise_native.passes) for name in NATIVE},
     "shifted": differentiable(shifted),
-    "grouped": differentiable(grouped),
+    "accelerated": differentiable(accelerated),
 }
 
 each = pytest.mark.parametrize("way", WAYS)
@@ -140,7 +140,7 @@ def test_equals_the_reference(operation: Operation, side: int, stride: int, dtyp
         assert_equals_reference(operation, case[0], stride, case[1])
 
 
-@pytest.mark.parametrize("way", ["shifted", "grouped"])
+@pytest.mark.parametrize("way", ["shifted", "accelerated"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [3, 5])
 def test_xla_equals_the_reference(operation: Operation, side: int, stride: int) -> None:

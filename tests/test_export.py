@@ -66,10 +66,11 @@ def _begun(recipe: Recipe) -> Path:
     assert recipe.data is not None
     data = load_dataset(recipe, recipe.data, recipe.runs)
     program = program_of(recipe, len(data.classes))
-    state = program.init(program.seeds(0)[0])
+    key = program.seeds(0)[0]
     if recipe.pretrained:
-        state, _ = with_pretrained(state, recipe, program)
+        state = with_pretrained(key, recipe, program)
     else:
+        state = program.init(key)
         # As they are drawn, they give all photos nearly the same probabilities.
         state = state._replace(params=jax.tree.map(lambda leaf: 2 * leaf, state.params))
     directory = run.directory(recipe, run.create(recipe))

@@ -15,7 +15,7 @@ from chifoumi_jax.ops.depthwise_passes import (
     Images,
     Kernel,
     Result,
-    grouped,
+    accelerated,
     shifted,
 )
 
@@ -25,8 +25,8 @@ def depthwise_conv(images: Images, kernel: Kernel, stride: int = 1) -> Result:
 
     Equal to `lax`'s grouped convolution to rounding. Where the padding is odd, its last pixel is at
     the bottom and at the right, as TensorFlow and XLA have it. Computed in C++ on a CPU, by sums of
-    shifted images where that is not compiled or does not serve the type, and by XLA's convolution
-    elsewhere.
+    shifted images where that is not compiled or does not serve the type, and by these too on
+    accelerators, but for the kernel's gradient, which is XLA's.
 
     Args:
         images: Float, any size.
@@ -85,7 +85,7 @@ def _by_platform(name: str) -> Callable[..., Any]:
         return lax.platform_dependent(
             *arrays,
             cpu=partial(_with_stride, getattr(on_cpu, name), stride),
-            default=partial(_with_stride, getattr(grouped, name), stride),
+            default=partial(_with_stride, getattr(accelerated, name), stride),
         )
 
     return chosen

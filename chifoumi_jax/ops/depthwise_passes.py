@@ -90,8 +90,11 @@ def _kernel_gradient_by_image(
     return total.astype(kernel.dtype)
 
 
-grouped = _derived(_grouped)
-"""XLA's own convolution, for accelerators."""
+accelerated = _derived(_shifted)._replace(kernel_gradient=_derived(_grouped).kernel_gradient)
+"""For accelerators. XLA makes one kernel of a sum of shifted images, and of its gradient with
+respect to them: 16 to 29 microseconds each on an NVIDIA H200, where its convolution took 30 to 73
+(float32, batch 32, five layers of EfficientNet-Lite0). Of the kernel's gradient it makes one for
+each place, up to six times as slow as its convolution's."""
 
 shifted = _derived(_shifted)._replace(kernel_gradient=_kernel_gradient_by_image)
 """Sums of shifted images, for a CPU without compiled kernels, where XLA's own is slow."""
