@@ -139,9 +139,10 @@ def _workers(jobs: int) -> Iterator[Callable[..., Iterable[Answers]]]:
         try:
             yield pool.map
         except BaseException:
-            # What waits is not begun, and what runs is gone on with from its last epoch.
+            # What waits is not begun, and what runs is gone on with from its last epoch: nothing is
+            # written in part. Asked to end, a worker that is just stopping would say so at length.
             for process in multiprocessing.active_children():
-                process.terminate()
+                process.kill()
             raise
 
 
