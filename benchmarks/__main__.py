@@ -70,7 +70,8 @@ class Options:
         also: Further folders of photos, or folders with test, to judge accuracy by.
         groups: CSV file with the sessions of `data`.
         seeds: How many trainings make a row of accuracy.
-        jobs: How many trainings of accuracy run at once; for a GPU, or many cores.
+        jobs: How many trainings of accuracy run at once, for a GPU or many cores; each then takes
+            more minutes.
         rows: Names of the rows of accuracy; all by default.
         rounds: How often each peer has its turn.
         budget: Seconds of repetitions in a turn.

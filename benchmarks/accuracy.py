@@ -16,6 +16,7 @@ import statistics
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks.levers import LEVERS, Lever
+from benchmarks.measure import PeerError
 from chifoumi_jax.compiled import keep_compiled
 from chifoumi_jax.data.dataset import Dataset
 from chifoumi_jax.evaluation import Outcome
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HANDS = "rendered hands"
+# The share of a GPU's memory that a process takes, and its older name: JAX refuses both at once.
+_MEMORY = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
 # The rows that are the cross-source matrix: what a model was trained on.
 SOURCES = {
     "photos": "without rendered hands",
@@ -97,7 +101,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {}
     trainings = [(lever, seed) for lever in plan.levers() for seed in range(plan.seeds)]
     with _workers(plan.jobs) as each:
-        # What says something stays in this process.
+        # What says something may be no function that another process could be sent.
         answers = iter(each(partial(_answers, dataclasses.replace(plan, say=print)), trainings))
         for lever in plan.levers():
             rows[lever.name] = _row(plan, lever, list(itertools.islice(answers, plan.seeds)))
@@ -118,7 +122,7 @@ class Answers(NamedTuple):
         photos: How many images it was trained on.
         minutes: Of its epochs.
         outcomes: By the names of the folders that it was judged by.
-        shown: The photos of these folders, if their mistakes are drawn.
+        shown: The photos of these folders, of the first seed, if their mistakes are drawn.
     """
 
     photos: int
@@ -138,9 +142,14 @@ def _workers(jobs: int) -> Iterator[Callable[..., Iterable[Answers]]]:
     with ProcessPoolExecutor(jobs, spawn, initializer=_begin_worker, initargs=(jobs,)) as pool:
         try:
             yield pool.map
+        except BrokenProcessPool as error:
+            raise PeerError(
+                "a training's process was killed, as for lack of memory; the same command goes on, "
+                "with fewer --jobs"
+            ) from error
         except BaseException:
-            # What waits is not begun, and what runs is gone on with from its last epoch: nothing is
-            # written in part. Asked to end, a worker that is just stopping would say so at length.
+            # What waits is not begun, and what runs is gone on with from its last checkpoint: none
+            # is written in part. Asked to end, a worker that is just stopping says so at length.
             for process in multiprocessing.active_children():
                 process.kill()
             raise
@@ -148,7 +157,8 @@ def _workers(jobs: int) -> Iterator[Callable[..., Iterable[Answers]]]:
 
 def _begin_worker(jobs: int) -> None:
     # Else the first process takes three quarters of a GPU's memory, and the next finds none.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.75 / jobs:.3f}")
+    if not os.environ.keys() & set(_MEMORY):
+        os.environ[_MEMORY[0]] = f"{0.75 / jobs:.3f}"
     keep_compiled()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -175,14 +185,15 @@ def _answers(plan: Plan, training: tuple[Lever, int]) -> Answers:
     for name, folder in plan.folders().items():
         judged = judge(run.directory, data=folder)
         outcomes[name] = judged.outcome
-        if _drawn(lever):
+        if _drawn(lever) and seed == 0:
             shown[name] = dataclasses.replace(judged.data, test=judged.split)
     minutes = sum(epoch["seconds"] for epoch in run.history) / 60
     return Answers(int(run.results["train_images"]), minutes, outcomes, shown)
 
 
 def _drawn(lever: Lever) -> bool:
-    return lever is LEVERS[0] or lever.trained_on == "hands"
+    # By its name: in another process it is a copy.
+    return lever.name == LEVERS[0].name or lever.trained_on == "hands"
 
 
 def _row(plan: Plan, lever: Lever, answers: Sequence[Answers]) -> dict[str, Any]:

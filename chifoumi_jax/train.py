@@ -47,6 +47,10 @@ class Stopped(KeyboardInterrupt):
         super().__init__(f"stopped and saved in {directory}")
         self.directory = directory
 
+    def __reduce__(self) -> tuple[type[Stopped], tuple[Path]]:
+        """From one process to another it is made anew, of the folder and not of the sentence."""
+        return type(self), (self.directory,)
+
 
 class DivergedError(RunError):
     """A training's numbers left what float32 holds; the message says when, and what to do."""

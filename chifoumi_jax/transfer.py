@@ -71,8 +71,8 @@ def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> Tr
     """
     graph, weights = nnx.split(pretrained_efficientnet_lite0(recipe.image_size))
 
-    # One program: what the weights take the place of is then neither drawn nor compiled. For a GPU
-    # that takes 20 seconds.
+    # One program: what the weights take the place of is then neither drawn nor compiled. To compile
+    # the drawing took 20 seconds on a GPU.
     @partial(jax.jit, out_shardings=program.replicated)
     def init(key: Key[Array, ""], weights: Params) -> TrainState:
         state = program.init(key)

@@ -1,6 +1,9 @@
 """The table of levers: trainings that are kept, judged on photos of several sources."""
 
 import json
+import os
+import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.accuracy import SOURCES, Plan, matrix, measure, spread, table
+from benchmarks.accuracy import SOURCES, Plan, _drawn, _workers, matrix, measure, spread, table
 from benchmarks.levers import LEVERS
+from benchmarks.measure import PeerError
 from chifoumi_jax.recipes import transfer
+from chifoumi_jax.train import Stopped
 from tests.conftest import write_photos
 
 
@@ -69,16 +74,30 @@ with _workers(2) as each:
 """
 
 
-def test_no_training_outlives_the_command() -> None:
-    with subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE) as command:
+@pytest.mark.parametrize("with_what", [signal.SIGKILL, signal.SIGINT])
+def test_no_training_outlives_the_command(with_what: signal.Signals) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", WAITS], stdout=pipe, stderr=pipe) as command:
         assert command.stdout is not None and command.stdout.readline() == b"begun\n"
         workers = psutil.Process(command.pid).children()
-        command.kill()
+        command.send_signal(with_what)
     assert len(workers) >= 2
     _, alive = psutil.wait_procs(workers, timeout=60)
     for process in alive:
         process.kill()
     assert not alive
+
+
+def test_a_killed_worker_is_no_traceback() -> None:
+    with pytest.raises(PeerError, match="with fewer --jobs"), _workers(2) as each:
+        list(each(os._exit, [1]))
+
+
+def test_a_worker_knows_which_rows_are_drawn_and_who_was_stopped() -> None:
+    drawn = [lever.name for lever in LEVERS if _drawn(pickle.loads(pickle.dumps(lever)))]
+    assert drawn == ["all together", "rendered hands alone"]
+    stopped = pickle.loads(pickle.dumps(Stopped(Path("runs/a"))))
+    assert str(stopped) == "stopped and saved in runs/a" and stopped.directory == Path("runs/a")
 
 
 def test_each_lever_is_another_training() -> None:
