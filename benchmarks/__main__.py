@@ -140,9 +140,8 @@ def measure_accuracy(options: Options, console: Console) -> None:
         jobs=options.jobs,
         rows=options.rows,
         changes=changes,
-        say=lambda line: console.print(line, markup=False),
     )
-    found = measure(plan)
+    found = measure(plan, say=lambda line: console.print(line, markup=False))
     print(table(found) + matrix(found))
 
 

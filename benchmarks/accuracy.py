@@ -62,7 +62,6 @@ class Plan:
         jobs: How many trainings run at once, each in a process of its own if there are several.
         rows: Names of the levers; all by default.
         changes: Of every recipe, to see that everything runs.
-        say: Gets a line for each training.
     """
 
     report: Path
@@ -74,7 +73,6 @@ class Plan:
     jobs: int
     rows: Sequence[str]
     changes: Mapping[str, Any]
-    say: Callable[[str], None]
 
     def levers(self) -> Iterator[Lever]:
         """The rows that were asked for."""
@@ -88,8 +86,12 @@ class Plan:
         return own | {HANDS: self.hands} | others
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     """Train what is not trained yet, judge it, and write tables and pictures.
+
+    Args:
+        plan: What to train and to judge.
+        say: Gets a line for each row.
 
     Returns:
         What `accuracy.json` holds.
@@ -100,12 +102,11 @@ def measure(plan: Plan) -> dict[str, Any]:
     )
     found: dict[str, Any] = {}
     trainings = [(lever, seed) for lever in plan.levers() for seed in range(plan.seeds)]
-    with _workers(plan.jobs) as each:
-        # What says something may be no function that another process could be sent.
-        answers = iter(each(partial(_answers, dataclasses.replace(plan, say=print)), trainings))
+    with _workers(plan.jobs) as map_in_order:
+        answers = iter(map_in_order(partial(_answers, plan), trainings))
         for lever in plan.levers():
             rows[lever.name] = _row(plan, lever, list(itertools.islice(answers, plan.seeds)))
-            plan.say(_line(rows[lever.name]))
+            say(_line(rows[lever.name]))
             # The rows of an earlier call stay.
             ordered = [rows[each.name] for each in LEVERS if each.name in rows]
             found = {"photos": str(plan.photos), "changes": dict(plan.changes), "rows": ordered}

@@ -19,7 +19,7 @@ from chifoumi_jax.train import Stopped
 from tests.conftest import write_photos
 
 
-def plan(root: Path, said: list[str], jobs: int = 1) -> Plan:
+def plan(root: Path, jobs: int = 1) -> Plan:
     return Plan(
         report=root / "report",
         photos=root / "photos",
@@ -30,7 +30,6 @@ def plan(root: Path, said: list[str], jobs: int = 1) -> Plan:
         jobs=jobs,
         rows=["the study's network"],
         changes={"epochs": 1, "image_size": 24, "batch_size": 6},
-        say=said.append,
     )
 
 
@@ -39,7 +38,7 @@ def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
         write_photos(tmp_path / place, count, seed=count)
     said: list[str] = []
     # Trained by two processes, and gone on with by one.
-    found = measure(plan(tmp_path, said, jobs=2))
+    found = measure(plan(tmp_path, jobs=2), said.append)
     (row,) = found["rows"]
     assert row["name"] == "the study's network" and row["photos"] == 12
     assert set(row["accuracy"]) == {"photos, test", "rendered hands", str(tmp_path / "elsewhere")}
@@ -54,13 +53,13 @@ def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     runs = sorted((report / "runs").rglob("config.json"))
     assert len(runs) == 2
     monkeypatch.setattr("chifoumi_jax.train.Trainer.train", None)
-    assert measure(plan(tmp_path, said)) == found, "what is done is not done again"
+    assert measure(plan(tmp_path), said.append) == found, "what is done is not done again"
     assert sorted((report / "runs").rglob("config.json")) == runs
     # The rows of an earlier call stay.
     (report / "accuracy.json").write_text(
         json.dumps({"rows": [found["rows"][0] | {"name": "all together"}]})
     )
-    names = [each["name"] for each in measure(plan(tmp_path, said))["rows"]]
+    names = [each["name"] for each in measure(plan(tmp_path), said.append)["rows"]]
     assert names == ["all together", "the study's network"]
 
 
