@@ -74,9 +74,13 @@ class Plan:
     rows: Sequence[str]
     changes: Mapping[str, Any]
 
-    def levers(self) -> Iterator[Lever]:
-        """The rows that were asked for."""
-        return (lever for lever in LEVERS if not self.rows or lever.name in self.rows)
+    def trainings(self) -> list[list[Lever]]:
+        """The rows that were asked for, those together that ask the same networks."""
+        by_folder: dict[str, list[Lever]] = {}
+        for lever in LEVERS:
+            if not self.rows or lever.name in self.rows:
+                by_folder.setdefault(lever.folder, []).append(lever)
+        return list(by_folder.values())
 
     def folders(self) -> dict[str, Path]:
         """What a model is judged by."""
@@ -101,12 +105,14 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         {row["name"]: row for row in json.loads(kept.read_bytes())["rows"]} if kept.exists() else {}
     )
     found: dict[str, Any] = {}
-    trainings = [(lever, seed) for lever in plan.levers() for seed in range(plan.seeds)]
+    trainings = [(levers, seed) for levers in plan.trainings() for seed in range(plan.seeds)]
     with _workers(plan.jobs) as map_in_order:
         answers = iter(map_in_order(partial(_answers, plan), trainings))
-        for lever in plan.levers():
-            rows[lever.name] = _row(plan, lever, list(itertools.islice(answers, plan.seeds)))
-            say(_line(rows[lever.name]))
+        for levers in plan.trainings():
+            by_seed = itertools.islice(answers, plan.seeds)
+            for lever, of_lever in zip(levers, zip(*by_seed, strict=True), strict=True):
+                rows[lever.name] = _row(plan, lever, of_lever)
+                say(_line(rows[lever.name]))
             # The rows of an earlier call stay.
             ordered = [rows[each.name] for each in LEVERS if each.name in rows]
             found = {"photos": str(plan.photos), "changes": dict(plan.changes), "rows": ordered}
@@ -117,7 +123,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 class Answers(NamedTuple):
-    """What became of one training.
+    """What became of one training, for one row.
 
     Attributes:
         photos: How many images it was trained on.
@@ -133,7 +139,7 @@ class Answers(NamedTuple):
 
 
 @contextlib.contextmanager
-def _workers(jobs: int) -> Iterator[Callable[..., Iterable[Answers]]]:
+def _workers(jobs: int) -> Iterator[Callable[..., Iterable[list[Answers]]]]:
     """What maps a function over trainings, in order: in this process if `jobs` is 1."""
     if jobs == 1:
         yield map
@@ -172,24 +178,28 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _answers(plan: Plan, training: tuple[Lever, int]) -> Answers:
-    """Train, or take what is trained, and judge it."""
-    lever, seed = training
-    given: dict[str, Any] = {} if lever.trained_on == "hands" else {"data": plan.photos}
-    if lever.trained_on == "photos" and plan.groups is not None:
+def _answers(plan: Plan, training: tuple[Sequence[Lever], int]) -> list[Answers]:
+    """Train, or take what is trained, and judge it for each row that asks it."""
+    levers, seed = training
+    first = levers[0]
+    given: dict[str, Any] = {} if first.trained_on == "hands" else {"data": plan.photos}
+    if first.trained_on == "photos" and plan.groups is not None:
         given["groups"] = plan.groups
-    runs = plan.report / "runs" / lever.slug / f"seed-{seed}"
-    run = fit_once(
-        lever.recipe().replace(**plan.changes, **given, seed=seed, runs=runs), quiet=True
-    )
-    outcomes, shown = {}, {}
-    for name, folder in plan.folders().items():
-        judged = judge(run.directory, data=folder)
-        outcomes[name] = judged.outcome
-        if _drawn(lever) and seed == 0:
-            shown[name] = dataclasses.replace(judged.data, test=judged.split)
+    runs = plan.report / "runs" / first.folder / f"seed-{seed}"
+    recipe = first.recipe().replace(**plan.changes, **given, seed=seed, runs=runs)
+    run = fit_once(recipe, quiet=True)
     minutes = sum(epoch["seconds"] for epoch in run.history) / 60
-    return Answers(int(run.results["train_images"]), minutes, outcomes, shown)
+    count = int(run.results["train_images"])
+    found = []
+    for lever in levers:
+        outcomes, shown = {}, {}
+        for name, folder in plan.folders().items():
+            judged = judge(run.directory, data=folder, **lever.reading)
+            outcomes[name] = judged.outcome
+            if _drawn(lever) and seed == 0:
+                shown[name] = dataclasses.replace(judged.data, test=judged.split)
+        found.append(Answers(count, minutes, outcomes, shown))
+    return found
 
 
 def _drawn(lever: Lever) -> bool:

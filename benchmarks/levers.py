@@ -17,21 +17,32 @@ class Lever:
         changes: What it changes of the recipe.
         trained_on: `photos`, or `hands` for rendered ones alone.
         base: The recipe.
+        reading: What is asked of a trained network otherwise: arguments of `chifoumi_jax.load`.
     """
 
     name: str
     changes: Mapping[str, Any]
     trained_on: str = "photos"
     base: Recipe = recipes.transfer
+    reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def slug(self) -> str:
-        """Names its folder."""
+        """Names its pictures."""
         return self.name.replace(" ", "-").replace(",", "")
 
     def recipe(self) -> Recipe:
         """What is trained."""
         return self.base.replace(**self.changes)
+
+    @property
+    def folder(self) -> str:
+        """Names its trainings: the first row's of those that differ in `reading` alone."""
+        return next(
+            each.slug
+            for each in LEVERS
+            if (each.trained_on, each.recipe()) == (self.trained_on, self.recipe())
+        )
 
 
 _RANDOM: Mapping[str, Any] = {"pretrained": False, "head_first": False}
@@ -52,11 +63,11 @@ LEVERS: Sequence[Lever] = (
     Lever("without augmentation", {"augmentation": "none"}),
     Lever("mild augmentation", {"augmentation": "photo"}),
     Lever("without rendered hands", {"hands": 0}),
-    Lever("without moving average", {"average": 0.0}),
+    Lever("without moving average", {}, reading={"averaged": False}),
     Lever("without label smoothing", {"label_smoothing": 0.0}),
     Lever("without warm-up and decay", {"schedule": "constant", "warmup_steps": 0}),
     Lever("without the head first", {"head_first": False}),
-    Lever("without the mirror image", {"mirror_test": False}),
+    Lever("without the mirror image", {}, reading={"mirrored": False}),
     Lever("without clipping", {"clip_norm": 0.0}),
     Lever("without class weights", {"balance": False}),
     Lever("fine-tuning alone", _PLAIN),

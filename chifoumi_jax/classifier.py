@@ -200,14 +200,29 @@ class Classifier:
         return padded
 
 
-def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier:
+def load(
+    directory: str | os.PathLike[str],
+    *,
+    best: bool = False,
+    averaged: bool = True,
+    mirrored: bool = True,
+) -> Classifier:
     """The classifier of a run, from its newest whole checkpoint, or from its best one.
 
     A `.safetensors` file of `chifoumi export` will do in place of the run's folder, and so will
     `small`, the model that comes with the package, where no run has that name.
 
+    Args:
+        directory: The run's folder.
+        best: Take the best checkpoint instead of the last.
+        averaged: Whether to take the weights' moving average, where the run kept one, or else what
+            the last step left.
+        mirrored: Whether to ask about each photo's mirror image too, where the recipe does; without
+            it an answer takes half as long. Temperature and threshold were measured with the
+            recipe's own way: changed by this or by `averaged`, a classifier has none.
+
     Raises:
-        RunError: If the folder is no run.
+        RunError: If the folder is no run, or what is asked for is not in a file.
         CheckpointError: If no checkpoint is whole.
         WeightsError: If the file is damaged, hostile or of another kind.
     """
@@ -218,8 +233,13 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
 
         if best:
             raise RunError(f"{directory} holds one state alone: the best one is the run's to tell")
+        if not (averaged and mirrored):
+            raise RunError(f"{directory} is asked as it is: another way is for the run's folder")
         return load_safetensors(directory)
-    recipe, config = run.read_config(directory)
+    trained, config = run.read_config(directory)
+    recipe = trained.replace(
+        average=trained.average if averaged else 0.0, mirror_test=mirrored and trained.mirror_test
+    )
     classes = config.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise RunError(f"{directory}/config.json names no classes")
@@ -243,7 +263,7 @@ def load(directory: str | os.PathLike[str], *, best: bool = False) -> Classifier
     trees, _ = checkpoint.load(checkpoints / f"{step:08d}", wanted)
     weights = join(trees[names[0]], trees.get("moments", NOTHING))
     # Of what the training ended with: of another state it says nothing.
-    known = step == last or recipe.patience
+    known = recipe == trained and (step == last or recipe.patience)
     measured = calibration.read(Path(directory)) if known else UNCALIBRATED
     return Classifier(recipe, classes, program, weights, measured)
 

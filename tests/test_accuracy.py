@@ -6,15 +6,19 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from benchmarks.accuracy import SOURCES, Plan, _drawn, _workers, matrix, measure, spread, table
-from benchmarks.levers import LEVERS
+from benchmarks.levers import LEVERS, Lever
 from benchmarks.measure import PeerError
-from chifoumi_jax.recipes import transfer
+from chifoumi_jax.judge import Judged, judge
+from chifoumi_jax.recipes import cnn, transfer
 from chifoumi_jax.train import Stopped
 from tests.conftest import write_photos
 
@@ -63,6 +67,31 @@ def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert names == ["all together", "the study's network"]
 
 
+def test_rows_that_ask_the_same_network_otherwise_train_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("photos/train", "photos/test", "hands"):
+        write_photos(tmp_path / place, 4, seed=len(place))
+    whole = Lever("whole", {"average": 0.99, "mirror_test": True}, base=cnn)
+    rows = [whole, replace(whole, name="last step", reading={"averaged": False})]
+    monkeypatch.setattr("benchmarks.levers.LEVERS", rows)
+    monkeypatch.setattr("benchmarks.accuracy.LEVERS", rows)
+    answers = []
+
+    def kept(*given: Any, **asked: Any) -> Judged:
+        answers.append(judge(*given, **asked))
+        return answers[-1]
+
+    monkeypatch.setattr("benchmarks.accuracy.judge", kept)
+    asked = replace(plan(tmp_path), rows=(), others=[], seeds=1)
+    found = measure(asked, lambda _: None)
+    assert [row["name"] for row in found["rows"]] == ["whole", "last step"]
+    (run,) = asked.report.rglob("config.json")
+    assert run.relative_to(asked.report).parts[:3] == ("runs", "whole", "seed-0")
+    averaged, _, last, _ = (each.probabilities for each in answers)
+    assert not np.array_equal(averaged, last)
+
+
 WAITS = """
 import time
 from benchmarks.accuracy import _workers
@@ -99,10 +128,10 @@ def test_a_worker_knows_which_rows_are_drawn_and_who_was_stopped() -> None:
     assert str(stopped) == "stopped and saved in runs/a" and stopped.directory == Path("runs/a")
 
 
-def test_each_lever_is_another_training() -> None:
-    recipes = [(lever.recipe(), lever.trained_on) for lever in LEVERS]
+def test_each_lever_is_another_training_or_asks_otherwise() -> None:
+    recipes = [(lever.recipe(), lever.trained_on, lever.reading) for lever in LEVERS]
     assert len({str(each) for each in recipes}) == len(LEVERS)
-    assert recipes[0] == (transfer, "photos")
+    assert recipes[0] == (transfer, "photos", {})
     assert len({lever.slug for lever in LEVERS}) == len(LEVERS)
     assert set(SOURCES.values()) <= {lever.name for lever in LEVERS}
 

@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from chifoumi_jax import fit, load, recipes
+from chifoumi_jax import checkpoint, fit, load, recipes
+from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.data.problems import ImageProblem
+from chifoumi_jax.run import RunError
+from chifoumi_jax.train import restore
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +74,37 @@ def test_refuses_a_file_that_is_no_photo(classifier: Classifier, tmp_path: Path)
     (tmp_path / "text.jpg").write_text("not a photo")
     with pytest.raises(ImageProblem, match=r"text\.jpg"):
         classifier.predict(tmp_path / "text.jpg")
+
+
+def test_a_run_is_asked_otherwise_than_its_recipe_asks(
+    photos: Path, files: list[Path], tmp_path: Path
+) -> None:
+    run = fit(
+        recipes.cnn.replace(
+            data=photos, runs=tmp_path, image_size=24, epochs=2, average=0.9, mirror_test=True
+        ),
+        quiet=True,
+    ).directory
+    (run / "calibration.json").write_text('{"temperature": 2.0, "threshold": 0.5, "photos": 40}')
+    whole = load(run)
+    assert whole.calibration == Calibration(2.0, 0.5, 40)
+
+    once = load(run, mirrored=False)
+    assert once.calibration == UNCALIBRATED
+    pixels = np.stack([once.pixels(file) for file in files])
+    both = (once.probabilities(pixels) + once.probabilities(pixels[:, :, ::-1])) / 2
+    answers = whole.predict(files).probabilities
+    np.testing.assert_allclose(whole.calibration.temper(both), answers, rtol=1e-5)
+
+    last = load(run, averaged=False)
+    assert last.calibration == UNCALIBRATED
+    step, _ = checkpoint.newest(run / "checkpoints")
+    state, _ = restore(run, whole.program, step or 0)
+    for trees, classifier in ((state.average, whole), (state.params, last)):
+        jax.tree.map(np.testing.assert_array_equal, trees, classifier.weights)
+    apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.average, state.params)
+    assert max(jax.tree.leaves(apart)) > 0
+
+    for other in ({"mirrored": False}, {"averaged": False}):
+        with pytest.raises(RunError, match="for the run's folder"):
+            load(tmp_path / "model.safetensors", **other)

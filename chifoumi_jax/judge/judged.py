@@ -72,6 +72,8 @@ def judge(
     data: Path | None = None,
     test_list: Path | None = None,
     best: bool = False,
+    averaged: bool = True,
+    mirrored: bool = True,
     batch_size: int = 25,
 ) -> Judged:
     """Ask a run's model about labelled photos.
@@ -82,6 +84,8 @@ def judge(
             for the run's own.
         test_list: Selects photos of `data`.
         best: Take the best checkpoint instead of the last.
+        averaged: As for `load`.
+        mirrored: As for `load`.
         batch_size: Photos at a time.
 
     Raises:
@@ -90,7 +94,7 @@ def judge(
         DataError: If there is no photo of the run's classes.
         CheckpointError: If no checkpoint is whole.
     """
-    classifier = load(directory, best=best)
+    classifier = load(directory, best=best, averaged=averaged, mirrored=mirrored)
     if data is None:
         found, split = _own_photos(Path(directory), classifier, test_list)
     else:
