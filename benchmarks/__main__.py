@@ -31,6 +31,7 @@ from chifoumi_jax.run import RunError
 
 Name = Literal[
     "step",
+    "finetune",
     "feeding",
     "predict",
     "train",
@@ -104,6 +105,8 @@ def settings(options: Options, console: Console) -> Settings:
         least=1 if options.tiny else 3,
         batch_size=4 if options.tiny else 25,
         image_size=24 if options.tiny else 600,
+        finetune=(4, 32) if options.tiny else (32, 128),
+        depthwise=(2, 6, 8) if options.tiny else (32, 32, 144),
         predict_sizes=(1,) if options.tiny else (1, 32),
         train_sizes=(24,) if options.tiny else (150, 300, 600),
         epochs=1 if options.tiny else options.epochs,

@@ -27,6 +27,8 @@ class Settings:
         least: Repetitions in a turn, at least.
         batch_size: Of a training step.
         image_size: Of a training step and of predictions.
+        finetune: Batch and image size of a step of fine-tuning.
+        depthwise: Batch, side and channels of one depthwise convolution.
         predict_sizes: Images in a prediction.
         train_sizes: Image sizes of whole trainings.
         epochs: Of whole trainings.
@@ -45,6 +47,8 @@ class Settings:
     least: int
     batch_size: int
     image_size: int
+    finetune: tuple[int, int]
+    depthwise: tuple[int, int, int]
     predict_sizes: Sequence[int]
     train_sizes: Sequence[int]
     epochs: int
@@ -67,6 +71,36 @@ def step(settings: Settings) -> Iterator[Case]:
         f"training step, {size} px, batch {batch}",
         "s",
         _peers(settings, "train", batch),
+        settings.rounds,
+        settings.say,
+    )
+
+
+def finetune(settings: Settings) -> Iterator[Case]:
+    """A step of fine-tuning EfficientNet-Lite0, and the convolution that makes it slow in XLA."""
+    batch, size = settings.finetune
+    ours = {task: _finetune(settings, task, settings.finetune) for task in ("recipe", "whole")}
+    xla = {"XLA's depthwise convolutions": _finetune(settings, "xla", settings.finetune)}
+    for task, what, plain in (
+        ("recipe", "two stages frozen", {}),
+        ("whole", "every stage", xla),
+    ):
+        yield alternate(
+            f"fine-tuning step, {what}, {size} px, batch {batch}",
+            "s",
+            {OURS: ours[task], **plain, **_finetune_by_torch(settings, task, settings.finetune)},
+            settings.rounds,
+            settings.say,
+        )
+    images, side, channels = settings.depthwise
+    yield alternate(
+        f"depthwise convolution and its gradients, {images} x {side} x {side} x {channels}",
+        "s",
+        {
+            OURS: _finetune(settings, "depthwise", settings.depthwise),
+            "XLA": _finetune(settings, "depthwise_by_xla", settings.depthwise),
+            **_finetune_by_torch(settings, "depthwise", settings.depthwise),
+        },
         settings.rounds,
         settings.say,
     )
@@ -285,6 +319,7 @@ def growth(settings: Settings) -> Iterator[Case]:
 
 CASES: dict[str, Callable[[Settings], Iterator[Case]]] = {
     "step": step,
+    "finetune": finetune,
     "feeding": feeding,
     "predict": predict,
     "train": train,
@@ -319,6 +354,22 @@ def _peers(
     return {
         name: worker(python, (module, task, *numbers), {**environment, **quiet}, convert)
         for name, (python, module, environment) in peers.items()
+    }
+
+
+def _finetune(settings: Settings, task: str, sizes: Sequence[int]) -> Measurement:
+    numbers = (*sizes, settings.budget, settings.least)
+    return worker(sys.executable, ("finetune_chifoumi", task, *numbers), {})
+
+
+def _finetune_by_torch(
+    settings: Settings, task: str, sizes: Sequence[int]
+) -> dict[str, Measurement]:
+    numbers = (*sizes, settings.budget, settings.least)
+    arguments = ("finetune_torch", task, *numbers)
+    return {
+        f"PyTorch, {name}": worker(settings.peers_python, arguments, {"TORCH_FORMAT": layout})
+        for name, layout in (("channels last", "channels_last"), ("NCHW", "contiguous"))
     }
 
 

@@ -12,7 +12,8 @@ from benchmarks.peers import inputs
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _format() -> Any:
+def memory_format() -> Any:
+    """The one that TORCH_FORMAT names."""
     name = os.environ.get("TORCH_FORMAT", "channels_last")
     return getattr(torch, f"{name}_format" if name == "contiguous" else name)
 
@@ -25,24 +26,25 @@ def _model(image_size: int) -> nn.Module:
         channels, image_size = out, (image_size - 2) // 2
     layers += [nn.Flatten(), nn.Linear(image_size**2 * channels, 64), nn.ReLU(), nn.Dropout(0.5)]
     layers.append(nn.Linear(64, inputs.CLASSES))
-    return nn.Sequential(*layers).to(DEVICE, memory_format=_format())
+    return nn.Sequential(*layers).to(DEVICE, memory_format=memory_format())
 
 
-def _images(batch_size: int, image_size: int) -> torch.Tensor:
-    images = torch.from_numpy(inputs.scaled(batch_size, image_size)).permute(0, 3, 1, 2)
-    return images.contiguous(memory_format=_format()).to(DEVICE)
+def images(batch_size: int, image_size: int) -> torch.Tensor:
+    """Scaled images on the device."""
+    scaled = torch.from_numpy(inputs.scaled(batch_size, image_size)).permute(0, 3, 1, 2)
+    return scaled.contiguous(memory_format=memory_format()).to(DEVICE)
 
 
 def train(batch_size: int, image_size: int) -> Callable[[], None]:
     """One step: dropout, forward, backward, Adam."""
     model = _model(image_size).train()
     optimizer = torch.optim.Adam(model.parameters())
-    images, labels = _images(batch_size, image_size), inputs.labels(batch_size)
+    given, labels = images(batch_size, image_size), inputs.labels(batch_size)
     targets = torch.from_numpy(labels).long().to(DEVICE)
 
     def step() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(images), targets).backward()
+        nn.functional.cross_entropy(model(given), targets).backward()
         optimizer.step()
         if DEVICE == "cuda":
             torch.cuda.synchronize()
@@ -53,10 +55,10 @@ def train(batch_size: int, image_size: int) -> Callable[[], None]:
 def predict(batch_size: int, image_size: int) -> Callable[[], None]:
     """Probabilities of a batch of scaled images in the host's memory."""
     model = _model(image_size).eval()
-    images = _images(batch_size, image_size).cpu()
+    given = images(batch_size, image_size).cpu()
 
     def forward() -> None:
         with torch.inference_mode():
-            torch.softmax(model(images.to(DEVICE)), 1).cpu()
+            torch.softmax(model(given.to(DEVICE)), 1).cpu()
 
     return forward

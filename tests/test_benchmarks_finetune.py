@@ -1,0 +1,96 @@
+"""That what is timed of fine-tuning is the same work on each side.
+
+The whole case compiles EfficientNet-Lite0 three times, which is too long for a test; its pieces run
+here on less.
+"""
+
+import inspect
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from rich.console import Console
+
+from benchmarks import cases
+from benchmarks.__main__ import Options, settings
+from benchmarks.measure import Measurement
+from benchmarks.peers import finetune_chifoumi
+from chifoumi_jax import count_params, recipes
+from chifoumi_jax.models import EfficientNetLite0
+from chifoumi_jax.ops import depthwise_conv
+from chifoumi_jax.program import build_model
+
+
+def test_xla_convolves_as_ours_does() -> None:
+    random = np.random.default_rng(0)
+    for stride in (1, 2):
+        images = jnp.asarray(random.random((2, 7, 7, 8), np.float32))
+        kernel = jnp.asarray(random.random((3, 3, 8), np.float32))
+        np.testing.assert_allclose(
+            finetune_chifoumi._by_xla(images, kernel, stride),
+            depthwise_conv(images, kernel, stride),
+            rtol=1e-5,
+        )
+
+
+@pytest.mark.parametrize("task", ["depthwise", "depthwise_by_xla"])
+def test_a_convolution_is_timed_with_its_gradients(task: str) -> None:
+    result, (of_images, of_kernel) = getattr(finetune_chifoumi, task)(2, 6, 8)()
+    assert result.shape == of_images.shape == (2, 6, 6, 8) and of_kernel.shape == (3, 3, 8)
+
+
+@pytest.mark.parametrize("task", ["recipe", "whole"])
+def test_a_step_is_a_training_step(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "transfer", recipes.transfer.replace(model="cnn"))
+    step = getattr(finetune_chifoumi, task)(4, 24)
+    step()
+    step()
+
+
+def test_both_sides_train_as_much() -> None:
+    torch_side = pytest.importorskip("benchmarks.peers.finetune_torch")
+    ours = nnx.eval_shape(lambda: build_model(recipes.transfer, 3, nnx.Rngs(0)))
+    assert isinstance(ours, EfficientNetLite0)
+    frozen = [ours.stem, *ours.blocks[: ours.frozen_blocks]]
+    theirs = torch_side._frozen(torch_side._model(32))
+    left = [each.numel() for each in theirs.parameters() if not each.requires_grad]
+    assert sum(left) == sum(map(count_params, frozen)) > 0
+    assert sum(each.numel() for each in theirs.parameters()) == count_params(ours)
+
+
+def test_torch_takes_steps() -> None:
+    torch_side = pytest.importorskip("benchmarks.peers.finetune_torch")
+    for task in (torch_side.recipe, torch_side.whole):
+        step = task(2, 32)
+        step()
+        step()
+    torch_side.depthwise(2, 6, 8)()
+
+
+def test_every_peer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    asked = []
+
+    def worker(python: str, arguments: Sequence[Any], *_: object) -> Measurement:
+        asked.append(arguments)
+        return lambda: ([1.0], 1, {})
+
+    monkeypatch.setattr(cases, "worker", worker)
+    given = settings(Options(rounds=1, data=Path()), Console(quiet=True))
+    found = list(cases.finetune(given))
+    assert [case.name for case in found] == [
+        "fine-tuning step, two stages frozen, 128 px, batch 32",
+        "fine-tuning step, every stage, 128 px, batch 32",
+        "depthwise convolution and its gradients, 32 x 32 x 32 x 144",
+    ]
+    assert all(case.rows[0].peer == "chifoumi-jax" for case in found)
+    assert len(asked) == 3 + 4 + 4
+    for module, task, *numbers in asked:
+        taken = inspect.signature(getattr(import_module(f"benchmarks.peers.{module}"), task))
+        # All but the budget and the least number of repetitions.
+        assert len(taken.parameters) == len(numbers) - 2
