@@ -101,9 +101,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         What `accuracy.json` holds.
     """
     kept = plan.report / "accuracy.json"
-    rows = (
-        {row["name"]: row for row in json.loads(kept.read_bytes())["rows"]} if kept.exists() else {}
-    )
+    rows = _earlier_rows(plan, kept)
     found: dict[str, Any] = {}
     trainings = [(levers, seed) for levers in plan.trainings() for seed in range(plan.seeds)]
     with _workers(plan.jobs) as map_in_order:
@@ -120,6 +118,16 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             write_atomically(plan.report / "accuracy.md", table(found) + matrix(found))
     save_figure(plot(found), plan.report / "accuracy.png")
     return found
+
+
+def _earlier_rows(plan: Plan, kept: Path) -> dict[str, dict[str, Any]]:
+    """The rows that an earlier call left in this report, by their names."""
+    if not kept.exists():
+        return {}
+    found = json.loads(kept.read_bytes())
+    if (found["photos"], found["changes"]) != (str(plan.photos), dict(plan.changes)):
+        raise PeerError(f"{plan.report} is of other photos or settings: give another --report")
+    return {row["name"]: row for row in found["rows"]}
 
 
 class Answers(NamedTuple):
@@ -239,13 +247,13 @@ def _line(row: Mapping[str, Any]) -> str:
 
 def table(found: Mapping[str, Any]) -> str:
     """Markdown: a line for each lever, a column for each folder."""
-    names = list(found["rows"][0]["accuracy"])
+    names = _folders(found)
     lines = [
         "| | images | " + " | ".join(names) + " | minutes |",
         "|---|---|" + "---|" * (len(names) + 1),
     ]
     for row in found["rows"]:
-        shares = " | ".join(spread(row["accuracy"][name]) for name in names)
+        shares = " | ".join(spread(row["accuracy"].get(name, ())) for name in names)
         minutes = statistics.median(row["minutes"])
         lines.append(f"| {row['name']} | {row['photos']:,} | {shares} | {minutes:.1f} |")
     return "\n".join(lines) + "\n"
@@ -254,7 +262,7 @@ def table(found: Mapping[str, Any]) -> str:
 def matrix(found: Mapping[str, Any]) -> str:
     """Markdown: trained on one source, tested on each."""
     rows = {row["name"]: row["accuracy"] for row in found["rows"]}
-    names = list(found["rows"][0]["accuracy"])
+    names = _folders(found)
     lines = [
         "",
         f"| trained on \\ tested on | {' | '.join(names)} |",
@@ -262,7 +270,7 @@ def matrix(found: Mapping[str, Any]) -> str:
     ]
     for source, name in SOURCES.items():
         if name in rows:
-            shares = " | ".join(spread(rows[name][folder]) for folder in names)
+            shares = " | ".join(spread(rows[name].get(folder, ())) for folder in names)
             lines.append(f"| {source} | {shares} |")
     return "\n".join(lines) + "\n"
 
@@ -270,13 +278,14 @@ def matrix(found: Mapping[str, Any]) -> str:
 def plot(found: Mapping[str, Any]) -> Figure:
     """Each training's accuracy, a line for each lever."""
     rows = found["rows"]
-    names = list(rows[0]["accuracy"])
+    names = _folders(found)
     figure = new_figure(3 + 2.2 * len(names), 1.2 + 0.36 * len(rows))
     for axes, name in zip(
         figure.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True
     ):
         for place, row in enumerate(rows):
-            shares = row["accuracy"][name]
+            if not (shares := row["accuracy"].get(name)):
+                continue
             axes.plot(shares, [place] * len(shares), "o", color="#2a6f97", alpha=0.6, markersize=4)
             axes.plot([statistics.median(shares)], [place], "|", color="#d1495b", markersize=14)
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
@@ -287,8 +296,15 @@ def plot(found: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def _folders(found: Mapping[str, Any]) -> list[str]:
+    """What any row was judged by; another call may have named further folders."""
+    return list(dict.fromkeys(name for row in found["rows"] for name in row["accuracy"]))
+
+
 def spread(shares: Sequence[float]) -> str:
-    """Median, and least to greatest where there are several."""
+    """Median, and least to greatest where there are several; a dash if there is none."""
+    if not shares:
+        return "–"
     middle = f"**{statistics.median(shares):.1%}**"
     if len(shares) == 1:
         return middle

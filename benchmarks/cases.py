@@ -79,16 +79,17 @@ def step(settings: Settings) -> Iterator[Case]:
 def finetune(settings: Settings) -> Iterator[Case]:
     """A step of fine-tuning EfficientNet-Lite0, and the convolution that makes it slow in XLA."""
     batch, size = settings.finetune
-    ours = {task: _finetune(settings, task, settings.finetune) for task in ("recipe", "whole")}
-    xla = {"XLA's depthwise convolutions": _finetune(settings, "xla", settings.finetune)}
-    for task, what, plain in (
-        ("recipe", "two stages frozen", {}),
-        ("whole", "every stage", xla),
+    ours, whole, xla = (
+        _finetune(settings, task, settings.finetune) for task in ("recipe", "whole", "xla")
+    )
+    for task, what, in_jax in (
+        ("recipe", "two stages frozen", {f"{OURS}, with augmentation and moving average": ours}),
+        ("whole", "every stage", {OURS: whole, "XLA's depthwise convolutions": xla}),
     ):
         yield alternate(
             f"fine-tuning step, {what}, {size} px, batch {batch}",
             "s",
-            {OURS: ours[task], **plain, **_finetune_by_torch(settings, task, settings.finetune)},
+            {**in_jax, **_finetune_by_torch(settings, task, settings.finetune)},
             settings.rounds,
             settings.say,
         )

@@ -45,7 +45,8 @@ class Lever:
         )
 
 
-_RANDOM: Mapping[str, Any] = {"pretrained": False, "head_first": False}
+# Stages that nothing was learnt in are not frozen.
+_RANDOM: Mapping[str, Any] = {"pretrained": False, "head_first": False, "frozen_stages": 0}
 _PLAIN: Mapping[str, Any] = {
     "head_first": False,
     "augmentation": "none",

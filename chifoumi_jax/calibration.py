@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int
 
+from chifoumi_jax.metrics import wilson_interval
 from chifoumi_jax.run import RunError
 
 FILE = "calibration.json"
@@ -21,6 +22,8 @@ _THRESHOLD = 0.6
 MIN_PHOTOS = 30
 # The share of right answers that those above the threshold are to have.
 _WANTED = 0.95
+# Standard deviations that 95 % of a normal distribution stay above.
+_ONE_SIDED = 1.645
 # Bisection of the temperature: between a quarter and four, to a thousandth.
 _LOWEST, _HIGHEST, _ROUNDS = 0.25, 4.0, 40
 
@@ -61,11 +64,14 @@ def calibrate(
 ) -> Calibration:
     """Measure a calibration on photos that the model did not learn from.
 
-    The temperature is the one of least cross-entropy. The threshold is the lowest probability
-    from which on 95 % of the answers are right; where none does that, the highest given. Of fewer
-    than 30 photos nothing is measured.
+    The temperature is the one of least cross-entropy, one answer more being wrong than was seen:
+    where hardly any is wrong, the least would be of certainty. The threshold is the lowest
+    probability from which on 95 % of the answers are right by the lower bound of their share (one
+    side, 95 %), or where none is, the probability at which that bound is greatest; but at least the
+    0.6 of those that nothing is known of. Of fewer than 30 photos nothing is measured.
 
-    Source: Guo et al. 2017, "On calibration of modern neural networks".
+    Source: Guo et al. 2017, "On calibration of modern neural networks"; the answer more is Platt's
+    (1999), who fits a sigmoid to targets of (n + 1) / (n + 2).
     """
     if len(labels) < MIN_PHOTOS:
         return UNCALIBRATED
@@ -73,11 +79,13 @@ def calibrate(
     tempered = Calibration(temperature).temper(probabilities)
     given, right = tempered.max(axis=1), tempered.argmax(axis=1) == labels
     falling = np.argsort(-given, kind="stable")
-    shares = np.cumsum(right[falling]) / np.arange(1, len(given) + 1)
     # Equal probabilities are sure or unsure together.
-    ends = np.append(np.diff(given[falling]) != 0, True)
-    enough = np.flatnonzero((shares >= _WANTED) & ends)
-    threshold = float(given[falling[enough[-1] if len(enough) else 0]])
+    ends = np.flatnonzero(np.append(np.diff(given[falling]) != 0, True))
+    counts = np.cumsum(right[falling])
+    bounds = [wilson_interval(int(counts[end]), int(end) + 1, _ONE_SIDED)[0] for end in ends]
+    enough = [end for end, bound in zip(ends, bounds, strict=True) if bound >= _WANTED]
+    last = enough[-1] if enough else ends[int(np.argmax(bounds))]
+    threshold = max(float(given[falling[last]]), _THRESHOLD)
     return Calibration(temperature, threshold, len(labels), int(np.sum(given < threshold)))
 
 
@@ -176,12 +184,14 @@ def _temperature(
 ) -> float:
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-30))
     picked = logits[np.arange(len(labels)), labels]
+    others = (logits.sum(axis=1) - picked) / (logits.shape[1] - 1)
+    target = picked + (others - picked) / (len(labels) + 2)
 
     def slope(inverse: float) -> float:
         # Of the cross-entropy by the inverse temperature, in which it is convex.
         powers = np.exp(inverse * (logits - logits.max(axis=1, keepdims=True)))
         weights = powers / powers.sum(axis=1, keepdims=True)
-        return float(np.mean(np.sum(weights * logits, axis=1) - picked))
+        return float(np.mean(np.sum(weights * logits, axis=1) - target))
 
     low, high = 1 / _HIGHEST, 1 / _LOWEST
     for _ in range(_ROUNDS):

@@ -7,6 +7,7 @@ for each fold, all folds at once. With `full` the whole recipe is trained for ea
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from jaxtyping import Float32, Int32
 from chifoumi_jax import run, train
 from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.lists import read_groups
-from chifoumi_jax.data.problems import DataError, describe
+from chifoumi_jax.data.problems import DataError, describe, printable
 from chifoumi_jax.data.split import bind
 from chifoumi_jax.display import Display
 from chifoumi_jax.files import making, write_atomically, write_json
@@ -122,9 +123,9 @@ def cross_validate(
         data = load_dataset(
             only_photos, recipe.data, recipe.runs, progress, test_share=0.0, divided_later=True
         )
+        divided = divide(recipe, data, folds)
     for line in describe(data.scan.problems):
         display.warn(line)
-    divided = divide(recipe, data, folds)
     if recipe.groups is None:
         display.warn(
             "Without --groups photos of one session stand on both sides, and the accuracy is that "
@@ -141,7 +142,8 @@ def divide(recipe: Recipe, data: Dataset, number: int) -> Folds:
     """Divide the training photos into folds, stratified by class and grouped by session.
 
     Raises:
-        DataError: If there are fewer sessions than folds, or a class stands in one fold alone.
+        DataError: If there are fewer sessions than folds, fewer photos of each class, or a class
+            stands in one fold alone.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -159,15 +161,31 @@ def divide(recipe: Recipe, data: Dataset, number: int) -> Folds:
         units = "photos that differ" if recipe.groups is None else "sessions"
         remedy = f"take --folds {count} or less" if count > 1 else f"add {units}"
         raise DataError(f"{count} {units} cannot be divided into {number} folds; {remedy}")
+    most = int(np.bincount(data.train.labels).max())
+    if most < number:
+        raise DataError(
+            f"no class has as many photos as there are folds ({number}); take --folds {most} or "
+            "less, or add photos"
+        )
+    for label, name in enumerate(data.classes):
+        if len(set(groups[data.train.labels == label])) == 1:
+            one = "one photo, or copies of one" if recipe.groups is None else "one session"
+            raise DataError(
+                f"all photos of {printable(name)} are of {one}: without the fold that has it none "
+                "is left to train on; add others, or leave the class out"
+            )
     splitter = StratifiedGroupKFold(number, shuffle=True, random_state=recipe.seed)
     of = np.zeros(len(photos), np.int32)
-    for fold, (_, held) in enumerate(splitter.split(groups, data.train.labels, groups)):
-        of[held] = fold
+    with warnings.catch_warnings():
+        # Of a class with fewer photos than there are folds, which may be: see below.
+        warnings.simplefilter("ignore", UserWarning)
+        for fold, (_, held) in enumerate(splitter.split(groups, data.train.labels, groups)):
+            of[held] = fold
     for fold in range(number):
         held = of == fold
         missing = set(range(len(data.classes))) - set(data.train.labels[~held].tolist())
         if missing or not held.any():
-            name = data.classes[min(missing)] if missing else "every class"
+            name = printable(data.classes[min(missing)]) if missing else "every class"
             raise DataError(
                 f"without fold {fold + 1} there is no photo of {name} to train on: it has too few "
                 "sessions; take fewer --folds, or photos of more sessions"
@@ -223,8 +241,15 @@ def _trained(recipe: Recipe, folds: Folds, fold: int, directory: Path) -> run.Ru
     directory.mkdir(exist_ok=True)
     lists = {}
     for name, chosen in (("train", folds.of != fold), ("test", folds.of == fold)):
-        lists[f"{name}_list"] = directory / f"{name}.txt"
-        write_atomically(lists[f"{name}_list"], "\n".join(paths[chosen]) + "\n")
+        file = lists[f"{name}_list"] = directory / f"{name}.txt"
+        # With ./ a name that begins with # is no comment.
+        text = "".join(f"./{path}\n" for path in paths[chosen])
+        if file.exists() and file.read_text() != text:
+            raise DataError(
+                f"{directory} holds a training of photos that were divided otherwise, by another "
+                "number of --folds, other --groups or other photos: give another --out"
+            )
+        write_atomically(file, text)
     return train.fit_once(recipe.replace(runs=directory, **lists), quiet=True)
 
 

@@ -66,6 +66,9 @@ def begin(key: Key[Array, ""], recipe: Recipe, program: Program, data: Dataset) 
 def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> TrainState:
     """The state before the first step, with pretrained weights in all layers but the last.
 
+    The last one is zero: drawn at random it would be certain of what is wrong, and its first
+    gradients would undo what the layers below know.
+
     Raises:
         PretrainedError: If there are no pretrained weights.
     """
@@ -78,6 +81,7 @@ def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> Tr
         state = program.init(key)
         model = nnx.merge(program.graph, join(state.params, state.moments))
         take_over(model, nnx.merge(graph, weights))
+        model.classify.kernel.set_value(jnp.zeros_like(model.classify.kernel[...]))
         return _replaced(state, model)
 
     return _alone(init(key, everywhere(weights, program.replicated)), program)

@@ -59,12 +59,15 @@ def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("chifoumi_jax.train.Trainer.train", None)
     assert measure(plan(tmp_path), said.append) == found, "what is done is not done again"
     assert sorted((report / "runs").rglob("config.json")) == runs
-    # The rows of an earlier call stay.
-    (report / "accuracy.json").write_text(
-        json.dumps({"rows": [found["rows"][0] | {"name": "all together"}]})
-    )
+    # The rows of an earlier call stay, also of one that judged by fewer folders.
+    earlier = found["rows"][0] | {"name": "all together", "accuracy": {"photos, test": [0.5]}}
+    (report / "accuracy.json").write_text(json.dumps(found | {"rows": [earlier]}))
     names = [each["name"] for each in measure(plan(tmp_path), said.append)["rows"]]
     assert names == ["all together", "the study's network"]
+    assert "| all together | 12 | **50.0%** | – | – |" in (report / "accuracy.md").read_text()
+    other = replace(plan(tmp_path), changes={"epochs": 2})
+    with pytest.raises(PeerError, match="of other photos or settings: give another --report"):
+        measure(other, said.append)
 
 
 def test_rows_that_ask_the_same_network_otherwise_train_it_once(

@@ -46,10 +46,12 @@ def test_a_convolution_is_timed_with_its_gradients(task: str) -> None:
 
 @pytest.mark.parametrize("task", ["recipe", "whole"])
 def test_a_step_is_a_training_step(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipes, "transfer", recipes.transfer.replace(model="cnn"))
-    step = getattr(finetune_chifoumi, task)(4, 24)
-    step()
-    step()
+    monkeypatch.setattr(
+        recipes, "transfer", recipes.transfer.replace(model="cnn", pretrained=False)
+    )
+    steps = getattr(finetune_chifoumi, task)(4, 24)
+    steps()
+    steps()
 
 
 def test_both_sides_train_as_much() -> None:
@@ -88,7 +90,7 @@ def test_every_peer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
         "fine-tuning step, every stage, 128 px, batch 32",
         "depthwise convolution and its gradients, 32 x 32 x 32 x 144",
     ]
-    assert all(case.rows[0].peer == "chifoumi-jax" for case in found)
+    assert all(case.rows[0].peer.startswith("chifoumi-jax") for case in found)
     assert len(asked) == 3 + 4 + 4
     for module, task, *numbers in asked:
         taken = inspect.signature(getattr(import_module(f"benchmarks.peers.{module}"), task))

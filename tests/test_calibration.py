@@ -14,6 +14,7 @@ from chifoumi_jax.calibration import (
     read,
     sentence,
 )
+from chifoumi_jax.metrics import wilson_interval
 from chifoumi_jax.run import RunError
 
 
@@ -89,12 +90,44 @@ def test_equal_probabilities_are_sure_together() -> None:
 
 
 def test_a_temperature_at_its_bound_is_said() -> None:
-    labels = np.array([0, 1] * 20)
     certain = np.array([[1, 0], [0, 1]] * 20, np.float32)
-    right, wrong = calibrate(labels, certain), calibrate(1 - labels, certain)
-    assert "temperature 0.25, the least there is;" in sentence(right)
+    wrong = calibrate(np.array([1, 0] * 20), certain)
+    assert "temperature 0.25, the least there is;" in sentence(Calibration(0.25, 0.6, 40))
     assert "temperature 4.00, the greatest there is;" in sentence(wrong)
     assert "temperature 1.70;" in sentence(Calibration(1.7, 0.5, 40))
+
+
+def test_photos_that_are_all_right_make_nothing_certain() -> None:
+    given = np.tile(np.array([0.8, 0.1, 0.1], np.float32), (94, 1))
+    found = calibrate(np.zeros(94, int), given)
+    # One of 96 would be wrong.
+    np.testing.assert_allclose(found.temper(given)[:, 0], 95 / 96, atol=1e-4)
+
+
+@pytest.mark.parametrize("images, wrong", [(30, 0), (51, 0), (94, 3), (1000, 40)])
+def test_no_share_is_taken_for_more_than_its_lower_bound(images: int, wrong: int) -> None:
+    # The wrong ones are those that are least sure, all below the right ones.
+    best = np.linspace(0.99, 0.65, images, dtype=np.float32)
+    probabilities = np.stack([best, 1 - best], axis=1)
+    labels = (np.arange(images) >= images - wrong).astype(int)
+    found = calibrate(labels, probabilities)
+    tempered = found.temper(probabilities).max(axis=1)
+    sure = tempered >= found.threshold
+    if images < 52:
+        # Not even all of them show 95 %: the most that can be said is said of all.
+        assert sure.all() and found.threshold >= 0.6
+    else:
+        right = int(np.sum(labels[sure] == 0))
+        assert wilson_interval(right, int(sure.sum()), 1.645)[0] >= 0.95
+        assert not sure.all() or wilson_interval(images - wrong, images, 1.645)[0] >= 0.95
+
+
+def test_no_answer_is_sure_below_what_is_unsure_of_any_model() -> None:
+    random = np.random.default_rng(0)
+    best = random.uniform(0.34, 0.5, 300).astype(np.float32)
+    probabilities = np.stack([best, (1 - best) / 2, (1 - best) / 2], axis=1)
+    found = calibrate(np.zeros(300, int), probabilities)
+    assert found.threshold >= 0.6
 
 
 def test_read(tmp_path: Path) -> None:

@@ -112,14 +112,30 @@ def test_whole_trainings_are_kept(recipe: Recipe, monkeypatch: pytest.MonkeyPatc
     _, again = cross_validate(recipe, folds=2, depths=(), full=True, quiet=True)
     assert again == rows
 
+    lists = {path: path.read_text() for path in recipe.runs.glob("fold-*/*.txt")}
+    with pytest.raises(DataError, match=r"divided otherwise.*give another --out"):
+        cross_validate(recipe, folds=3, depths=(), full=True, quiet=True)
+    assert lists == {path: path.read_text() for path in recipe.runs.glob("fold-*/*.txt")}
+    assert len(lists) == 4
 
-def test_refuses_what_cannot_be_divided(recipe: Recipe) -> None:
+
+def test_refuses_what_cannot_be_divided(folder: Path, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="6 sessions cannot be divided into 7 folds"):
         cross_validate(recipe, folds=7, quiet=True)
     with pytest.raises(DataError, match="36 photos that differ cannot be divided into 37 folds"):
         cross_validate(recipe.replace(groups=None), folds=37, quiet=True)
     with pytest.raises(RecipeError, match="no pretrained network"):
         cross_validate(recipes.cnn.replace(data=recipe.data), quiet=True)
+    few = recipe.replace(data=write_photos(tmp_path / "few", 4), groups=None)
+    with pytest.raises(DataError, match=r"no class has as many photos .* take --folds 4 or less"):
+        cross_validate(few, folds=5, quiet=True)
+    rows = (folder / "sessions.csv").read_text().splitlines()
+    (tmp_path / "one.csv").write_text(
+        "\n".join(f"{row.split(',')[0]},x" if row.startswith("rock/") else row for row in rows)
+    )
+    with pytest.raises(DataError, match=r"all photos of rock are of one session: .* add others"):
+        cross_validate(recipe.replace(groups=tmp_path / "one.csv"), folds=2, quiet=True)
+    assert not recipe.runs.exists()
 
 
 def test_photos_without_a_session_are_left_out(

@@ -69,6 +69,9 @@ def _begun(recipe: Recipe) -> Path:
     key = program.seeds(0)[0]
     if recipe.pretrained:
         state = with_pretrained(key, recipe, program)
+        for params in (state.params, state.average):
+            kernel = params["classify"]["kernel"]
+            kernel.set_value(jax.random.uniform(key, kernel.shape, minval=-0.6, maxval=0.6))
     else:
         state = program.init(key)
         # As they are drawn, they give all photos nearly the same probabilities.

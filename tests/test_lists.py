@@ -177,8 +177,11 @@ def test_a_table_of_sessions(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", "zero bytes"),
-        ("a/1.png,s1\n", "the first line must name the columns path,session"),
-        ("path;session\na/1.png;s1\n", "the first line must name the columns path,session"),
+        ("a/1.png,s1\n", "the first line must be path,session"),
+        ("path;session\na/1.png;s1\n", "commas between them; it is path;session$"),
+        ("\n", "it is empty"),
+        ("path,session,session\na/1.png,s1,s2\n", "it is path,session,session$"),
+        ("path,session\na/1.png, \n", "line 2: expected a path and a session"),
         ("path,session\na/1.png\n", "line 2: expected a path and a session"),
         ("path,session\na/1.png,\n", "line 2: expected a path and a session"),
         ("path,session\n,s1\n", "line 2: expected a path and a session"),
@@ -197,3 +200,14 @@ def test_bad_tables(tmp_path: Path, content: str, message: str) -> None:
     file.write_bytes(b"path,session\n\xe9.png,1\n")
     with pytest.raises(DataError, match="not UTF-8"):
         read_groups(file)
+
+
+def test_a_path_that_begins_with_a_hash_is_written_with_a_dot(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("# chosen\n./#1/0.png\n")
+    assert read_list(tmp_path / "list.txt", {"#1/0.png"}.__contains__) == ("#1/0.png",)
+
+
+def test_white_space_makes_no_other_session(tmp_path: Path) -> None:
+    file = tmp_path / "groups.csv"
+    file.write_text("note, path ,session\n,a/1.png,s1\n\n, a/2.png, s1\n,a/3.png ,\ts1 \n")
+    assert read_groups(file) == {"a/1.png": "s1", "a/2.png": "s1", "a/3.png": "s1"}

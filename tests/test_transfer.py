@@ -31,7 +31,7 @@ from chifoumi_jax.recipes import STAGES_OF, Recipe
 from chifoumi_jax.run import Run
 from chifoumi_jax.step import join
 from chifoumi_jax.train import Trainer
-from chifoumi_jax.transfer import split_features, take_over
+from chifoumi_jax.transfer import split_features, take_over, with_pretrained
 from tests.commands import chifoumi, environment
 from tests.runs import assert_same_training
 
@@ -112,6 +112,12 @@ def test_begins_with_pretrained_weights_and_a_trained_last_layer(trainer: Traine
     assert float(sums.correct) == float(sums.images) > 0
     for average, param in zip(*map(jax.tree.leaves, (state.average, state.params)), strict=True):
         np.testing.assert_array_equal(average, param)
+
+
+def test_a_last_layer_that_is_not_trained_first_says_nothing(trainer: Trainer) -> None:
+    state = with_pretrained(jax.random.key(0), trainer.recipe, trainer.program)
+    rows, _ = trainer.program.evaluate(state.weights, _batch(trainer))
+    np.testing.assert_allclose(rows, 1 / 3, rtol=1e-6)
 
 
 def _batch(trainer: Trainer) -> Any:

@@ -15,7 +15,10 @@ from chifoumi_jax.ops import depthwise_conv
 from chifoumi_jax.program import build
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import device_mesh
+from chifoumi_jax.transfer import with_pretrained
 
+# Steps in a call, as in a training's loop.
+STEPS = 4
 # What PyTorch's step does too: every stage is trained, on images as they are.
 _PLAIN = {"frozen_stages": 0, "augmentation": "none", "average": 0.0}
 
@@ -50,17 +53,19 @@ def depthwise_by_xla(batch_size: int, side: int, channels: int) -> Callable[[], 
 def _step(recipe: Recipe, batch_size: int) -> Callable[[], None]:
     program = build(recipe, inputs.CLASSES, 1000, device_mesh())
     key = jax.random.key(0)
-    held: list[Any] = [program.init(key)]
+    # As PyTorch's does: weights drawn at random would give gradients next to nothing.
+    state = with_pretrained(key, recipe, program) if recipe.pretrained else program.init(key)
+    held: list[Any] = [state]
     pixels = inputs.images(batch_size, recipe.image_size), inputs.labels(batch_size)
     photos = jax.device_put(Photos(*pixels), program.replicated)
-    rows = np.arange(batch_size, dtype=np.int32)[None]
+    rows = np.tile(np.arange(batch_size, dtype=np.int32), (STEPS, 1))
 
-    def step() -> None:
-        state, sums = program.steps(held.pop(), photos, rows, 0, 1, key, True)
+    def steps() -> None:
+        state, sums = program.steps(held.pop(), photos, rows, 0, STEPS, key, True)
         held.append(jax.block_until_ready(state))
         assert np.isfinite(sums.loss).all()
 
-    return step
+    return steps
 
 
 def _by_xla(images: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -85,4 +90,9 @@ def _both_ways(operation: Any, batch_size: int, side: int, channels: int) -> Cal
         result, pull_back = jax.vjp(operation, images, kernel)
         return result, pull_back(cotangent)
 
-    return lambda: jax.block_until_ready(run(images, kernel, cotangent))
+    def several() -> Any:
+        for _ in range(STEPS):
+            found = jax.block_until_ready(run(images, kernel, cotangent))
+        return found
+
+    return several

@@ -216,10 +216,12 @@ def _require_classes(
         found = f"photos of one class only ({printable(names[0])}) to train on"
     else:
         found = "no photos to train on"
-    if any(problem.kind is Kind.NO_SESSION for problem in problems):
+    first = {problem.kind: printable(problem.paths[0]) for problem in reversed(problems)}
+    if Kind.NO_SESSION in first:
+        row = f"it names {first[Kind.UNUSED_ROW]} and " if Kind.UNUSED_ROW in first else ""
         raise DataError(
-            f"{printable(str(root))} holds {found} that the groups file names; its paths are "
-            "relative to that folder",
+            f"{printable(str(root))} holds {found} that the groups file names; {row}lacks "
+            f"{first[Kind.NO_SESSION]}: write paths as they are in that folder, with /",
             problems,
         )
     raise DataError(

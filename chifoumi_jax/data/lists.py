@@ -10,6 +10,7 @@ from chifoumi_jax.data.problems import DataError, ImageProblem, printable
 
 # Half a million rows or more; nobody writes that by mistake.
 MAX_BYTES = 64 * 2**20
+_COLUMNS = ("path", "session")
 
 
 def read_list(file: Path, is_known: Callable[[str], bool]) -> tuple[str, ...]:
@@ -45,26 +46,36 @@ def read_list(file: Path, is_known: Callable[[str], bool]) -> tuple[str, ...]:
 def read_groups(file: Path) -> dict[str, str]:
     """Each photo's capture session, from a CSV file with the columns `path` and `session`.
 
-    Paths are relative to the folder of photos, with `/`; other columns say nothing.
+    Paths are relative to the folder of photos, with `/`; other columns say nothing, and neither
+    does white space around a cell.
 
     Raises:
-        DataError: If the file cannot be read, lacks a column, or has a row without a path or a
-            session, or a path again with another session; the message names file and line.
+        DataError: If the file cannot be read, lacks a column or has it twice, or has a row without
+            a path or a session, or a path again with another session; the message names file and
+            line.
     """
     name = printable(str(file))
     sessions: dict[str, str] = {}
-    rows = csv.DictReader(io.StringIO(_text(file), newline=""), strict=True)
+    rows = csv.reader(io.StringIO(_text(file), newline=""), strict=True)
     try:
-        if not {"path", "session"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{name}: the first line must name the columns path,session")
+        header = [cell.strip() for cell in next(rows, [])]
+        if sorted(cell for cell in header if cell in _COLUMNS) != sorted(_COLUMNS):
+            raise DataError(
+                f"{name}: the first line must be path,session, or have these two columns among "
+                f"others, with commas between them; it is {printable(','.join(header)) or 'empty'}"
+            )
+        places = [header.index(column) for column in _COLUMNS]
         for row in rows:
+            if not row:
+                continue
             where = f"{name}, line {rows.line_num}"
-            if not row["path"] or not row["session"]:
+            cells = [row[place].strip() if place < len(row) else "" for place in places]
+            if not all(cells):
                 raise DataError(f"{where}: expected a path and a session")
-            path = _relative(row["path"], where)
-            if sessions.setdefault(path, row["session"]) != row["session"]:
+            path, session = _relative(cells[0], where), cells[1]
+            if sessions.setdefault(path, session) != session:
                 raise DataError(
-                    f"{where}: {printable(path)} is in session {printable(row['session'])}, "
+                    f"{where}: {printable(path)} is in session {printable(session)}, "
                     f"and in {printable(sessions[path])} by an earlier line"
                 )
     except csv.Error as error:
