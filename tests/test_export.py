@@ -70,7 +70,7 @@ def _begun(recipe: Recipe) -> Path:
     if recipe.pretrained:
         state = with_pretrained(key, recipe, program)
         for params in (state.params, state.average):
-            kernel = params["classify"]["kernel"]
+            kernel: Any = params["classify"]["kernel"]
             kernel.set_value(jax.random.uniform(key, kernel.shape, minval=-0.6, maxval=0.6))
     else:
         state = program.init(key)
