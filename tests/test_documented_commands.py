@@ -9,17 +9,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+CARD = ROOT / "chifoumi_jax" / "builtin" / "CARD.md"
+PAGES = (ROOT / "README.md", CARD, *sorted((ROOT / "docs").glob("*.md")))
 PROGRAMS = r"chifoumi (?!-)|python3? -m (?:benchmarks|chifoumi_jax|parity|reference)"
 # An option that no program has, so that none begins with what it was asked for.
 UNKNOWN = "--no-such-option"
 
 
 def commands() -> list[str]:
-    """Every line of a fenced block that calls one of our programs, without what is around it."""
+    """Every line of a fenced block that calls one of our programs, without what is around it.
+
+    And what a sentence calls as a module, with options; `chifoumi` stands there before words like
+    RUN.
+    """
     texts = [page.read_text().replace("\\\n", " ") for page in PAGES]
     blocks = [block for text in texts for block in re.findall(r"(?ms)^```\w*\n(.*?)^```", text)]
     lines = [line for block in blocks for line in block.splitlines()]
+    lines += [
+        code for text in texts for code in re.findall(r"`(python -m [^`\n]+ --[^`\n]+)`", text)
+    ]
     found = [re.search(rf"(?:^|\s)((?:{PROGRAMS}).*)", line) for line in lines]
     return [command[1] for command in found if command]
 

@@ -77,3 +77,13 @@ def test_smoothing_gives_labels_away() -> None:
     np.testing.assert_allclose(
         got, [-(0.8 * log_p[0] + 0.1 * log_p[1] + 0.1 * log_p[2])], rtol=1e-6
     )
+
+
+def test_a_class_weighs_as_it_is_told_with_smoothed_labels_too() -> None:
+    logits, labels = jnp.array([[2.0, 0.0, -1.0], [0.5, 1.0, 0.0]]), jnp.array([0, 2])
+    plain = losses.smoothed_cross_entropy(0.1)
+    found = losses.weighted(plain, np.array([0.5, 1.0, 3.0]))(logits, labels)
+    np.testing.assert_allclose(found, plain(logits, labels) * jnp.array([0.5, 3.0]), rtol=1e-6)
+    targets = np.array([[0.9, 0, 0], [0, 0, 0.9]]) + 0.1 / 3
+    log_shares = np.asarray(jax.nn.log_softmax(logits))
+    np.testing.assert_allclose(found, -(targets * log_shares).sum(1) * [0.5, 3.0], rtol=1e-6)

@@ -27,9 +27,10 @@ from chifoumi_jax.pretrained import (
     pretrained_efficientnet_lite0,
     read_old_pickle,
 )
+from chifoumi_jax.program import _decays, build_schedule
 from chifoumi_jax.recipes import STAGES_OF, Recipe
 from chifoumi_jax.run import Run
-from chifoumi_jax.step import join
+from chifoumi_jax.step import NOTHING, _follow, join
 from chifoumi_jax.train import Trainer
 from chifoumi_jax.transfer import split_features, take_over, with_pretrained
 from tests.commands import chifoumi, environment
@@ -258,3 +259,34 @@ def test_the_command_trains_the_same_network(patches: Path, finished: Run, tmp_p
     picture = next((patches / "test").rglob("*.png"))
     answer = chifoumi("predict", directory, picture, before=TWO_STAGES)
     assert answer.returncode == 0 and picture.parent.name in answer.stdout
+
+
+def test_what_shifts_a_channel_or_is_frozen_does_not_decay() -> None:
+    params = nnx.eval_shape(lambda: EfficientNetLite0(32, 3, frozen_stages=2, rngs=nnx.Rngs(0)))
+    decays = _decays(3, nnx.state(params, nnx.Param))
+    found = {
+        ".".join(str(part.key) for part in path if hasattr(part, "key"))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(decays)
+        if leaf
+    }
+    assert "classify.kernel" in found and "blocks.3.expand.kernel" in found
+    assert all(name.endswith(".kernel") for name in found)
+    assert not any(name.startswith(("stem", "blocks.0.", "blocks.2.")) for name in found)
+    assert len(found) == 13 * 3 + 2
+
+
+def test_the_average_forgets_its_beginning() -> None:
+    old, new = nnx.State({"w": jnp.zeros(2)}), nnx.State({"w": jnp.ones(2)})
+    for step, kept in ((0, 0.1), (10, 11 / 20), (10_000, 0.99)):
+        (followed,) = jax.tree.leaves(_follow(old, new, 0.99, jnp.int32(step)))
+        np.testing.assert_allclose(followed, 1 - kept, rtol=1e-6)
+    assert not _follow(NOTHING, new, 0.0, jnp.int32(0))
+
+
+def test_the_rate_warms_up_and_falls_to_nothing() -> None:
+    rates = [float(build_schedule(recipes.transfer, 1000)(step)) for step in range(1001)]
+    assert rates[0] == pytest.approx(5e-4 / 51) and rates[50] == pytest.approx(5e-4)
+    assert rates[525] == pytest.approx(2.5e-4) and rates[1000] == pytest.approx(0, abs=1e-9)
+    assert rates[:51] == sorted(rates[:51]) and rates[50:] == sorted(rates[50:], reverse=True)
+    # Of a short training the warm-up is half.
+    assert float(build_schedule(recipes.transfer, 20)(10)) == pytest.approx(5e-4)
