@@ -79,12 +79,10 @@ def step(settings: Settings) -> Iterator[Case]:
 def finetune(settings: Settings) -> Iterator[Case]:
     """A step of fine-tuning EfficientNet-Lite0, and the convolution that makes it slow in XLA."""
     batch, size = settings.finetune
-    ours, whole, xla = (
-        _finetune(settings, task, settings.finetune) for task in ("recipe", "whole", "xla")
-    )
+    ours, whole = (_finetune(settings, task, settings.finetune) for task in ("recipe", "whole"))
     for task, what, in_jax in (
         ("recipe", "two stages frozen", {f"{OURS}, with augmentation and moving average": ours}),
-        ("whole", "every stage", {OURS: whole, "XLA's depthwise convolutions": xla}),
+        ("whole", "every stage", {OURS: whole}),
     ):
         yield alternate(
             f"fine-tuning step, {what}, {size} px, batch {batch}",

@@ -88,6 +88,7 @@ def train(
     train_list: FromRecipe[Path] = None,
     test_list: FromRecipe[Path] = None,
     hands: FromRecipe[int] = None,
+    directed: bool = False,
     valid_share: FromRecipe[float] = None,
     patience: FromRecipe[int] = None,
     epochs: FromRecipe[int] = None,
@@ -117,6 +118,8 @@ def train(
         test_list: Likewise the test photos.
         hands: How many rendered hands to train on besides, where the classes are paper, rock and
             scissors.
+        directed: Classes differ in direction, as a thumb up and a thumb down: mirror no photo, and
+            turn none far.
         valid_share: Of the training photos, to validate on where no folder says what to; by whole
             sessions with --groups.
         patience: Stop after that many epochs without a better one on the validation photos, and
@@ -159,14 +162,16 @@ def train(
     }
     given = {name: value for name, value in fields.items() if value is not None}
     if resume is not None:
-        if given or recipe is not None:
-            names = [*(["recipe"] if recipe is not None else []), *given]
+        if given or recipe is not None or directed:
+            names = [*["recipe"] * (recipe is not None), *["directed"] * directed, *given]
             options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
             raise RecipeError(f"--resume takes all but --epochs from its run: leave out {options}")
         run = training.resume(resume, epochs=epochs, quiet=quiet)
     else:
         given |= _as_many(epochs)
-        run = training.fit(RECIPES[recipe or "cnn"].replace(**given), quiet=quiet)
+        chosen = RECIPES[recipe or "cnn"]
+        chosen = chosen.directed() if directed else chosen
+        run = training.fit(chosen.replace(**given), quiet=quiet)
     if not process:
         print(run.directory)
     return 0
@@ -442,6 +447,7 @@ def crossval(
     heads: tuple[int, ...] = (0, 1, 2),
     full: bool = False,
     recipe: RecipeName = "transfer",
+    directed: bool = False,
     train_list: Path | None = None,
     epochs: FromRecipe[int] = None,
     image_size: FromRecipe[int] = None,
@@ -462,6 +468,7 @@ def crossval(
         full: Also train the whole network for each fold; kept in --out, so that a stopped command
             goes on where it was.
         recipe: One with a pretrained network.
+        directed: As for train.
         train_list: Text file of paths, one a line, that selects the photos.
         epochs: Of --full.
         image_size: Height and width of the network's input.
@@ -479,7 +486,8 @@ def crossval(
         _require_at_least(0, depth, "--heads")
     fields = {"image_size": image_size, "groups": groups, "train_list": train_list}
     given = {name: value for name, value in fields.items() if value is not None}
-    chosen = RECIPES[recipe].replace(data=data, seed=seed, runs=out, **given, **_as_many(epochs))
+    chosen = RECIPES[recipe].directed() if directed else RECIPES[recipe]
+    chosen = chosen.replace(data=data, seed=seed, runs=out, **given, **_as_many(epochs))
     divided, rows = cross_validate(chosen, folds=folds, depths=heads, full=full)
     numbers = [str(fold + 1) for fold in range(folds)]
     _print_table(

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from chifoumi_jax import run, train
+from chifoumi_jax.backbones import backbone
 from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.lists import read_groups
 from chifoumi_jax.data.problems import DataError, describe, printable
@@ -28,7 +29,6 @@ from chifoumi_jax.heads import logits, train_head
 from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.metrics import confusion_matrix
-from chifoumi_jax.pretrained import require_pretrained
 from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.transfer import split_features, with_pretrained
 
@@ -116,7 +116,7 @@ def cross_validate(
         raise RecipeError(f"{recipe.name} has no pretrained network: take --recipe transfer")
     if recipe.data is None:
         raise RecipeError("give --data: a folder of photos")
-    require_pretrained()
+    backbone(recipe).require()
     display = Display(quiet=quiet)
     with making(recipe.runs), display.counting("Reading photos") as progress:
         only_photos = recipe.replace(hands=0, valid_share=0.0)
@@ -197,8 +197,11 @@ def _heads(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
     data = folds.data
     program = program_of(recipe, len(data.classes))
     state = with_pretrained(jax.random.key(recipe.seed), recipe, program)
-    features, labels = split_features(program, state.weights, data.pixels, data.train)
-    of = np.tile(folds.of, 2)
+    features, labels = split_features(
+        program, state.weights, data.pixels, data.train, mirrored=recipe.mirror_test
+    )
+    sides = len(labels) // len(folds.of)
+    of = np.tile(folds.of, sides)
     loss = smoothed_cross_entropy(recipe.label_smoothing)
     every = jnp.asarray(of != np.arange(folds.number)[:, None], jnp.float32)
     rows = []
@@ -214,8 +217,8 @@ def _heads(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
                 depth=depth,
                 loss=loss,
             )
-            both = jax.nn.softmax(logits(head, jnp.asarray(features)))
-            return both.reshape(2, -1, both.shape[-1]).mean(0)
+            answers = jax.nn.softmax(logits(head, jnp.asarray(features)))
+            return answers.reshape(sides, -1, answers.shape[-1]).mean(0)
 
         # Fold after fold: all at once would hold the features as often.
         found = np.asarray(jax.lax.map(held_out, every))

@@ -9,13 +9,14 @@ import jax
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from chifoumi_jax.backbones import BACKBONES
 from chifoumi_jax.calibration import Calibration, calibrate
 from chifoumi_jax.data.augment import study_mlp_augmentation
 from chifoumi_jax.data.order import Order, pad
 from chifoumi_jax.data.pipeline import Batch, all_batches, gather, padded_size
 from chifoumi_jax.metrics import Running, accuracy, confusion_matrix, wilson_interval
 from chifoumi_jax.program import Program
-from chifoumi_jax.recipes import STAGES_OF, Recipe
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import Params
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Evaluation:
         # No larger than what is validated and tested on: one compilation serves all splits.
         height, width, *_ = recipe.input_shape
         # Its widest layer takes eight times the memory of an image that the CNN's does.
-        pixels = _BATCH_PIXELS // (8 if recipe.model in STAGES_OF else 1)
+        pixels = _BATCH_PIXELS // (8 if recipe.model in BACKBONES else 1)
         limit = max(1, pixels // (height * width))
         self._batch_size = min(limit, max(25, len(data.valid), len(data.test)))
 

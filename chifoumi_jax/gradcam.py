@@ -25,15 +25,15 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int32, UInt8
 
-from chifoumi_jax.models import CNN, EfficientNetLite0
+from chifoumi_jax.models import CNN
+from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
-from chifoumi_jax.models.efficientnet_lite import scale_lite
 from chifoumi_jax.ops import conv_relu_pool
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import RunError
 from chifoumi_jax.step import AXIS, Params, Scale, products
 
-Network = CNN | EfficientNetLite0
+Network = CNN | Backbone
 Explanation = Callable[
     [Params, UInt8[np.ndarray, "batch ..."], Int32[np.ndarray, " batch"]],
     Float[Array, "batch height width"],
@@ -64,10 +64,7 @@ def feature_map(
             assert conv.bias is not None
             x = conv_relu_pool(x, jnp.asarray(conv.kernel[...]), jnp.asarray(conv.bias[...]))
         return x
-    x = model.stem(scale_lite(images), False)
-    for block in model.blocks:
-        x = block(x, False)
-    return model.head(x, False)
+    return model.feature_map(images)
 
 
 def classify(

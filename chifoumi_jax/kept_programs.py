@@ -9,8 +9,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
+from chifoumi_jax.backbones import BACKBONES, STAGES_OF, Entry
 from chifoumi_jax.program import Program, build
-from chifoumi_jax.recipes import STAGES_OF, Recipe
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import device_mesh
 
 # What a program is not made of, with any value: photos, their order and when a training ends. As
@@ -51,6 +52,7 @@ def program_of(
     """
     return _built(
         recipe.replace(**_ELSEWHERE),
+        BACKBONES.get(recipe.model),
         STAGES_OF.get(recipe.model),
         num_classes,
         1 if recipe.schedule == "constant" else total_steps,
@@ -62,13 +64,14 @@ def program_of(
 @functools.lru_cache(maxsize=8)
 def _built(
     recipe: Recipe,
-    # Looked up by `build` again; here since a table may change.
+    # Looked up by `build` again; here since the tables may change.
+    backbone: Entry | None,
     stages: int | None,
     num_classes: int,
     total_steps: int,
     mesh: Mesh,
     class_weights: Sequence[float] | None,
 ) -> Program:
-    del stages
+    del backbone, stages
     weights = None if class_weights is None else np.array(class_weights, np.float32)
     return build(recipe, num_classes, total_steps, mesh, weights)

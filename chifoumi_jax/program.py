@@ -15,13 +15,14 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
 from chifoumi_jax import losses, processes
+from chifoumi_jax.backbones import backbone
 from chifoumi_jax.data.augment import study_mlp_augmentation
-from chifoumi_jax.data.augment_photos import DEFAULT, STRONG, photo_augmentation
+from chifoumi_jax.data.augment_photos import BY_NAME, photo_augmentation
 from chifoumi_jax.data.pipeline import Batch, Photos, take
-from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
-from chifoumi_jax.models.efficientnet_lite import frozen_blocks
+from chifoumi_jax.models import CNN, MLP
+from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
-from chifoumi_jax.recipes import STAGES_OF, Recipe
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import (
     AXIS,
     NOTHING,
@@ -90,23 +91,24 @@ class Program:
         return abstract
 
 
-def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> CNN | EfficientNetLite0 | MLP:
-    """The recipe's architecture with its initial weights."""
+def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> CNN | MLP | Backbone:
+    """The recipe's architecture with its initial weights.
+
+    Raises:
+        RecipeError: If there is none of that name.
+    """
     if recipe.model == "cnn":
         return CNN(recipe.image_size, num_classes, dropout_rate=recipe.dropout_rate, rngs=rngs)
-    if recipe.model in STAGES_OF:
-        return EfficientNetLite0(
-            recipe.image_size,
-            num_classes,
-            dropout_rate=recipe.dropout_rate,
-            stages=STAGES_OF[recipe.model],
-            frozen_stages=recipe.frozen_stages,
-            rngs=rngs,
+    if recipe.model in ("mlp", "mlp-v21"):
+        relu_logits = recipe.model == "mlp-v21"
+        return MLP(
+            num_classes, dropout_rate=recipe.dropout_rate, relu_logits=relu_logits, rngs=rngs
         )
-    return MLP(
+    return backbone(recipe).build(
+        recipe.image_size,
         num_classes,
         dropout_rate=recipe.dropout_rate,
-        relu_logits=recipe.model == "mlp-v21",
+        frozen_stages=recipe.frozen_stages,
         rngs=rngs,
     )
 
@@ -132,10 +134,12 @@ def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
     )
 
 
-def build_optimizer(recipe: Recipe, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """The recipe's optimiser."""
+def build_optimizer(
+    recipe: Recipe, schedule: optax.Schedule, model: nnx.Module
+) -> optax.GradientTransformation:
+    """The recipe's optimiser, for this model's parameters."""
     if recipe.optimizer == "adamw":
-        mask = partial(_decays, frozen_blocks(recipe.frozen_stages))
+        mask = partial(_decays, model)
         adamw = optax.adamw(schedule, weight_decay=recipe.weight_decay, mask=mask)
         clip = optax.clip_by_global_norm(recipe.clip_norm) if recipe.clip_norm else optax.identity()
         return optax.chain(clip, adamw)
@@ -163,8 +167,8 @@ def build_prepare(recipe: Recipe) -> Prepare:
     if recipe.augmentation == "study-mlp":
         augment = _per_image(study_mlp_augmentation)
         return lambda keys, pixels: scale(augment(keys, pixels))
-    if recipe.augmentation in ("photo", "strong"):
-        strengths = DEFAULT if recipe.augmentation == "photo" else STRONG
+    if recipe.augmentation in BY_NAME:
+        strengths = BY_NAME[recipe.augmentation]
         augment = _per_image(partial(photo_augmentation, strengths=strengths))
         finish = standardize if recipe.standardize else lambda images: images
         return lambda keys, pixels: finish(augment(keys, scale(pixels)))
@@ -191,7 +195,7 @@ def build(
     abstract = nnx.eval_shape(lambda: build_model(recipe, num_classes, nnx.Rngs(0)))
     graph, _ = nnx.split(abstract)
     loss, schedule = build_loss(recipe), build_schedule(recipe, total_steps)
-    optimizer = build_optimizer(recipe, schedule)
+    optimizer = build_optimizer(recipe, schedule, abstract)
     replicated, sharded = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
     prepare, prepared = build_prepare(recipe), build_input(recipe)
     training_loss = loss if class_weights is None else losses.weighted(loss, class_weights)
@@ -259,7 +263,7 @@ def build(
     def features_shared(weights: Params, pixels: Array) -> Array:
         with products(recipe.precision):
             model = nnx.merge(graph, weights)
-            assert isinstance(model, EfficientNetLite0)
+            assert isinstance(model, Backbone)
             return model.features(prepared(pixels))
 
     def features(weights: Params, pixels: UInt8[np.ndarray, "batch ..."]) -> Array:
@@ -271,12 +275,11 @@ def build(
     return Program(mesh, graph, seeds, init, noise, steps, evaluate, features, learning_rate)
 
 
-def _decays(frozen: int, params: Params) -> Params:
+def _decays(model: nnx.Module, params: Params) -> Params:
     # What shifts and scales a channel is not drawn to zero, and what is frozen stays.
     def decays(path: Any, leaf: Array) -> bool:
-        part = path[0].key
-        is_frozen = part == "stem" or (part == "blocks" and path[1].key < frozen)
-        return leaf.ndim > 1 and not (frozen and is_frozen)
+        names = tuple(part.key for part in path if hasattr(part, "key"))
+        return leaf.ndim > 1 and not (isinstance(model, Backbone) and model.is_frozen(names))
 
     kernels: Params = jax.tree_util.tree_map_with_path(decays, params)
     return kernels

@@ -16,9 +16,6 @@ MAX_IMAGE_SIZE = 4096
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
-# How many of EfficientNet-Lite0's stages a model has.
-STAGES_OF = {"efficientnet-lite0": 7, "efficientnet-lite0-small": 5}
-
 
 class RecipeError(ValueError):
     """A value that no training could use."""
@@ -30,8 +27,9 @@ class Recipe:
 
     Attributes:
         name: Names the run's folder.
-        model: Which architecture; `mlp-v21` is the perceptron with a ReLU behind its last layer,
-            `efficientnet-lite0-small` the larger one's first five stages of seven.
+        model: Which architecture: `cnn`, `mlp`, `mlp-v21` (the perceptron with a ReLU behind its
+            last layer), or the name of one of `chifoumi_jax.backbones`, as `efficientnet-lite0` and
+            `efficientnet-lite0-small`, the larger one's first five stages of seven.
         pretrained: Whether training begins with weights that were trained on ImageNet.
         frozen_stages: How many of the network's first stages stay as they were pretrained, and
             what comes before them.
@@ -67,9 +65,11 @@ class Recipe:
             `bfloat16` computes the network in 16 bits, with weights, loss and optimiser in float32.
         dropout_rate: Share of the units that dropout zeroes.
         dropout_epochs: Dropout is active in that many epochs from the first; -1 is all of them.
-        augmentation: `none`, `study-mlp` (rotation, flips), `photo` (flip, shift, light) or
-            `strong` (any rotation, zoom, light, colour, blur, erasing).
-        mirror_test: Whether a photo's probabilities are the mean of its own and its mirror image's.
+        augmentation: `none`, `study-mlp` (rotation, flips), `photo` (flip, shift, light), `strong`
+            (any rotation, zoom, light, colour, blur, erasing) or `upright` (the same without
+            flips, and turned by 15 degrees at most).
+        mirror_test: Whether a photo's probabilities are the mean of its own and its mirror image's;
+            the last layer is then trained on both, where it is trained first.
         augment_test: Also test on one fixed augmentation of the test images, as the study did.
         data: A folder of photos, or None for rendered hands.
         hands: How many rendered hands, as varied as photos are, are trained on besides, where the
@@ -84,7 +84,7 @@ class Recipe:
     """
 
     name: str
-    model: Literal["cnn", "mlp", "mlp-v21", "efficientnet-lite0", "efficientnet-lite0-small"]
+    model: str
     pretrained: bool = False
     frozen_stages: int = 0
     head_first: bool = False
@@ -112,7 +112,7 @@ class Recipe:
     precision: Precision = "float32"
     dropout_rate: float
     dropout_epochs: int = -1
-    augmentation: Literal["none", "study-mlp", "photo", "strong"] = "none"
+    augmentation: Literal["none", "study-mlp", "photo", "strong", "upright"] = "none"
     mirror_test: bool = False
     augment_test: bool = False
     data: Path | None = None
@@ -166,6 +166,18 @@ class Recipe:
     def all_hands(self) -> int:
         """How many varied hands are trained on: more where there are no photos beside them."""
         return self.hands if self.data is not None else 3 * self.hands
+
+    def directed(self) -> Recipe:
+        """A copy for classes that differ in direction alone: nothing is mirrored or turned far.
+
+        Raises:
+            RecipeError: If the recipe knows no such way.
+        """
+        if self.augmentation not in ("strong", "upright"):
+            raise RecipeError(
+                f"the recipe {self.name} cannot leave directions alone: take transfer or small"
+            )
+        return self.replace(augmentation="upright", mirror_test=False)
 
     def absolute(self) -> Recipe:
         """A copy whose paths do not depend on the current folder, as a run keeps it."""

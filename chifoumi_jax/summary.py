@@ -26,6 +26,8 @@ _KINDS = {
     "_conv_head": "ConvNorm",
     "_avg_pooling": "AvgPool",
     "_fc": "Linear",
+    "feature_map": "Convolutions",
+    "classify": "Linear",
 }
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from chifoumi_jax import calibration, checkpoint, evaluation, needs, processes, run
+from chifoumi_jax.backbones import backbone
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pipeline import Part, Resident, Streamed, padded_size
 from chifoumi_jax.display import Display, duration
@@ -27,7 +28,6 @@ from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.losses import class_weights
 from chifoumi_jax.metrics import Running
 from chifoumi_jax.ops import native
-from chifoumi_jax.pretrained import require_pretrained
 from chifoumi_jax.program import Program
 from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.run import Run, RunError
@@ -141,7 +141,7 @@ def _fit(recipe: Recipe, display: Display, stop: _Stop) -> Run:
     if clash := cuda_clash():
         display.warn(f"Warning: {clash}.")
     if recipe.pretrained:
-        require_pretrained()
+        backbone(recipe).require()
     with making(recipe.runs):
         data = read_photos(recipe, recipe.runs, display)
     _require_same_photos(data)

@@ -7,6 +7,7 @@ no random layer pulls at it (Kumar et al. 2022, "Fine-tuning can distort pretrai
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float32, Int32, Key, UInt8
 
+from chifoumi_jax.backbones import backbone
 from chifoumi_jax.data.pipeline import all_batches
 from chifoumi_jax.heads import train_head
 from chifoumi_jax.losses import class_weights, smoothed_cross_entropy
-from chifoumi_jax.models import EfficientNetLite0
-from chifoumi_jax.pretrained import pretrained_efficientnet_lite0
+from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.processes import everywhere
 from chifoumi_jax.program import Program
 from chifoumi_jax.recipes import Recipe
@@ -42,7 +43,10 @@ def begin(key: Key[Array, ""], recipe: Recipe, program: Program, data: Dataset) 
     if not recipe.head_first:
         return state
     features, labels = map(
-        jnp.asarray, split_features(program, state.weights, data.pixels, data.train)
+        jnp.asarray,
+        split_features(
+            program, state.weights, data.pixels, data.train, mirrored=recipe.mirror_test
+        ),
     )
     weights = np.ones(len(data.classes), np.float32)
     if recipe.balance:
@@ -72,7 +76,7 @@ def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> Tr
     Raises:
         PretrainedError: If there are no pretrained weights.
     """
-    graph, weights = nnx.split(pretrained_efficientnet_lite0(recipe.image_size))
+    graph, weights = nnx.split(backbone(recipe).pretrained(recipe.image_size))
 
     # One program: what the weights take the place of is then neither drawn nor compiled. To compile
     # the drawing took 20 seconds on a GPU.
@@ -80,38 +84,33 @@ def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> Tr
     def init(key: Key[Array, ""], weights: Params) -> TrainState:
         state = program.init(key)
         model = nnx.merge(program.graph, join(state.params, state.moments))
-        take_over(model, nnx.merge(graph, weights))
+        assert isinstance(model, Backbone)
+        model.take_over(nnx.merge(graph, weights))
         model.classify.kernel.set_value(jnp.zeros_like(model.classify.kernel[...]))
         return _replaced(state, model)
 
     return _alone(init(key, everywhere(weights, program.replicated)), program)
 
 
-def take_over(model: EfficientNetLite0, pretrained: EfficientNetLite0) -> None:
-    """Give a model all weights and running moments of another one but the last layer's.
-
-    A model with fewer stages takes those that it has.
-    """
-    for part, other in zip(model.blocks, pretrained.blocks, strict=False):
-        nnx.update(part, nnx.state(other))
-    nnx.update(model.stem, nnx.state(pretrained.stem))
-    if len(model.blocks) == len(pretrained.blocks):
-        nnx.update(model.head, nnx.state(pretrained.head))
-
-
 def split_features(
-    program: Program, weights: Params, pixels: UInt8[np.ndarray, "images ..."], split: Split
+    program: Program,
+    weights: Params,
+    pixels: UInt8[np.ndarray, "images ..."],
+    split: Split,
+    *,
+    mirrored: bool,
 ) -> tuple[Float32[np.ndarray, "images features"], Int32[np.ndarray, " images"]]:
-    """What the network makes of a split's photos, then of their mirror images, and the labels."""
-    found: tuple[list[np.ndarray], list[np.ndarray]] = [], []
+    """What the network makes of a split's photos, then of any mirror images, and the labels."""
+    found: list[list[np.ndarray]] = [[], []] if mirrored else [[]]
     for batch in all_batches(pixels, split, _BATCH, program.devices):
         real = np.asarray(batch.weights) > 0
-        for half, side in zip(found, (batch.pixels, batch.pixels[:, :, ::-1]), strict=True):
+        # Without mirror images the first side alone.
+        for half, side in zip(found, (batch.pixels, batch.pixels[:, :, ::-1]), strict=False):
             half.append(np.asarray(program.features(weights, side))[real])
-    return np.concatenate([*found[0], *found[1]]), np.tile(split.labels, 2)
+    return np.concatenate([*itertools.chain(*found)]), np.tile(split.labels, len(found))
 
 
-def _replaced(state: TrainState, model: EfficientNetLite0) -> TrainState:
+def _replaced(state: TrainState, model: nnx.Module) -> TrainState:
     params, moments = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     average = params if state.average else state.average
     return state._replace(params=params, moments=moments, average=average)

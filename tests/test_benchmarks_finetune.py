@@ -1,7 +1,7 @@
 """That what is timed of fine-tuning is the same work on each side.
 
-The whole case compiles EfficientNet-Lite0 three times, which is too long for a test; its pieces run
-here on less.
+The whole case compiles EfficientNet-Lite0 twice, which is too long for a test; its pieces run here
+on less.
 """
 
 import inspect
@@ -91,7 +91,7 @@ def test_every_peer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
         "depthwise convolution and its gradients, 32 x 32 x 32 x 144",
     ]
     assert all(case.rows[0].peer.startswith("chifoumi-jax") for case in found)
-    assert len(asked) == 3 + 4 + 4
+    assert len(asked) == 3 + 3 + 4
     for module, task, *numbers in asked:
         taken = inspect.signature(getattr(import_module(f"benchmarks.peers.{module}"), task))
         # All but the budget and the least number of repetitions.

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from chifoumi_jax import recipes
+from chifoumi_jax.backbones import STAGES_OF
 from chifoumi_jax.crossval import FINE_TUNED, cross_validate, divide
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
-from chifoumi_jax.recipes import STAGES_OF, Recipe, RecipeError
+from chifoumi_jax.recipes import Recipe, RecipeError
 from tests.commands import chifoumi
 from tests.conftest import write_photos
 

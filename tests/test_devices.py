@@ -99,12 +99,12 @@ data, out, port, processes, process = sys.argv[1:]
 if int(processes) > 1:
     jax.distributed.initialize(f"127.0.0.1:{port}", int(processes), int(process))
 from pathlib import Path
-from chifoumi_jax import recipes
+from chifoumi_jax import backbones, recipes
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.display import Display
 from chifoumi_jax.train import Trainer
 # Two of its five stages: compiled in less time.
-recipes.STAGES_OF["efficientnet-lite0-small"] = 2
+backbones.STAGES_OF["efficientnet-lite0-small"] = 2
 recipe = recipes.small.replace(data=data, image_size=32, hands=0)
 photos = load_dataset(recipe, recipe.data, Path(out).parent)
 state = Trainer(recipe, photos, Display(quiet=True)).begin()

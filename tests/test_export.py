@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks import exports as measured
 from chifoumi_jax import checkpoint, load, recipes, run
+from chifoumi_jax.backbones import STAGES_OF
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.convert import from_keras
@@ -26,7 +27,7 @@ from chifoumi_jax.export import ExportError, export, verify, writing
 from chifoumi_jax.export.formats import SUFFIXES, Format
 from chifoumi_jax.export.network import Conv, Dense, Network, Residual, describe, walk
 from chifoumi_jax.kept_programs import program_of
-from chifoumi_jax.recipes import STAGES_OF, Recipe
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import RunError
 from chifoumi_jax.transfer import with_pretrained
 from tests import exports

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chifoumi_jax import recipes
+from chifoumi_jax import backbones, recipes
 from chifoumi_jax.kept_programs import _ELSEWHERE, program_of
 from chifoumi_jax.recipes import Recipe
 
@@ -53,7 +53,7 @@ def test_classes_and_their_weights_give_another() -> None:
 def test_a_shorter_network_gives_another(monkeypatch: pytest.MonkeyPatch) -> None:
     small = recipes.small.replace(image_size=32)
     whole = program_of(small, 3)
-    monkeypatch.setitem(recipes.STAGES_OF, small.model, 2)
+    monkeypatch.setitem(backbones.STAGES_OF, small.model, 2)
     assert program_of(small, 3) is not whole
 
 

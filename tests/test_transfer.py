@@ -18,6 +18,7 @@ from flax import nnx
 from PIL import Image
 
 from chifoumi_jax import fit, load, pretrained, recipes, resume, run
+from chifoumi_jax.backbones import STAGES_OF
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.display import Display
 from chifoumi_jax.files import cache_path
@@ -28,11 +29,11 @@ from chifoumi_jax.pretrained import (
     read_old_pickle,
 )
 from chifoumi_jax.program import _decays, build_schedule
-from chifoumi_jax.recipes import STAGES_OF, Recipe
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import Run
 from chifoumi_jax.step import NOTHING, _follow, join
 from chifoumi_jax.train import Trainer
-from chifoumi_jax.transfer import split_features, take_over, with_pretrained
+from chifoumi_jax.transfer import split_features, with_pretrained
 from tests.commands import chifoumi, environment
 from tests.runs import assert_same_training
 
@@ -64,8 +65,8 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TWO_STAGES = """
-from chifoumi_jax import recipes
-recipes.STAGES_OF["efficientnet-lite0"] = 2
+from chifoumi_jax import backbones, recipes
+backbones.STAGES_OF["efficientnet-lite0"] = 2
 recipes.RECIPES["transfer"] = recipes.transfer.replace(frozen_stages=1)
 """
 
@@ -129,14 +130,24 @@ def _batch(trainer: Trainer) -> Any:
 
 def test_features_come_in_pairs_and_with_their_labels(trainer: Trainer) -> None:
     state = trainer.begin()
-    features, labels = split_features(
-        trainer.program, state.weights, trainer.data.pixels, trainer.data.train
+    both, one = (
+        split_features(
+            trainer.program,
+            state.weights,
+            trainer.data.pixels,
+            trainer.data.train,
+            mirrored=mirrored,
+        )
+        for mirrored in (True, False)
     )
+    features, labels = both
     images = len(trainer.data.train)
     assert features.shape == (2 * images, 1280) and len(labels) == 2 * images
     np.testing.assert_array_equal(labels[:images], labels[images:])
     np.testing.assert_array_equal(labels[:images], trainer.data.train.labels)
     assert not np.allclose(features[:images], features[images:])
+    np.testing.assert_array_equal(one[0], features[:images])
+    np.testing.assert_array_equal(one[1], trainer.data.train.labels)
 
 
 def test_the_average_is_what_is_evaluated(finished: Run, trainer: Trainer) -> None:
@@ -191,7 +202,7 @@ def test_take_over_leaves_the_last_layer() -> None:
     whole = pretrained_efficientnet_lite0(32)
     graph, state = nnx.split(whole)
     model = nnx.merge(graph, jax.tree.map(jnp.zeros_like, state))
-    take_over(model, whole)
+    model.take_over(whole)
     taken, kept = map(nnx.state, (model, whole))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(taken["classify"]))
     for tree in (taken, kept):
@@ -262,8 +273,8 @@ def test_the_command_trains_the_same_network(patches: Path, finished: Run, tmp_p
 
 
 def test_what_shifts_a_channel_or_is_frozen_does_not_decay() -> None:
-    params = nnx.eval_shape(lambda: EfficientNetLite0(32, 3, frozen_stages=2, rngs=nnx.Rngs(0)))
-    decays = _decays(3, nnx.state(params, nnx.Param))
+    model = nnx.eval_shape(lambda: EfficientNetLite0(32, 3, frozen_stages=2, rngs=nnx.Rngs(0)))
+    decays = _decays(model, nnx.state(model, nnx.Param))
     found = {
         ".".join(str(part.key) for part in path if hasattr(part, "key"))
         for path, leaf in jax.tree_util.tree_leaves_with_path(decays)

@@ -1,4 +1,7 @@
-"""Fine-tuning EfficientNet-Lite0: ours, and the same with XLA's depthwise convolutions."""
+"""Fine-tuning EfficientNet-Lite0, and one depthwise convolution, ours and XLA's.
+
+With XLA's a whole step takes too long to be repeated.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +13,6 @@ import numpy as np
 from benchmarks.peers import inputs
 from chifoumi_jax import recipes
 from chifoumi_jax.data.pipeline import Photos
-from chifoumi_jax.models import efficientnet_lite
 from chifoumi_jax.ops import depthwise_conv
 from chifoumi_jax.program import build
 from chifoumi_jax.recipes import Recipe
@@ -31,13 +33,6 @@ def recipe(batch_size: int, image_size: int) -> Callable[[], None]:
 def whole(batch_size: int, image_size: int) -> Callable[[], None]:
     """A step that trains every stage, and nothing besides."""
     return _step(recipes.transfer.replace(image_size=image_size, **_PLAIN), batch_size)
-
-
-def xla(batch_size: int, image_size: int) -> Callable[[], None]:
-    """The same step by XLA's own depthwise convolutions."""
-    # A process measures one way only.
-    vars(efficientnet_lite)["depthwise_conv"] = _by_xla
-    return whole(batch_size, image_size)
 
 
 def depthwise(batch_size: int, side: int, channels: int) -> Callable[[], None]:

@@ -77,6 +77,11 @@ STRONG = PhotoAugmentation(
 )
 """For networks that were trained before: a hand stays the same hand however it is turned."""
 
+# For classes that direction tells apart: a thumb up, a thumb down.
+UPRIGHT = dataclasses.replace(STRONG, flip=False, rotate=15)
+
+BY_NAME = {"photo": DEFAULT, "strong": STRONG, "upright": UPRIGHT}
+
 
 @functools.partial(jax.jit, static_argnames="strengths")
 def photo_augmentation(

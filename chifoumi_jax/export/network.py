@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Float32
 
 from chifoumi_jax.classifier import Classifier
+from chifoumi_jax.export.errors import ExportError
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
 from chifoumi_jax.models.efficientnet_lite import Block, ConvNorm
 
@@ -255,9 +256,10 @@ def describe(classifier: Classifier) -> Network:
         layers = _cnn(model)
     elif isinstance(model, EfficientNetLite0):
         layers = _efficientnet_lite0(model)
-    else:
-        assert isinstance(model, MLP)
+    elif isinstance(model, MLP):
         layers = _mlp(model)
+    else:
+        raise ExportError(f"the network {recipe.model} is not described for other runtimes")
     return Network(
         recipe=recipe.name,
         classes=classifier.classes,

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from chifoumi_jax.backbones import STAGES_OF
 from chifoumi_jax.calibration import Calibration
 from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.convert.arrays import (
@@ -32,11 +33,12 @@ from chifoumi_jax.convert.safetensors_file import read_metadata, read_safetensor
 from chifoumi_jax.convert.source import opened
 from chifoumi_jax.convert.strict_json import parse
 from chifoumi_jax.export import verify
+from chifoumi_jax.export.errors import ExportError
 from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.verify import Check, Made
 from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
-from chifoumi_jax.recipes import STAGES_OF, Recipe
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import Params, join
 
 SUFFIX = ".safetensors"
@@ -93,8 +95,9 @@ def arrays(classifier: Classifier) -> dict[str, np.ndarray]:
         return cnn_to_arrays(model)
     if isinstance(model, EfficientNetLite0):
         return efficientnet_lite0_to_arrays(model)
-    assert isinstance(model, MLP)
-    return mlp_to_arrays(model)
+    if isinstance(model, MLP):
+        return mlp_to_arrays(model)
+    raise ExportError(f"the network {classifier.recipe.model} has no names for safetensors")
 
 
 def load_safetensors(path: str | os.PathLike[str]) -> Classifier:
@@ -128,6 +131,8 @@ def _model(recipe: Recipe, tensors: Arrays) -> CNN | EfficientNetLite0 | MLP:
     if recipe.model in STAGES_OF:
         stages = STAGES_OF[recipe.model]
         return efficientnet_lite0_from_torch(tensors, image_size=recipe.image_size, stages=stages)
+    if recipe.model not in ("mlp", "mlp-v21"):
+        raise WeightsError(f"its recipe has model {recipe.model[:80]!r}, which no version writes")
     return mlp_from_arrays(tensors, relu_logits=recipe.model == "mlp-v21")
 
 

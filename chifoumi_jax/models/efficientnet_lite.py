@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float
 
-from chifoumi_jax.models.dropout import draw_mask, dropout
+from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.ops import depthwise_conv
 
 FEATURES = 1280
@@ -39,11 +39,6 @@ STAGES = (
     Stage(1, 3, 1, 6, 320),
 )
 _STEM = 32
-
-
-def frozen_blocks(stages: int) -> int:
-    """Number of blocks in the first stages."""
-    return sum(stage.repeats for stage in STAGES[:stages])
 
 
 def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -161,7 +156,7 @@ class Block(nnx.Module):
         return x + inner if self.adds_input else inner
 
 
-class EfficientNetLite0(nnx.Module):
+class EfficientNetLite0(Backbone):
     """EfficientNet-Lite0 for any image size: 4,652,008 parameters with ImageNet's 1,000 classes.
 
     With fewer `stages` than seven its last ones are left out, and it is a smaller network. No
@@ -186,42 +181,40 @@ class EfficientNetLite0(nnx.Module):
         self.dropout_rate = dropout_rate
         self.stem = ConvNorm(3, _STEM, 3, 2, rngs=rngs)
         self.blocks = nnx.List(_blocks(STAGES[:stages], rngs))
-        self.frozen_blocks = frozen_blocks(frozen_stages)
+        self.frozen_blocks = sum(stage.repeats for stage in STAGES[:frozen_stages])
         self.head = ConvNorm(STAGES[stages - 1].channels, FEATURES, rngs=rngs)
         self.classify = nnx.Linear(
             FEATURES, num_classes, kernel_init=_uniform(math.sqrt(1 / num_classes)), rngs=rngs
         )
 
-    def __call__(
-        self,
-        images: Float[Array, "batch height width 3"],
-        masks: tuple[Bool[Array, "batch 1280"]] | None = None,
-        by_batch: bool = False,
-    ) -> Float[Array, "batch classes"]:
-        """Returns logits.
-
-        Args:
-            images: RGB in [0, 1].
-            masks: Dropout is active if they are given.
-            by_batch: Normalise by each batch's moments, and let the running ones follow (in place:
-                under `jax.jit` split the model first).
-        """
-        x = self.features(images, by_batch)
-        if masks is not None:
-            x = dropout(x, masks[0], self.dropout_rate)
-        logits: Array = self.classify(x)
-        return logits
-
-    def features(
+    def feature_map(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
-    ) -> Float[Array, "batch 1280"]:
-        """What the last layer classifies."""
+    ) -> Float[Array, "batch rows columns 1280"]:
+        """What the last convolution makes of RGB in [0, 1]."""
         x = self.stem(scale_lite(images), by_batch)
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, by_batch)
             if number == self.frozen_blocks:
                 x = jax.lax.stop_gradient(x)
-        return jnp.mean(self.head(x, by_batch), axis=(1, 2))
+        return self.head(x, by_batch)
+
+    def is_frozen(self, path: tuple[Any, ...]) -> bool:
+        """Whether it belongs to the first stages, or to what comes before them."""
+        part = path[0]
+        in_stages = part == "stem" or (part == "blocks" and path[1] < self.frozen_blocks)
+        return self.frozen_blocks > 0 and in_stages
+
+    def take_over(self, pretrained: Backbone) -> None:
+        """Take all weights and running moments of another one but the last layer's.
+
+        A model with fewer stages takes those that it has; its last convolution stays.
+        """
+        assert isinstance(pretrained, EfficientNetLite0)
+        for part, other in zip(self.blocks, pretrained.blocks, strict=False):
+            nnx.update(part, nnx.state(other))
+        nnx.update(self.stem, nnx.state(pretrained.stem))
+        if len(self.blocks) == len(pretrained.blocks):
+            nnx.update(self.head, nnx.state(pretrained.head))
 
     def activations(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
@@ -235,10 +228,6 @@ class EfficientNetLite0(nnx.Module):
         x = outputs["_avg_pooling"] = jnp.mean(x, axis=(1, 2))
         outputs["_fc"] = self.classify(x)
         return outputs
-
-    def draw_masks(self, key: Key[Array, ""], batch: int) -> tuple[Bool[Array, "batch 1280"]]:
-        """One dropout mask for each place that has one."""
-        return (draw_mask(key, (batch, FEATURES), self.dropout_rate),)
 
     @property
     def layers(self) -> Mapping[str, nnx.Module]:

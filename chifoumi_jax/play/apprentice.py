@@ -15,13 +15,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from chifoumi_jax.backbones import backbone
 from chifoumi_jax.classifier import load
 from chifoumi_jax.play.album import save_album
 from chifoumi_jax.play.lesson import Taught
 from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.pictures import read_pixels
 from chifoumi_jax.play.worker import Worker
-from chifoumi_jax.pretrained import PretrainedError, require_pretrained
+from chifoumi_jax.pretrained import PretrainedError
 from chifoumi_jax.recipes import transfer
 
 Recipe = Literal["transfer", "cnn"]
@@ -228,7 +229,7 @@ def why_no_transfer() -> str | None:
     Looked at once: what is installed later counts from the next start.
     """
     try:
-        require_pretrained()
+        backbone(transfer).require()
     except PretrainedError as error:
         return str(error)
     return None

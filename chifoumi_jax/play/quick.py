@@ -11,12 +11,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float32, Int32, UInt8
 
+from chifoumi_jax.backbones import backbone
 from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.heads import train_head
 from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.losses import smoothed_cross_entropy
-from chifoumi_jax.models import EfficientNetLite0
-from chifoumi_jax.pretrained import pretrained_efficientnet_lite0
+from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.program import Program
 from chifoumi_jax.recipes import transfer
 from chifoumi_jax.step import Params, join
@@ -74,8 +74,8 @@ def quick_classifier(
 
 
 @functools.lru_cache(maxsize=1)
-def _extractor(image_size: int) -> tuple[Program, EfficientNetLite0]:
-    model = pretrained_efficientnet_lite0(image_size)
+def _extractor(image_size: int) -> tuple[Program, Backbone]:
+    model = backbone(transfer).pretrained(image_size)
     return program_of(transfer, 1_000), model
 
 
@@ -87,5 +87,5 @@ def _features(
     return np.asarray(program.features(weights, padded))[: len(pixels)]
 
 
-def _weights(model: EfficientNetLite0) -> Params:
+def _weights(model: Backbone) -> Params:
     return join(nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat))

@@ -1,0 +1,81 @@
+"""What a network must offer to be trained on from pretrained weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Key
+
+from chifoumi_jax.models.dropout import draw_mask, dropout
+
+
+class Backbone(nnx.Module):
+    """Convolutions, the mean over all places, dropout, and one linear layer.
+
+    A subclass sets `image_size`, `num_classes`, `dropout_rate` and `classify`, computes the
+    convolutions in `feature_map`, and says what `is_frozen` and what it can `take_over`.
+    """
+
+    image_size: int
+    num_classes: int
+    dropout_rate: float
+    classify: nnx.Linear
+
+    def feature_map(
+        self, images: Float[Array, "batch height width 3"], by_batch: bool = False
+    ) -> Float[Array, "batch rows columns features"]:
+        """What the last convolution makes of RGB in [0, 1]; see `__call__`."""
+        raise NotImplementedError
+
+    def is_frozen(self, path: tuple[Any, ...]) -> bool:
+        """Whether what stands at this path of the state stays as it was pretrained."""
+        raise NotImplementedError
+
+    def take_over(self, pretrained: "Backbone") -> None:
+        """Take all weights and running moments of another one but the last layer's."""
+        raise NotImplementedError
+
+    def features(
+        self, images: Float[Array, "batch height width 3"], by_batch: bool = False
+    ) -> Float[Array, "batch features"]:
+        """What the last layer classifies."""
+        return jnp.mean(self.feature_map(images, by_batch), axis=(1, 2))
+
+    def __call__(
+        self,
+        images: Float[Array, "batch height width 3"],
+        masks: tuple[Bool[Array, "batch features"]] | None = None,
+        by_batch: bool = False,
+    ) -> Float[Array, "batch classes"]:
+        """Returns logits.
+
+        Args:
+            images: RGB in [0, 1].
+            masks: Dropout is active if they are given.
+            by_batch: Normalise by each batch's moments, and let the running ones follow (in place:
+                under `jax.jit` split the model first).
+        """
+        x = self.features(images, by_batch)
+        if masks is not None:
+            x = dropout(x, masks[0], self.dropout_rate)
+        logits: Array = self.classify(x)
+        return logits
+
+    def activations(
+        self, images: Float[Array, "batch height width 3"], by_batch: bool = False
+    ) -> Mapping[str, Float[Array, "batch ..."]]:
+        """What is worth a line of a summary, in order, without dropout."""
+        maps = self.feature_map(images, by_batch)
+        return {"feature_map": maps, "classify": self.classify(jnp.mean(maps, axis=(1, 2)))}
+
+    @property
+    def layers(self) -> Mapping[str, nnx.Module]:
+        """The parts that have parameters, by the names of `activations`, in order."""
+        parts = [part for name, part in vars(self).items() if name != "classify"]
+        modules = [part for part in parts if isinstance(part, nnx.Module)]
+        return {"feature_map": nnx.List(modules), "classify": self.classify}
+
+    def draw_masks(self, key: Key[Array, ""], batch: int) -> tuple[Bool[Array, "batch features"]]:
+        """One dropout mask for each place that has one."""
+        return (draw_mask(key, (batch, self.classify.in_features), self.dropout_rate),)
