@@ -39,6 +39,9 @@ def test_is_understood(
     program, *words = shlex.split(command, comments=True)
     module, words = ("chifoumi_jax.cli", words) if program == "chifoumi" else (words[1], words[2:])
     monkeypatch.setattr(sys, "argv", [module, *words, UNKNOWN])
+    # It runs anew, whatever was imported before.
+    for name in (module, f"{module}.__main__"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(SystemExit) as stopped:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     said = " ".join(re.findall(r"[\w./:=$-]+", capsys.readouterr().err))

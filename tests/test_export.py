@@ -70,9 +70,11 @@ def _begun(recipe: Recipe) -> Path:
     key = program.seeds(0)[0]
     if recipe.pretrained:
         state = with_pretrained(key, recipe, program)
+        # Its last layer is zero, and would give all photos the same.
+        drawn = jax.jit(lambda key: program.init(key).params["classify"]["kernel"][...])(key)
         for params in (state.params, state.average):
             kernel: Any = params["classify"]["kernel"]
-            kernel.set_value(jax.random.uniform(key, kernel.shape, minval=-0.6, maxval=0.6))
+            kernel.set_value(drawn)
     else:
         state = program.init(key)
         # As they are drawn, they give all photos nearly the same probabilities.
