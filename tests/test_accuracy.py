@@ -96,7 +96,9 @@ def test_rows_that_ask_the_same_network_otherwise_train_it_once(
 
 
 WAITS = """
-import time
+import signal, time
+# A shell's background jobs ignore it, and what they start does too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from benchmarks.accuracy import _workers
 with _workers(2) as each:
     list(each(abs, [1]))
@@ -112,6 +114,10 @@ def test_no_training_outlives_the_command(with_what: signal.Signals) -> None:
         assert command.stdout is not None and command.stdout.readline() == b"begun\n"
         workers = psutil.Process(command.pid).children()
         command.send_signal(with_what)
+        try:
+            command.wait(timeout=60)
+        finally:
+            command.kill()
     assert len(workers) >= 2
     _, alive = psutil.wait_procs(workers, timeout=60)
     for process in alive:
