@@ -54,6 +54,7 @@ def test_it_predicts_and_explains(finished: Run, photos: Path) -> None:
     classifier = load(finished.directory)
     files = sorted((photos / "test").glob("*/*.png"))
     probabilities = classifier.predict(files).probabilities
+    # Sums of three roundings of float32.
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert classifier.explain(files[0]).shape == (1, 32, 32)
     with pytest.raises(ExportError, match="the network tiny is not described"):

@@ -19,7 +19,7 @@ from rich.console import Console
 from benchmarks import cases
 from benchmarks.__main__ import Options, settings
 from benchmarks.measure import Measurement
-from benchmarks.peers import finetune_chifoumi
+from benchmarks.peers import finetune_chifoumi, finetune_torch
 from chifoumi_jax import count_params, recipes
 from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.ops import depthwise_conv
@@ -31,6 +31,7 @@ def test_xla_convolves_as_ours_does() -> None:
     for stride in (1, 2):
         images = jnp.asarray(random.random((2, 7, 7, 8), np.float32))
         kernel = jnp.asarray(random.random((3, 3, 8), np.float32))
+        # Sums of nine products, all of one sign, in another order.
         np.testing.assert_allclose(
             finetune_chifoumi._by_xla(images, kernel, stride),
             depthwise_conv(images, kernel, stride),
@@ -55,27 +56,24 @@ def test_a_step_is_a_training_step(task: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_both_sides_train_as_much() -> None:
-    torch_side = pytest.importorskip("benchmarks.peers.finetune_torch")
     ours = nnx.eval_shape(lambda: build_model(recipes.transfer, 3, nnx.Rngs(0)))
     assert isinstance(ours, EfficientNetLite0)
     frozen = [ours.stem, *ours.blocks[: ours.frozen_blocks]]
-    theirs = torch_side._frozen(torch_side._model(32))
+    theirs = finetune_torch._frozen(finetune_torch._model(32))
     left = [each.numel() for each in theirs.parameters() if not each.requires_grad]
     assert sum(left) == sum(map(count_params, frozen)) > 0
     assert sum(each.numel() for each in theirs.parameters()) == count_params(ours)
 
 
 def test_torch_takes_steps() -> None:
-    torch_side = pytest.importorskip("benchmarks.peers.finetune_torch")
-    for task in (torch_side.recipe, torch_side.whole):
+    for task in (finetune_torch.recipe, finetune_torch.whole):
         step = task(2, 32)
         step()
         step()
-    torch_side.depthwise(2, 6, 8)()
+    finetune_torch.depthwise(2, 6, 8)()
 
 
 def test_every_peer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("efficientnet_lite_pytorch")
     asked = []
 
     def worker(python: str, arguments: Sequence[Any], *_: object) -> Measurement:

@@ -94,6 +94,7 @@ def test_a_run_is_asked_otherwise_than_its_recipe_asks(
     pixels = np.stack([once.pixels(file) for file in files])
     both = (once.probabilities(pixels) + once.probabilities(pixels[:, :, ::-1])) / 2
     answers = whole.predict(files).probabilities
+    # The mean is of logarithms in one program, of probabilities here: roundings of float32.
     np.testing.assert_allclose(whole.calibration.temper(both), answers, rtol=1e-5)
 
     last = load(run, averaged=False)

@@ -82,6 +82,7 @@ def test_smoothing_gives_labels_away() -> None:
 def test_a_class_weighs_as_it_is_told_with_smoothed_labels_too() -> None:
     logits, labels = jnp.array([[2.0, 0.0, -1.0], [0.5, 1.0, 0.0]]), jnp.array([0, 2])
     plain = losses.smoothed_cross_entropy(0.1)
+    # Both bounds: roundings of float32 in a sum of three.
     found = losses.weighted(plain, np.array([0.5, 1.0, 3.0]))(logits, labels)
     np.testing.assert_allclose(found, plain(logits, labels) * jnp.array([0.5, 3.0]), rtol=1e-6)
     targets = np.array([[0.9, 0, 0], [0, 0, 0.9]]) + 0.1 / 3

@@ -119,6 +119,7 @@ def test_begins_with_pretrained_weights_and_a_trained_last_layer(trainer: Traine
 def test_a_last_layer_that_is_not_trained_first_says_nothing(trainer: Trainer) -> None:
     state = with_pretrained(jax.random.key(0), trainer.recipe, trainer.program)
     rows, _ = trainer.program.evaluate(state.weights, _batch(trainer))
+    # A softmax of zeros: one rounding of float32.
     np.testing.assert_allclose(rows, 1 / 3, rtol=1e-6)
 
 
@@ -290,6 +291,7 @@ def test_the_average_forgets_its_beginning() -> None:
     old, new = nnx.State({"w": jnp.zeros(2)}), nnx.State({"w": jnp.ones(2)})
     for step, kept in ((0, 0.1), (10, 11 / 20), (10_000, 0.99)):
         (followed,) = jax.tree.leaves(_follow(old, new, 0.99, jnp.int32(step)))
+        # Roundings of float32.
         np.testing.assert_allclose(followed, 1 - kept, rtol=1e-6)
     assert not _follow(NOTHING, new, 0.0, jnp.int32(0))
 
