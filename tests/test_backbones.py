@@ -1,6 +1,7 @@
 """Another network than those of the package, registered from one file."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from chifoumi_jax import count_params, fit, load, recipes, summary
 from chifoumi_jax.checkpoint import newest
 from chifoumi_jax.crossval import cross_validate
 from chifoumi_jax.export import ExportError, export
+from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.run import Run
 from chifoumi_jax.train import restore
@@ -37,6 +39,15 @@ def recipe(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 @pytest.fixture(scope="module")
 def finished(recipe: Recipe) -> Run:
     return fit(recipe, quiet=True)
+
+
+def test_one_that_lacks_a_method_is_named() -> None:
+    class Half(Backbone):
+        def is_frozen(self, path: tuple[Any, ...]) -> bool:
+            return not path
+
+    with pytest.raises(TypeError, match=r"feature_map.*take_over"):
+        Half()  # type: ignore[abstract]
 
 
 def test_it_is_trained_from_its_weights(finished: Run) -> None:

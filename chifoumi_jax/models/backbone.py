@@ -1,5 +1,6 @@
 """What a network must offer to be trained on from pretrained weights."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,19 +23,19 @@ class Backbone(nnx.Module):
     dropout_rate: float
     classify: nnx.Linear
 
+    @abstractmethod
     def feature_map(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
     ) -> Float[Array, "batch rows columns features"]:
         """What the last convolution makes of RGB in [0, 1]; see `__call__`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_frozen(self, path: tuple[Any, ...]) -> bool:
         """Whether what stands at this path of the state stays as it was pretrained."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_over(self, pretrained: "Backbone") -> None:
         """Take all weights and running moments of another one but the last layer's."""
-        raise NotImplementedError
 
     def features(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
