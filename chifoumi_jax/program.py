@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int32, Key, UInt8
+from jaxtyping import Array, Float, Int32, Key, UInt8, UInt32
 
 from chifoumi_jax import losses, processes
 from chifoumi_jax.backbones import backbone
@@ -203,9 +203,13 @@ def build(
         graph, prepare, training_loss, optimizer, mesh, recipe.precision, recipe.average
     )
 
-    @partial(jax.jit, static_argnums=0, out_shardings=replicated)
-    def seeds(number: int) -> Key[Array, "2"]:
+    @partial(jax.jit, out_shardings=replicated)
+    def keys_of(number: UInt32[Array, ""]) -> Key[Array, "2"]:
         return jax.random.split(jax.random.key(number))
+
+    def seeds(number: int) -> Key[Array, "2"]:
+        # Of a fixed width, or the greater half of the seeds would not fit; compiled once for all.
+        return keys_of(np.uint32(number))
 
     @partial(jax.jit, out_shardings=replicated)
     def init(key: Key[Array, ""]) -> TrainState:

@@ -3,6 +3,9 @@
 import dataclasses
 import errno
 import io
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from chifoumi_jax.data.hands.render import render_jpeg
 from chifoumi_jax.data.hands.scene import Scene, sample_scene
 from chifoumi_jax.data.hands.sheet import contact_sheet
 from chifoumi_jax.data.hands.skeleton import FINGERS, HAND, THUMB
+from tests.commands import environment
 from tests.hands import write_small
 
 SMALL = (96, 72)
@@ -170,6 +174,21 @@ def test_a_seed_gives_one_picture(gesture: str) -> None:
     np.testing.assert_array_equal(first, render(gesture, seed=5, size=SMALL))
     assert np.abs(first.astype(int) - render(gesture, seed=6, size=SMALL)).mean() > 2
     assert np.abs(first.astype(int) - render(gesture, seed=5, size=SMALL, split="test")).mean() > 2
+
+
+def test_a_picture_does_not_depend_on_how_other_programs_are_compiled(tmp_path: Path) -> None:
+    # The tests are often run without optimisation themselves: then a process that optimises draws.
+    is_plain = "optimization_level" not in os.environ.get("XLA_FLAGS", "")
+    code = f"""
+from pathlib import Path
+from chifoumi_jax.data.hands.render import render_jpeg
+Path("rock.jpg").write_bytes(render_jpeg("rock", seed=5, size={SMALL}, split="train"))
+"""
+    flags = "--xla_backend_optimization_level=0" if is_plain else ""
+    drawn = [sys.executable, "-c", code]
+    subprocess.run(drawn, check=True, cwd=tmp_path, env=environment(XLA_FLAGS=flags))
+    here = render_jpeg("rock", seed=5, size=SMALL, split="train")
+    assert (tmp_path / "rock.jpg").read_bytes() == here
 
 
 @settings(deadline=None, max_examples=12)

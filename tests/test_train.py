@@ -24,6 +24,7 @@ from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.display import Display
 from chifoumi_jax.files import write_json
+from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.needs import DoesNotFitError
 from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.run import Run, RunError, read, read_config
@@ -128,6 +129,13 @@ def test_another_seed_compiles_nothing(photos: Path, tmp_path: Path) -> None:
         assert compiled, "the listener hears"
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
+def test_a_seeds_keys_are_those_of_jax(seed: int) -> None:
+    keys = program_of(recipes.study_mlp, 3).seeds(seed)
+    expected = jax.random.split(jax.random.key(seed))
+    np.testing.assert_array_equal(jax.random.key_data(keys), jax.random.key_data(expected))
 
 
 def test_the_studys_recipe_records_what_the_study_printed(photos: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Rays marched through space to the surface (sphere tracing, Hart 1996)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,10 @@ Vectors = Float32[Array, "3 points"]
 Scalar = Float32[Array, ""]
 Index = Int32[Array, ""]
 Axis = tuple[Scalar, Scalar, Scalar]
+
+# Whatever XLA_FLAGS say of other programs: a seed is to give one picture. Where LLVM does not
+# optimise it rounds otherwise, and a picture takes five times as long.
+optimised = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 
 STEPS = 10
 # Where along the normal the surroundings are probed, in cm, and how much each counts.
@@ -41,7 +46,7 @@ def moved(p: Points, by: Points | Axis, t: Distance | Scalar | float) -> Points:
     return p[0] + by[0] * t, p[1] + by[1] * t, p[2] + by[2] * t
 
 
-@jax.jit
+@optimised
 def march(solid: Solid, directions: Vectors, cone: Scalar, rays: March) -> March:
     """Takes `STEPS` steps along rays from the camera, or along cones around them.
 
@@ -63,7 +68,7 @@ def march(solid: Solid, directions: Vectors, cone: Scalar, rays: March) -> March
     return jax.lax.fori_loop(0, STEPS, step, rays)
 
 
-@jax.jit
+@optimised
 def normals(solid: Solid, points: Vectors) -> Vectors:
     """Returns the surface's unit normals, from four distances around each point."""
     e = 0.02
@@ -77,7 +82,7 @@ def normals(solid: Solid, points: Vectors) -> Vectors:
     return gradient * jax.lax.rsqrt(jnp.sum(gradient**2, axis=0) + 1e-12)
 
 
-@jax.jit
+@optimised
 def light_reaching(
     solid: Solid,
     points: Vectors,

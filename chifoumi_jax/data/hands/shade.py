@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float32
 
 from chifoumi_jax.data.hands import skeleton
-from chifoumi_jax.data.hands.march import Axis, Index, Scalar, Vectors
+from chifoumi_jax.data.hands.march import Axis, Index, Scalar, Vectors, optimised
 from chifoumi_jax.data.hands.surface import (
     Distance,
     Points,
@@ -43,7 +43,7 @@ class Look(NamedTuple):
     up: Float32[Array, "3"]
 
 
-@jax.jit
+@optimised
 def shade(
     solid: Solid,
     look: Look,
