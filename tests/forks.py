@@ -1,8 +1,9 @@
-"""Starts the command line again and again, in a process each, from one that has imported it.
+"""Starts modules again and again as `python -m` does, each in a process of its own.
 
-Half of what a test of a short command costs goes into importing JAX and Flax. Each line of standard
-input asks for a command; it runs in a fork of this process, which has imported and not yet started
-anything, with output, environment and folder of its own; its exit code is the answer.
+Half of what a test of a short command costs goes into importing JAX and Flax, or PyTorch. Each line
+of standard input asks for a command; it runs in a fork of this process, which has imported what the
+arguments name and not yet started anything, with output, environment and folder of its own; its
+exit code is the answer.
 """
 
 import importlib
@@ -13,26 +14,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-# What most commands import when they run.
-IMPORTED = (
-    "chifoumi_jax.cli",
-    "chifoumi_jax.convert",
-    "chifoumi_jax.crossval",
-    "chifoumi_jax.export",
-    "chifoumi_jax.judge",
-    "chifoumi_jax.summary",
-    "chifoumi_jax.train",
-    "jinja2",
-    "matplotlib.figure",
-    "orbax.checkpoint",
-    "scipy.optimize",
-    "sklearn.metrics",
-)
-
 
 def serve() -> None:
     """Answer until standard input ends."""
-    for name in IMPORTED:
+    for name in sys.argv[1:]:
         importlib.import_module(name)
     # Not `sys.stdin`: of what that reads ahead a command would find the rest.
     with os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8") as asked:
@@ -64,9 +49,9 @@ def become(asked: Mapping[str, Any]) -> None:
     # As `python -m` has them.
     sys.argv[1:] = asked["arguments"]
     sys.path[0] = asked["folder"]
-    # It runs once more, as the main module.
-    del sys.modules["chifoumi_jax.cli"]
-    runpy.run_module("chifoumi_jax.cli", run_name="__main__", alter_sys=True)
+    # If it is imported: it runs once more, as the main module.
+    sys.modules.pop(asked["module"], None)
+    runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from chifoumi_jax import fit, load, recipes
 from chifoumi_jax.classifier import Classifier
-from tests.commands import QUICK, devices, environment
+from tests.commands import QUICK, devices, environment, run_module
 
 CODE = """
 import sys
@@ -154,6 +154,5 @@ def test_processes_must_be_named_fully(photos: Path) -> None:
 def test_wrong_processes_are_one_sentence(given: tuple[str, ...], message: str) -> None:
     coordinator, count, number = given
     options = ["--coordinator", coordinator, "--processes", count, "--process", number]
-    command = [sys.executable, "-m", "chifoumi_jax.train", *options]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_module("chifoumi_jax.train", *options)
     assert done.returncode == 2 and done.stderr == f"error: {message}\n"

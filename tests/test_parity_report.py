@@ -1,8 +1,6 @@
 import io
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from parity.check import Check, Verdict, judge
 from parity.comparison import Comparison, Difference
 from parity.study.candidate import cnn
 from parity.study.faults import Caught, Fault
+from tests.commands import run_module
 
 
 def _verdict(*differences: Difference, bound: float = 1e-6) -> Verdict:
@@ -72,8 +71,7 @@ def test_a_wrong_argument_is_one_sentence(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    command = [sys.executable, "-m", "parity", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = run_module("parity", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1

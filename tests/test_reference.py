@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from chifoumi_jax.data import load_pixels
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.step import scale_torch
 from reference import order, photos
+from tests.commands import environment, run_module
 from tests.conftest import write_photos
 
 
@@ -50,10 +50,8 @@ def test_scale_torch_divides_under_jit() -> None:
         np.testing.assert_array_equal(np.asarray(scale(jnp.asarray(every))), expected)
 
 
-def _run(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+def _run_torch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return run_module("reference.torch_mlp", *arguments)
 
 
 @pytest.fixture
@@ -65,9 +63,18 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("options", [(), ("--stock",)])
 def test_the_keras_original_trains(folder: Path, options: tuple[str, ...]) -> None:
-    done = _run(
-        "reference.keras_cnn", "--data", folder, "--image-size", 32, "--epochs", 2, *options
-    )
+    # From its start: TensorFlow does not bear a fork.
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "reference.keras_cnn",
+        "--data",
+        folder,
+        *options,
+    ]
+    command += ["--image-size", "32", "--epochs", "2"]
+    around = environment(TF_CPP_MIN_LOG_LEVEL="3")
+    done = subprocess.run(command, capture_output=True, text=True, env=around, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch ") == 2
     assert set(json.loads(done.stdout.splitlines()[-1])) == {"train_accuracy", "test_accuracy"}
@@ -76,10 +83,7 @@ def test_the_keras_original_trains(folder: Path, options: tuple[str, ...]) -> No
 @pytest.mark.parametrize("version", ["3", "2.1"])
 def test_the_torch_original_trains(folder: Path, tmp_path: Path, version: str) -> None:
     saved = tmp_path / "weights.pt"
-    done = _run(
-        *("reference.torch_mlp", "--data", folder, "--version", version),
-        *("--epochs", 2, "--save", saved),
-    )
+    done = _run_torch("--data", folder, "--version", version, "--epochs", "2", "--save", saved)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout.splitlines()[-1])) == {"train_accuracy", "test_accuracy"}
     from chifoumi_jax.convert import from_torch
@@ -114,7 +118,7 @@ def test_photos_read_anew_in_each_epoch_train_the_same_network(
 
 
 def test_a_folder_without_photos_is_one_sentence(tmp_path: Path) -> None:
-    done = _run("reference.torch_mlp", "--data", tmp_path)
+    done = _run_torch("--data", tmp_path)
     assert done.returncode == 2
     assert f"error: no photos in {tmp_path / 'train'}: " in done.stderr
 
@@ -131,7 +135,7 @@ def test_a_folder_without_photos_is_one_sentence(tmp_path: Path) -> None:
 def test_a_wrong_argument_is_said_before_training(
     arguments: list[str], message: str, folder: Path
 ) -> None:
-    done = _run("reference.torch_mlp", "--data", folder, *arguments)
+    done = _run_torch("--data", folder, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -141,7 +145,7 @@ def test_a_wrong_argument_is_said_before_training(
 def test_a_photo_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
     paths = sorted(path.relative_to(folder) for path in (folder / "train").glob("*/*"))
     (tmp_path / "list.txt").write_text("\n".join([*map(str, paths), "train/rock/absent.png"]))
-    done = _run("reference.torch_mlp", "--data", folder, "--train-list", tmp_path / "list.txt")
+    done = _run_torch("--data", folder, "--train-list", tmp_path / "list.txt")
     assert done.returncode == 2
     assert "absent.png cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
@@ -153,7 +157,7 @@ def test_a_photo_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
 def test_a_photo_with_a_strange_header_is_named(broken: bytes, folder: Path) -> None:
     # What Pillow says of them is no `OSError`.
     (folder / "test" / "rock" / "strange.ppm").write_bytes(broken)
-    done = _run("reference.torch_mlp", "--data", folder)
+    done = _run_torch("--data", folder)
     assert done.returncode == 2
     assert "strange.ppm cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
@@ -161,6 +165,6 @@ def test_a_photo_with_a_strange_header_is_named(broken: bytes, folder: Path) -> 
 
 def test_a_list_that_is_no_text_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe")
-    done = _run("reference.torch_mlp", "--data", folder, "--train-list", tmp_path / "list.txt")
+    done = _run_torch("--data", folder, "--train-list", tmp_path / "list.txt")
     assert done.returncode == 2
     assert "list.txt is no text in UTF-8" in done.stderr
