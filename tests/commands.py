@@ -111,7 +111,9 @@ def _ask(line: str, server: subprocess.Popen[str]) -> int:
     server.stdin.flush()
     if not select.select([server.stdout], [], [], _PATIENCE)[0]:
         raise subprocess.TimeoutExpired(line, _PATIENCE)
-    return int(server.stdout.readline())
+    code = server.stdout.readline()
+    assert code, "what starts the commands has ended: see its standard error"
+    return int(code)
 
 
 @functools.cache

@@ -253,4 +253,4 @@ def test_module_and_command_are_the_same(tmp_path: Path) -> None:
             cwd=tmp_path,
         )
         assert done.returncode == 2
-        assert "absent" in done.stderr
+        assert "absent" in done.stderr and len(done.stderr.splitlines()) == 1

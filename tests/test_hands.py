@@ -176,7 +176,8 @@ def test_a_seed_gives_one_picture(gesture: str) -> None:
 
 
 def test_a_picture_does_not_depend_on_how_other_programs_are_compiled(tmp_path: Path) -> None:
-    # One of the smallest that were seen to differ from what this process draws, by these flags.
+    # One of the smallest that these flags changed, when they were heard: also where this process is
+    # told more besides, as by `make test`.
     code = """
 from pathlib import Path
 from chifoumi_jax.data.hands.render import render_jpeg

@@ -1,6 +1,8 @@
 import io
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,13 @@ def test_files(tmp_path: Path) -> None:
     # Self-contained: whatever a browser would fetch by itself stands in one of these.
     assert not any(mark in page for mark in ("<script", "<link", "<img", "url(http", "@import"))
     assert page.count("<svg") == 2
+
+
+def test_what_it_imports_says_nothing() -> None:
+    command = [sys.executable, "-m", "parity", "--only", "resnet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ Scalar = Float32[Array, ""]
 Index = Int32[Array, ""]
 Axis = tuple[Scalar, Scalar, Scalar]
 
-# Whatever XLA_FLAGS say of other programs: a seed is to give one picture. Where LLVM does not
-# optimise it rounds otherwise, and a picture takes five times as long.
+# Whatever level XLA_FLAGS give other programs: where LLVM does not optimise it rounds otherwise,
+# which makes another picture of a seed, and takes five times as long.
 optimised = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 
 STEPS = 10
