@@ -47,7 +47,7 @@ def test_one_that_lacks_a_method_is_named() -> None:
             return not path
 
     with pytest.raises(TypeError, match=r"feature_map.*take_over"):
-        Half()  # type: ignore[abstract]
+        Half()  # type: ignore[abstract]  # What mypy refuses is what is tried.
 
 
 def test_it_is_trained_from_its_weights(finished: Run) -> None:

@@ -64,14 +64,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("options", [(), ("--stock",)])
 def test_the_keras_original_trains(folder: Path, options: tuple[str, ...]) -> None:
     # From its start: TensorFlow does not bear a fork.
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "reference.keras_cnn",
-        "--data",
-        folder,
-        *options,
-    ]
+    command = [sys.executable, "-m", "reference.keras_cnn", "--data", str(folder), *options]
     command += ["--image-size", "32", "--epochs", "2"]
     around = environment(TF_CPP_MIN_LOG_LEVEL="3")
     done = subprocess.run(command, capture_output=True, text=True, env=around, check=False)
