@@ -17,7 +17,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from scipy import stats
 
 from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.metrics import wilson_interval
+from parity.fingerprint import CPP_SUFFIXES, fingerprint
+from parity.independent_training import Train, jax_training, keras_training, recipe_with
 from reference import photos
 
 ROOT = Path(__file__).parent.parent
@@ -41,26 +43,21 @@ AT_CHANCE = 0.5
 LEAST_SEEDS = 70
 SETTINGS = {"image_size": 64, "epochs": 10, "batch_size": 25}
 
-# What the accuracies depend on.
-_CODE = (
+# What the accuracies depend on, besides the recipe's values. The native kernels count too.
+_COMPUTED_BY = (
     "chifoumi_jax/data/order.py",
     "chifoumi_jax/losses.py",
     "chifoumi_jax/models",
     "chifoumi_jax/ops",
     "chifoumi_jax/optim.py",
     "chifoumi_jax/program.py",
-    "chifoumi_jax/recipes.py",
     "chifoumi_jax/step.py",
-    "parity/equivalence.py",
+    "parity/independent_training.py",
     "reference/keras_cnn.py",
     "reference/order.py",
     "reference/photos.py",
 )
-
-# What the files of a folder among them may be: the native kernels count too.
-_SOURCES = {".py", ".cc", ".h"}
-
-Train = Callable[[int], tuple[float, float]]
+_PACKAGES = ("chifoumi_jax", "parity", "reference")
 
 
 class ResultError(Exception):
@@ -134,23 +131,33 @@ def seeds_needed(variance: float, margin: float = MARGIN) -> int:
     return math.ceil(2 * variance * (quantiles / margin) ** 2)
 
 
-def code_hash(root: Path = ROOT) -> str:
-    """SHA-256 over the files and settings that the accuracies depend on.
+def code_fingerprint(root: Path = ROOT) -> str:
+    """SHA-256 of what the accuracies are computed by: code, settings and the recipe's values.
 
     Raises:
         ResultError: If a file is absent, as outside a checkout.
     """
-    digest = hashlib.sha256(json.dumps(SETTINGS, sort_keys=True).encode())
-    for name in _CODE:
+    try:
+        return fingerprint(_files(root), _PACKAGES, recipe_values(SETTINGS))
+    except OSError as error:
+        raise ResultError(
+            f"{error.filename} is absent: the result can be judged in a checkout alone"
+        ) from error
+
+
+def recipe_values(settings: Mapping[str, int]) -> str:
+    """The values of all fields of the recipe that is trained, as text."""
+    values = dataclasses.asdict(recipe_with(settings))
+    return json.dumps({name: str(value) for name, value in values.items()}, sort_keys=True)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for name in _COMPUTED_BY:
         path = root / name
-        files = [path]
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix in _SOURCES)
-        if not files or not all(file.is_file() for file in files):
-            raise ResultError(f"{path} is absent: the result can be judged in a checkout alone")
-        for file in files:
-            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+            yield from (file for file in path.rglob("*") if file.suffix in {".py", *CPP_SUFFIXES})
+        else:
+            yield path
 
 
 def read_result(path: Path = RESULT) -> dict[str, Any]:
@@ -161,7 +168,7 @@ def read_result(path: Path = RESULT) -> dict[str, Any]:
     """
     again = "move it away, run `python -m parity.equivalence` and commit what it writes"
     result = _parsed(path)
-    if result.get("code") != code_hash():
+    if result.get("code") != code_fingerprint():
         raise ResultError(f"{path} was made by other code than this; {again}")
     return result
 
@@ -187,75 +194,6 @@ def share_at_chance(result: dict[str, Any], side: str) -> tuple[int, int]:
     """Runs of one side that stayed at chance, and all its runs."""
     found = accuracies(result, side, "train_accuracy")
     return sum(value < AT_CHANCE for value in found), len(found)
-
-
-def keras_side(train: photos.Split, test: photos.Split) -> Train:
-    """Train with Keras and give the accuracies on both splits."""
-    import keras
-
-    from reference import keras_cnn
-
-    def run(seed: int) -> tuple[float, float]:
-        keras.utils.set_random_seed(seed)
-        model = keras_cnn.build(SETTINGS["image_size"], int(train.labels.max()) + 1)
-        keras_cnn.train(
-            model,
-            train,
-            epochs=SETTINGS["epochs"],
-            batch_size=SETTINGS["batch_size"],
-            seed=seed,
-            say=lambda _: None,
-        )
-        found = [
-            float((keras_cnn.predict(model, split.pixels).argmax(1) == split.labels).mean())
-            for split in (train, test)
-        ]
-        keras.utils.clear_session()
-        return found[0], found[1]
-
-    return run
-
-
-def jax_side(train: photos.Split, test: photos.Split) -> Train:
-    """Train as `chifoumi train --recipe study-cnn` does and give the accuracies on both splits."""
-    import jax
-
-    from chifoumi_jax import recipes
-    from chifoumi_jax.data.order import Order
-    from chifoumi_jax.data.pipeline import Batch, Photos
-    from chifoumi_jax.program import build
-    from chifoumi_jax.step import device_mesh
-
-    recipe = recipes.study_cnn.replace(**SETTINGS)
-    size = recipe.batch_size
-
-    def batch(split: photos.Split, rows: np.ndarray) -> Batch:
-        weights = (rows >= 0).astype(np.float32)
-        places = np.where(rows < 0, 0, rows)
-        return Batch(split.pixels[places], split.labels[places].astype(np.int32), weights)
-
-    steps = len(Order(len(train), size, recipe.epochs, seed=0, kind=recipe.order))
-    program = build(recipe, int(train.labels.max()) + 1, steps, device_mesh())
-    pixels = Photos(train.pixels, train.labels.astype(np.int32))
-
-    def accuracy(params: Any, split: photos.Split) -> float:
-        right = 0.0
-        for start in range(0, len(split), size):
-            rows = np.full(size, -1)
-            part = np.arange(start, min(start + size, len(split)))
-            rows[: len(part)] = part
-            right += float(program.evaluate(params, batch(split, rows))[1].correct)
-        return right / len(split)
-
-    def run(seed: int) -> tuple[float, float]:
-        weights_key, noise_key = jax.random.split(jax.random.key(seed))
-        state = program.init(weights_key)
-        order = Order(len(train), size, recipe.epochs, seed, kind=recipe.order)
-        rows = np.stack([order[step] for step in range(len(order))])
-        state, _ = program.steps(state, pixels, rows, 0, len(order), noise_key, True)
-        return accuracy(state.params, train), accuracy(state.params, test)
-
-    return run
 
 
 def collect(
@@ -346,11 +284,14 @@ def main(arguments: list[str] | None = None) -> int:
     about = {
         "command": "python -m parity.equivalence --data $PHOTOS --train-list "
         "$PHOTOS/study-train.txt",
-        "code": code_hash(),
+        "code": code_fingerprint(),
         "settings": SETTINGS,
         "photos": {"train": len(train), "test": len(test), "classes": classes, "sha256": digest},
     }
-    sides = {"keras": keras_side(train, test), "jax": jax_side(train, test)}
+    sides = {
+        "keras": keras_training(train, test, SETTINGS),
+        "jax": jax_training(train, test, SETTINGS),
+    }
     try:
         result = collect(options.report, sides, options.seeds, about)
     except ResultError as error:
