@@ -25,7 +25,7 @@ import tyro
 from PIL import Image
 
 from chifoumi_jax.builtin import builtin_run
-from chifoumi_jax.data.hands import GESTURES, render
+from chifoumi_jax.hands import GESTURES, render
 
 # Of a frame, in pixels: as the page sends it.
 _SIDE = 224

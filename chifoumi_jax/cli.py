@@ -609,8 +609,8 @@ def hands(
         nothing: Also draw a fourth class of pictures without a hand.
         seed: Decides every picture.
     """
-    from chifoumi_jax.data.hands import GESTURES, NOTHING, VARIETY, WILD, write_hands
     from chifoumi_jax.display import Display
+    from chifoumi_jax.hands import GESTURES, NOTHING, VARIETY, WILD, write_hands
 
     _require_at_least(8 if nothing else 6, images, "--images")
     with Display().counting("Drawing hands") as progress:

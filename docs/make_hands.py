@@ -6,8 +6,8 @@ chifoumi hands --out hands --images 72 --test-images 36 && python docs/make_hand
 import sys
 from pathlib import Path
 
-from chifoumi_jax.data.hands.pose import GESTURES
-from chifoumi_jax.data.hands.sheet import contact_sheet
+from chifoumi_jax.hands.pose import GESTURES
+from chifoumi_jax.hands.sheet import contact_sheet
 
 COLUMNS = 12
 

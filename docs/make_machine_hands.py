@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from chifoumi_jax.data.hands import GESTURES, render
+from chifoumi_jax.hands import GESTURES, render
 
 # One that is well lit and upright: person, light and view are the same for all three.
 SEED = 102

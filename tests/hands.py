@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from chifoumi_jax.data.hands import GESTURES, render, write_hands
-from chifoumi_jax.data.hands.variety import VARIETY
+from chifoumi_jax.hands import GESTURES, render, write_hands
+from chifoumi_jax.hands.variety import VARIETY
 
 # Of small pictures a folder takes a second.
 write_small = functools.partial(

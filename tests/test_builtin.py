@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chifoumi_jax import builtin, evaluate, load
-from chifoumi_jax.data.hands import GESTURES, NOTHING, render, write_hands
+from chifoumi_jax.hands import GESTURES, NOTHING, render, write_hands
 from chifoumi_jax.run import RunError
 from tests.commands import chifoumi
 

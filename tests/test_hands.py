@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from chifoumi_jax.data import dataset
-from chifoumi_jax.data.hands import GESTURES, NOTHING, WILD, render, write_hands
-from chifoumi_jax.data.hands import write as write_module
-from chifoumi_jax.data.hands.backdrop import families, sample_backdrop
-from chifoumi_jax.data.hands.light import rigs
-from chifoumi_jax.data.hands.people import SPLITS, people
-from chifoumi_jax.data.hands.pose import LIMITS, Pose
-from chifoumi_jax.data.hands.render import render_jpeg
-from chifoumi_jax.data.hands.scene import Scene, sample_scene
-from chifoumi_jax.data.hands.sheet import contact_sheet
-from chifoumi_jax.data.hands.skeleton import FINGERS, HAND, THUMB
+from chifoumi_jax.hands import GESTURES, NOTHING, WILD, render, write_hands
+from chifoumi_jax.hands import write as write_module
+from chifoumi_jax.hands.backdrop import families, sample_backdrop
+from chifoumi_jax.hands.light import rigs
+from chifoumi_jax.hands.people import SPLITS, people
+from chifoumi_jax.hands.pose import LIMITS, Pose
+from chifoumi_jax.hands.render import render_jpeg
+from chifoumi_jax.hands.scene import Scene, sample_scene
+from chifoumi_jax.hands.sheet import contact_sheet
+from chifoumi_jax.hands.skeleton import FINGERS, HAND, THUMB
 from tests.commands import environment
 from tests.hands import write_small
 
@@ -180,7 +180,7 @@ def test_a_picture_does_not_depend_on_how_other_programs_are_compiled(tmp_path: 
     # told more besides, as by `make test`.
     code = """
 from pathlib import Path
-from chifoumi_jax.data.hands.render import render_jpeg
+from chifoumi_jax.hands.render import render_jpeg
 Path("rock.jpg").write_bytes(render_jpeg("rock", seed=5, size=(160, 160), split="train"))
 """
     around = environment(XLA_FLAGS="--xla_backend_optimization_level=0")

@@ -18,17 +18,10 @@ from PIL import Image, features
 
 from chifoumi_jax.data import decode, pixels
 from chifoumi_jax.data.folder import Photo, Scan, scan
-from chifoumi_jax.data.hands import (
-    GESTURES,
-    RENDERER_VERSION,
-    VARIETY,
-    WILD,
-    WILD_VERSION,
-    write_hands,
-)
 from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.data.store import PixelStore, trim
 from chifoumi_jax.files import cache_path
+from chifoumi_jax.hands import GESTURES, RENDERER_VERSION, VARIETY, WILD, WILD_VERSION, write_hands
 from chifoumi_jax.recipes import HANDS_TEST, HANDS_TRAIN, Recipe
 
 # Of a folder that does not say what to test on; the study tested on 52 of 346 photos.

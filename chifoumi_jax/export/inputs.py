@@ -160,7 +160,7 @@ def spread(labels: Int32[np.ndarray, " images"], most: int) -> Int32[np.ndarray,
 
 
 def _hands(classifier: Classifier, reason: str, number: int) -> Inputs:
-    from chifoumi_jax.data.hands import GESTURES, render
+    from chifoumi_jax.hands import GESTURES, render
 
     has_all = set(GESTURES) <= set(classifier.classes)
     gestures = [gesture for _ in range(number if has_all else _FEW) for gesture in GESTURES]

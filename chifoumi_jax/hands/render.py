@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from chifoumi_jax.data.hands.background import draw_background
-from chifoumi_jax.data.hands.blur import blurred
-from chifoumi_jax.data.hands.foreground import draw_foreground
-from chifoumi_jax.data.hands.people import SPLITS
-from chifoumi_jax.data.hands.pose import GESTURES, NOTHING
-from chifoumi_jax.data.hands.scene import far_away, sample_scene
-from chifoumi_jax.data.hands.surface import Solid
-from chifoumi_jax.data.hands.variety import VARIETY, Variety
+from chifoumi_jax.hands.background import draw_background
+from chifoumi_jax.hands.blur import blurred
+from chifoumi_jax.hands.foreground import draw_foreground
+from chifoumi_jax.hands.people import SPLITS
+from chifoumi_jax.hands.pose import GESTURES, NOTHING
+from chifoumi_jax.hands.scene import far_away, sample_scene
+from chifoumi_jax.hands.surface import Solid
+from chifoumi_jax.hands.variety import VARIETY, Variety
 
 # Shortest and longest side of a picture, in pixels.
 SIDES = (32, 4096)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int32
 
-from chifoumi_jax.data.hands.surface import Distance, Points, Solid, surface_distance
+from chifoumi_jax.hands.surface import Distance, Points, Solid, surface_distance
 
 Vectors = Float32[Array, "3 points"]
 Scalar = Float32[Array, ""]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float64
 
-from chifoumi_jax.data.hands.variety import VARIETY, Variety
+from chifoumi_jax.hands.variety import VARIETY, Variety
 
 FINGERS = ("index", "middle", "ring", "little")
 

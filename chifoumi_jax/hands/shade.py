@@ -6,15 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32
 
-from chifoumi_jax.data.hands import skeleton
-from chifoumi_jax.data.hands.march import Axis, Index, Scalar, Vectors, optimised
-from chifoumi_jax.data.hands.surface import (
-    Distance,
-    Points,
-    Solid,
-    share_along,
-    sleeve_distance,
-)
+from chifoumi_jax.hands import skeleton
+from chifoumi_jax.hands.march import Axis, Index, Scalar, Vectors, optimised
+from chifoumi_jax.hands.surface import Distance, Points, Solid, share_along, sleeve_distance
 
 _LAST = tuple(bones[-1] for bones in (*skeleton.FINGERS, skeleton.THUMB))
 _SEGMENTS = tuple(bone for bones in (*skeleton.FINGERS, skeleton.THUMB) for bone in bones)

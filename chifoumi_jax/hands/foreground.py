@@ -4,12 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
-from chifoumi_jax.data.hands.colour import lab_to_linear, linear_to_srgb
-from chifoumi_jax.data.hands.march import light_reaching, normals
-from chifoumi_jax.data.hands.rays import Plane, Size, hits, on_device
-from chifoumi_jax.data.hands.scene import Scene
-from chifoumi_jax.data.hands.shade import Look, shade
-from chifoumi_jax.data.hands.surface import Solid
+from chifoumi_jax.hands.colour import lab_to_linear, linear_to_srgb
+from chifoumi_jax.hands.march import light_reaching, normals
+from chifoumi_jax.hands.rays import Plane, Size, hits, on_device
+from chifoumi_jax.hands.scene import Scene
+from chifoumi_jax.hands.shade import Look, shade
+from chifoumi_jax.hands.surface import Solid
 
 # Shadows that fingers cast on the hand are softer than those on a wall: light scatters in skin.
 _SOFTER = 0.4

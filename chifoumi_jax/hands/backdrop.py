@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from chifoumi_jax.data.hands.colour import lab_to_linear
-from chifoumi_jax.data.hands.people import SPLITS
-from chifoumi_jax.data.hands.variety import VARIETY, Variety
+from chifoumi_jax.hands.colour import lab_to_linear
+from chifoumi_jax.hands.people import SPLITS
+from chifoumi_jax.hands.variety import VARIETY, Variety
 
 Map = Float32[np.ndarray, "height width"]
 Offsets = Float[np.ndarray, "height width"]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float32
 
-from chifoumi_jax.data.hands import skeleton
+from chifoumi_jax.hands import skeleton
 
 Points = tuple[Float32[Array, " points"], Float32[Array, " points"], Float32[Array, " points"]]
 Distance = Float32[Array, " points"]

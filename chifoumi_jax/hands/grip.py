@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
-from chifoumi_jax.data.hands import skeleton
-from chifoumi_jax.data.hands.people import Person
-from chifoumi_jax.data.hands.pose import LIMITS, Pose
+from chifoumi_jax.hands import skeleton
+from chifoumi_jax.hands.people import Person
+from chifoumi_jax.hands.pose import LIMITS, Pose
 
 _JOINTS = ("thumb_away", "thumb_out", "thumb_roll", "thumb_knuckle", "thumb_end")
 # Flesh gives way: surfaces that touch overlap by this share of their radii.

@@ -5,13 +5,13 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from chifoumi_jax.data.hands.backdrop import paint
-from chifoumi_jax.data.hands.blur import blurred
-from chifoumi_jax.data.hands.colour import linear_to_srgb
-from chifoumi_jax.data.hands.march import light_reaching
-from chifoumi_jax.data.hands.rays import COARSE, Plane, Size, directions, on_device
-from chifoumi_jax.data.hands.scene import Scene
-from chifoumi_jax.data.hands.surface import Solid
+from chifoumi_jax.hands.backdrop import paint
+from chifoumi_jax.hands.blur import blurred
+from chifoumi_jax.hands.colour import linear_to_srgb
+from chifoumi_jax.hands.march import light_reaching
+from chifoumi_jax.hands.rays import COARSE, Plane, Size, directions, on_device
+from chifoumi_jax.hands.scene import Scene
+from chifoumi_jax.hands.surface import Solid
 
 # It is out of focus, so one point in 2 x 2 is enough.
 _SOFT = 2

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from chifoumi_jax.data.hands.march import March, march
-from chifoumi_jax.data.hands.scene import Scene
-from chifoumi_jax.data.hands.surface import Solid
+from chifoumi_jax.hands.march import March, march
+from chifoumi_jax.hands.scene import Scene
+from chifoumi_jax.hands.surface import Solid
 
 Plane = Float32[np.ndarray, "height width"]
 Size = tuple[int, int]

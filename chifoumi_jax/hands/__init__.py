@@ -1,9 +1,9 @@
 """Rendered hands, the embedded default data set: three-dimensional hands drawn from a seed."""
 
-from chifoumi_jax.data.hands.pose import GESTURES, NOTHING
-from chifoumi_jax.data.hands.render import render
-from chifoumi_jax.data.hands.variety import VARIETY, WILD
-from chifoumi_jax.data.hands.write import write_hands
+from chifoumi_jax.hands.pose import GESTURES, NOTHING
+from chifoumi_jax.hands.render import render
+from chifoumi_jax.hands.variety import VARIETY, WILD
+from chifoumi_jax.hands.write import write_hands
 
 # Part of any cache key: a change of any picture changes it.
 RENDERER_VERSION = 1

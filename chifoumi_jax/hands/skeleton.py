@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from chifoumi_jax.data.hands.people import Person
-from chifoumi_jax.data.hands.pose import Pose
+from chifoumi_jax.hands.people import Person
+from chifoumi_jax.hands.pose import Pose
 
 # Order of the bones; `surface` blends them by these groups.
 METACARPALS = (0, 1, 2, 3)

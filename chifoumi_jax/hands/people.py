@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from chifoumi_jax.data.hands.variety import VARIETY
+from chifoumi_jax.hands.variety import VARIETY
 
 SPLITS = ("train", "test")
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chifoumi_jax.data.hands.people import SPLITS
-from chifoumi_jax.data.hands.pose import GESTURES
-from chifoumi_jax.data.hands.render import render_jpeg
-from chifoumi_jax.data.hands.variety import VARIETY, Variety
+from chifoumi_jax.hands.people import SPLITS
+from chifoumi_jax.hands.pose import GESTURES
+from chifoumi_jax.hands.render import render_jpeg
+from chifoumi_jax.hands.variety import VARIETY, Variety
 
 # The study's photos: 294 to train, 52 to test.
 _TEST_SHARE = 52 / 346

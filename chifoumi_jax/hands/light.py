@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from chifoumi_jax.data.hands.people import SPLITS
+from chifoumi_jax.hands.people import SPLITS
 
 _RIGS = 16
 

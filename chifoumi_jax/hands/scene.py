@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from chifoumi_jax.data.hands import skeleton
-from chifoumi_jax.data.hands.backdrop import Backdrop, sample_backdrop
-from chifoumi_jax.data.hands.grip import closed
-from chifoumi_jax.data.hands.light import Rig, rigs
-from chifoumi_jax.data.hands.people import SPLITS, Person, people
-from chifoumi_jax.data.hands.pose import Pose, sample_pose
-from chifoumi_jax.data.hands.skeleton import Bones
-from chifoumi_jax.data.hands.variety import VARIETY, Variety
+from chifoumi_jax.hands import skeleton
+from chifoumi_jax.hands.backdrop import Backdrop, sample_backdrop
+from chifoumi_jax.hands.grip import closed
+from chifoumi_jax.hands.light import Rig, rigs
+from chifoumi_jax.hands.people import SPLITS, Person, people
+from chifoumi_jax.hands.pose import Pose, sample_pose
+from chifoumi_jax.hands.skeleton import Bones
+from chifoumi_jax.hands.variety import VARIETY, Variety
 
 # A hand's width from the camera, in cm.
 _NEAREST = 8.0
