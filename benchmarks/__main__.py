@@ -21,11 +21,11 @@ from benchmarks.measure import Case, PeerError, machine
 from benchmarks.report import plot, table
 from chifoumi_jax.checkpoint import CheckpointError
 from chifoumi_jax.compiled import keep_compiled
+from chifoumi_jax.convert.pretrained import PretrainedError
 from chifoumi_jax.data.dataset import hands_folder, hands_path
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.needs import DoesNotFitError
-from chifoumi_jax.pretrained import PretrainedError
 from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.run import RunError
 

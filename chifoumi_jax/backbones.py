@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from chifoumi_jax.convert.pretrained import pretrained_efficientnet_lite0, require_pretrained
 from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.models.backbone import Backbone
-from chifoumi_jax.pretrained import pretrained_efficientnet_lite0, require_pretrained
 from chifoumi_jax.recipes import Recipe, RecipeError
 
 # How many of its seven stages each variant has.

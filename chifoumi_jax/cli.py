@@ -726,10 +726,10 @@ def _user_errors() -> tuple[type[Exception], ...]:
     """What a user can mend. A function, as it is needed only once an error has occurred."""
     from chifoumi_jax.checkpoint import CheckpointError
     from chifoumi_jax.convert import WeightsError
+    from chifoumi_jax.convert.pretrained import PretrainedError
     from chifoumi_jax.data.problems import DataError
     from chifoumi_jax.export import ExportError
     from chifoumi_jax.needs import DoesNotFitError
-    from chifoumi_jax.pretrained import PretrainedError
     from chifoumi_jax.run import RunError
 
     return (

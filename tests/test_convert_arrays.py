@@ -20,8 +20,8 @@ from chifoumi_jax.convert.arrays import (
     mlp_to_arrays,
 )
 from chifoumi_jax.convert.image_size import image_size_for
-from chifoumi_jax.convert.limits import MAX_IMAGE_SIZE
-from chifoumi_jax.convert.stored import Stored
+from chifoumi_jax.convert.untrusted.limits import MAX_IMAGE_SIZE
+from chifoumi_jax.convert.untrusted.stored import Stored
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE, features_size
 from tests.weights import Arrays, assert_same_bits, cnn_arrays, mlp_arrays
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from chifoumi_jax.convert import WeightsError, from_keras, from_torch
-from chifoumi_jax.convert.archive import unpacked
 from chifoumi_jax.convert.arrays import cnn_to_arrays
-from chifoumi_jax.convert.limits import (
+from chifoumi_jax.convert.untrusted.archive import unpacked
+from chifoumi_jax.convert.untrusted.limits import (
     MAX_KERAS_BYTES,
     MAX_TORCH_BYTES,
     MAX_ZIP_DIRECTORY_BYTES,

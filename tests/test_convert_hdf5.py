@@ -13,8 +13,8 @@ import pytest
 
 from chifoumi_jax.convert import WeightsError, from_keras
 from chifoumi_jax.convert.arrays import cnn_to_arrays
-from chifoumi_jax.convert.hdf5 import Tree
-from chifoumi_jax.convert.limits import MAX_JSON_BYTES
+from chifoumi_jax.convert.untrusted.hdf5.tree import Tree
+from chifoumi_jax.convert.untrusted.limits import MAX_JSON_BYTES
 from tests.weights import (
     assert_same_bits,
     cnn_arrays,

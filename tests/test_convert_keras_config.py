@@ -9,8 +9,8 @@ import pytest
 
 from chifoumi_jax.convert import WeightsError, from_keras
 from chifoumi_jax.convert.keras_config import Network, check_config
-from chifoumi_jax.convert.limits import MAX_JSON_BYTES
-from chifoumi_jax.convert.strict_json import parse
+from chifoumi_jax.convert.untrusted.limits import MAX_JSON_BYTES
+from chifoumi_jax.convert.untrusted.strict_json import parse
 from tests.weights import cnn_arrays, keras_config, keras_model, write_keras, write_legacy
 
 Config = dict[str, Any]

@@ -13,7 +13,7 @@ import pytest
 
 from chifoumi_jax.convert import WeightsError, from_torch
 from chifoumi_jax.convert.arrays import mlp_to_arrays
-from chifoumi_jax.convert.limits import MAX_PICKLE_STEPS, MAX_ZIP_ENTRIES
+from chifoumi_jax.convert.untrusted.limits import MAX_PICKLE_STEPS, MAX_ZIP_ENTRIES
 from tests.weights import assert_same_bits, mlp_arrays, torch_module
 
 BEFORE_1_6 = {"_use_new_zipfile_serialization": False}

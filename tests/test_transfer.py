@@ -17,17 +17,18 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from chifoumi_jax import fit, load, pretrained, recipes, resume, run
+from chifoumi_jax import fit, load, recipes, resume, run
 from chifoumi_jax.backbones import STAGES_OF
-from chifoumi_jax.data.dataset import load_dataset
-from chifoumi_jax.display import Display
-from chifoumi_jax.files import cache_path
-from chifoumi_jax.models import EfficientNetLite0
-from chifoumi_jax.pretrained import (
+from chifoumi_jax.convert import pretrained
+from chifoumi_jax.convert.pretrained import (
     PretrainedError,
     pretrained_efficientnet_lite0,
     read_old_pickle,
 )
+from chifoumi_jax.data.dataset import load_dataset
+from chifoumi_jax.display import Display
+from chifoumi_jax.files import cache_path
+from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.program import _decays, build_schedule
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import Run
@@ -226,7 +227,7 @@ def test_weights_are_kept_as_safetensors_and_mended(tmp_path: Path, monkeypatch:
 
 def test_pytorch_is_not_needed(tmp_path: Path) -> None:
     code = (
-        "import sys; from chifoumi_jax.pretrained import pretrained_efficientnet_lite0;"
+        "import sys; from chifoumi_jax.convert.pretrained import pretrained_efficientnet_lite0;"
         "pretrained_efficientnet_lite0(32); sys.exit('torch' in sys.modules)"
     )
     changed = environment(XDG_CACHE_HOME=str(tmp_path))

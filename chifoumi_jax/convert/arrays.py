@@ -11,10 +11,10 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from chifoumi_jax.convert.errors import WeightsError
 from chifoumi_jax.convert.image_size import image_size_for
-from chifoumi_jax.convert.limits import MAX_CLASSES
-from chifoumi_jax.convert.stored import Stored
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.limits import MAX_CLASSES
+from chifoumi_jax.convert.untrusted.stored import Stored
 from chifoumi_jax.models import CNN, MLP
 
 Arrays = Mapping[str, Float[np.ndarray, "..."] | Stored]

@@ -19,9 +19,9 @@ from chifoumi_jax.convert.arrays import (
     shape_of,
     shapes_of,
 )
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.stored import Stored
 from chifoumi_jax.convert.torch import TorchModule, built, stored
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.stored import Stored
 from chifoumi_jax.models.efficientnet_lite import STAGES, EfficientNetLite0
 
 # PyTorch counts a normalisation's batches, which nothing reads.

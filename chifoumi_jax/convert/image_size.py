@@ -3,8 +3,8 @@
 import math
 import operator
 
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.limits import MAX_IMAGE_SIZE
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.limits import MAX_IMAGE_SIZE
 
 _CHANNELS = 64
 _STUDYS_SIZE = 600

@@ -11,7 +11,6 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from chifoumi_jax.convert.archive import unpacked
 from chifoumi_jax.convert.arrays import (
     CNN_NAMES,
     check_arrays,
@@ -19,19 +18,20 @@ from chifoumi_jax.convert.arrays import (
     cnn_to_arrays,
     dtype_name,
 )
-from chifoumi_jax.convert.errors import WeightsError, about
-from chifoumi_jax.convert.hdf5 import Tree
 from chifoumi_jax.convert.keras_config import Network, check_config
 from chifoumi_jax.convert.keras_layout import UNREAD, V3_PATHS, find_weights
-from chifoumi_jax.convert.limits import (
+from chifoumi_jax.convert.untrusted.archive import unpacked
+from chifoumi_jax.convert.untrusted.errors import WeightsError, about
+from chifoumi_jax.convert.untrusted.hdf5.tree import Tree
+from chifoumi_jax.convert.untrusted.limits import (
     MAX_IMAGE_SIZE,
     MAX_JSON_BYTES,
     MAX_KERAS_BYTES,
     OPTIMIZER_COPIES,
     OVERHEAD_BYTES,
 )
-from chifoumi_jax.convert.source import KERAS_SUFFIXES, Kind, opened
-from chifoumi_jax.convert.strict_json import parse
+from chifoumi_jax.convert.untrusted.source import KERAS_SUFFIXES, Kind, opened
+from chifoumi_jax.convert.untrusted.strict_json import parse
 from chifoumi_jax.files import replacing
 from chifoumi_jax.models import CNN, count_params
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE

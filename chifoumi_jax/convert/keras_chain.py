@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chifoumi_jax.convert.errors import WeightsError
+from chifoumi_jax.convert.untrusted.errors import WeightsError
 
 
 def check_chain(body: Mapping[str, Any], entries: Sequence[Any], names: Sequence[str]) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chifoumi_jax.convert.errors import WeightsError
 from chifoumi_jax.convert.keras_chain import check_chain
 from chifoumi_jax.convert.keras_layers import Layer, check_origin, read_layer
-from chifoumi_jax.convert.limits import MAX_CLASSES, MAX_IMAGE_SIZE
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.limits import MAX_CLASSES, MAX_IMAGE_SIZE
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
 
 _MODELS = ("Sequential", "Functional", "Model")

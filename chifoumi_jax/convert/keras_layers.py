@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from chifoumi_jax.convert.errors import WeightsError
+from chifoumi_jax.convert.untrusted.errors import WeightsError
 
 _ANY = object()
 

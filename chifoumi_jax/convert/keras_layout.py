@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from chifoumi_jax.convert.arrays import CNN_NAMES
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.hdf5 import Tree
-from chifoumi_jax.convert.stored import Stored
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.hdf5.tree import Tree
+from chifoumi_jax.convert.untrusted.stored import Stored
 
 # What an optimiser left behind, which is not needed.
 UNREAD = ("optimizer", "optimizer_weights")

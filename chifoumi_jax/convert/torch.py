@@ -11,12 +11,12 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from chifoumi_jax.convert.arrays import check_arrays, dtype_name, mlp_from_arrays, mlp_to_arrays
-from chifoumi_jax.convert.errors import WeightsError, about
-from chifoumi_jax.convert.limits import MAX_TORCH_BYTES
-from chifoumi_jax.convert.safetensors_file import read_safetensors
-from chifoumi_jax.convert.source import TORCH_SUFFIXES, Kind, opened
-from chifoumi_jax.convert.stored import Stored
-from chifoumi_jax.convert.torch_file import read_torch
+from chifoumi_jax.convert.untrusted.errors import WeightsError, about
+from chifoumi_jax.convert.untrusted.limits import MAX_TORCH_BYTES
+from chifoumi_jax.convert.untrusted.safetensors import read_safetensors
+from chifoumi_jax.convert.untrusted.source import TORCH_SUFFIXES, Kind, opened
+from chifoumi_jax.convert.untrusted.stored import Stored
+from chifoumi_jax.convert.untrusted.torch_file import read_torch
 from chifoumi_jax.files import write_atomically
 from chifoumi_jax.models import MLP
 

@@ -27,11 +27,11 @@ from chifoumi_jax.convert.efficientnet_lite import (
     efficientnet_lite0_from_torch,
     efficientnet_lite0_to_arrays,
 )
-from chifoumi_jax.convert.errors import WeightsError, about
-from chifoumi_jax.convert.limits import MAX_CLASSES, MAX_KERAS_BYTES
-from chifoumi_jax.convert.safetensors_file import read_metadata, read_safetensors
-from chifoumi_jax.convert.source import opened
-from chifoumi_jax.convert.strict_json import parse
+from chifoumi_jax.convert.untrusted.errors import WeightsError, about
+from chifoumi_jax.convert.untrusted.limits import MAX_CLASSES, MAX_KERAS_BYTES
+from chifoumi_jax.convert.untrusted.safetensors import read_metadata, read_safetensors
+from chifoumi_jax.convert.untrusted.source import opened
+from chifoumi_jax.convert.untrusted.strict_json import parse
 from chifoumi_jax.export import verify
 from chifoumi_jax.export.errors import ExportError
 from chifoumi_jax.export.inputs import Inputs

@@ -71,9 +71,9 @@ def main(argument: str) -> int:
     """Train; gives the process's exit code."""
     from chifoumi_jax.checkpoint import CheckpointError
     from chifoumi_jax.compiled import keep_compiled
+    from chifoumi_jax.convert.pretrained import PretrainedError
     from chifoumi_jax.data.problems import DataError
     from chifoumi_jax.needs import DoesNotFitError
-    from chifoumi_jax.pretrained import PretrainedError
     from chifoumi_jax.run import RunError
     from chifoumi_jax.train import Stopped, fit
 

@@ -8,8 +8,12 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from chifoumi_jax.convert.errors import WeightsError, unreadable
-from chifoumi_jax.convert.limits import MAX_ZIP_DIRECTORY_BYTES, MAX_ZIP_ENTRIES, MAX_ZIP_RATIO
+from chifoumi_jax.convert.untrusted.errors import WeightsError, unreadable
+from chifoumi_jax.convert.untrusted.limits import (
+    MAX_ZIP_DIRECTORY_BYTES,
+    MAX_ZIP_ENTRIES,
+    MAX_ZIP_RATIO,
+)
 
 _END_BYTES = 22
 _END64_BYTES = 56

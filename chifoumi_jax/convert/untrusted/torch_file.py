@@ -7,11 +7,11 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from chifoumi_jax.convert.archive import unpacked
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.limits import MAX_TORCH_BYTES
-from chifoumi_jax.convert.source import Kind
-from chifoumi_jax.convert.torch_pickle import skip, storage_bytes, texts
+from chifoumi_jax.convert.untrusted.archive import unpacked
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.limits import MAX_TORCH_BYTES
+from chifoumi_jax.convert.untrusted.source import Kind
+from chifoumi_jax.convert.untrusted.torch_pickle import skip, storage_bytes, texts
 
 # Where trainings keep the weights beside the optimiser's state.
 _NESTED = ("state_dict", "model_state_dict")

@@ -1,28 +1,21 @@
-"""The tree of an HDF5 file that nobody has checked, read without HDF5.
-
-HDF5 reaches far: links into other files, raw data in other files, one object under many names,
-storage that unpacks to anything. Its library also trusts what it walks through. Of files of Keras
-with some bytes of their structure changed at random, HDF5 1.14 hung in 7 of 10,000 and took 2 GiB
-for one word in 2 of 60,000; it hangs in a group whose list leads in a circle. Keras uses little of
-what there is, and h5py writes the same first format from version 2.8 to 3.16 (with HDF5 2.0). That
-little is read here: every member of a group is a plain one with one name, every dataset lies in the
-file as it is.
-
-Source: the HDF5 File Format Specification, version 3.0, for superblocks of version 0.
-"""
+"""The tree of an HDF5 file: every data set and every attribute, checked before it is read."""
 
 import struct
 from collections.abc import Collection, Sequence
 from typing import BinaryIO
 
-from chifoumi_jax.convert.errors import WeightsError, about
-from chifoumi_jax.convert.hdf5_attributes import Attributes
-from chifoumi_jax.convert.hdf5_bytes import NO_ADDRESS, Hdf5Bytes
-from chifoumi_jax.convert.hdf5_dataset import stored
-from chifoumi_jax.convert.hdf5_group import read_members
-from chifoumi_jax.convert.hdf5_header import Kind, Message, find, read_header
-from chifoumi_jax.convert.limits import MAX_HDF5_ATTRIBUTES, MAX_HDF5_DEPTH, MAX_HDF5_OBJECTS
-from chifoumi_jax.convert.stored import Stored
+from chifoumi_jax.convert.untrusted.errors import WeightsError, about
+from chifoumi_jax.convert.untrusted.hdf5.attributes import Attributes
+from chifoumi_jax.convert.untrusted.hdf5.bytes import NO_ADDRESS, Hdf5Bytes
+from chifoumi_jax.convert.untrusted.hdf5.dataset import stored
+from chifoumi_jax.convert.untrusted.hdf5.group import read_members
+from chifoumi_jax.convert.untrusted.hdf5.header import Kind, Message, find, read_header
+from chifoumi_jax.convert.untrusted.limits import (
+    MAX_HDF5_ATTRIBUTES,
+    MAX_HDF5_DEPTH,
+    MAX_HDF5_OBJECTS,
+)
+from chifoumi_jax.convert.untrusted.stored import Stored
 
 # Signature, versions, sizes of addresses and lengths; base, end of file, driver, root's header.
 _SUPERBLOCK = struct.Struct("<8sBBBxBBB9xQ8xQQ8xQ")

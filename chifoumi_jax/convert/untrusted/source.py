@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-from chifoumi_jax.convert.errors import WeightsError
+from chifoumi_jax.convert.untrusted.errors import WeightsError
 
 
 class Kind(StrEnum):

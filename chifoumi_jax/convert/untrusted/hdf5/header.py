@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.hdf5_bytes import Hdf5Bytes
-from chifoumi_jax.convert.limits import MAX_HDF5_BLOCKS, MAX_HDF5_MESSAGES
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.hdf5.bytes import Hdf5Bytes
+from chifoumi_jax.convert.untrusted.limits import MAX_HDF5_BLOCKS, MAX_HDF5_MESSAGES
 
 _PREFIX = struct.Struct("<BxHII4x")
 _HEAD = struct.Struct("<HHB3x")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.hdf5_bytes import NO_ADDRESS, Hdf5Bytes
-from chifoumi_jax.convert.hdf5_header import Kind, Message, find
-from chifoumi_jax.convert.stored import Stored
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.hdf5.bytes import NO_ADDRESS, Hdf5Bytes
+from chifoumi_jax.convert.untrusted.hdf5.header import Kind, Message, find
+from chifoumi_jax.convert.untrusted.stored import Stored
 
 _CONTIGUOUS = (3, 1)
 _CLASSES = (

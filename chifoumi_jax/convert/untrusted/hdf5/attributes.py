@@ -3,11 +3,11 @@
 import struct
 from collections.abc import Sequence
 
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.hdf5_bytes import Hdf5Bytes
-from chifoumi_jax.convert.hdf5_dataset import read_shape
-from chifoumi_jax.convert.hdf5_header import Kind, Message
-from chifoumi_jax.convert.limits import MAX_HDF5_HEAPS, MAX_HDF5_MEMBERS, MAX_JSON_BYTES
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.hdf5.bytes import Hdf5Bytes
+from chifoumi_jax.convert.untrusted.hdf5.dataset import read_shape
+from chifoumi_jax.convert.untrusted.hdf5.header import Kind, Message
+from chifoumi_jax.convert.untrusted.limits import MAX_HDF5_HEAPS, MAX_HDF5_MEMBERS, MAX_JSON_BYTES
 
 _STRING, _VARIABLE = 3, 9
 _REFERENCE = struct.Struct("<IQI")

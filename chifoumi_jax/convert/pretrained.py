@@ -14,7 +14,7 @@ from chifoumi_jax.convert.efficientnet_lite import (
     efficientnet_lite0_from_torch,
     efficientnet_lite0_to_arrays,
 )
-from chifoumi_jax.convert.errors import WeightsError
+from chifoumi_jax.convert.untrusted.errors import WeightsError
 from chifoumi_jax.files import cache_path, sha256, write_atomically
 from chifoumi_jax.models import EfficientNetLite0
 

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.limits import MAX_PICKLE_STEPS
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.limits import MAX_PICKLE_STEPS
 
 _ITEM_BYTES = {
     "DoubleStorage": 8,

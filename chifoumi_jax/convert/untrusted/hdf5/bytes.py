@@ -3,8 +3,8 @@
 import io
 from typing import BinaryIO
 
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.limits import MAX_HDF5_BLOCK_BYTES
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.limits import MAX_HDF5_BLOCK_BYTES
 
 # What stands for an address where there is nothing.
 NO_ADDRESS = 2**64 - 1

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.limits import MAX_JSON_BYTES, MAX_JSON_DEPTH
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.limits import MAX_JSON_BYTES, MAX_JSON_DEPTH
 
 
 def parse(content: bytes, what: str) -> Any:

@@ -2,9 +2,9 @@
 
 import struct
 
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.hdf5_bytes import NO_ADDRESS, Hdf5Bytes
-from chifoumi_jax.convert.limits import MAX_HDF5_MEMBERS
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.hdf5.bytes import NO_ADDRESS, Hdf5Bytes
+from chifoumi_jax.convert.untrusted.limits import MAX_HDF5_MEMBERS
 
 _HEAP = struct.Struct("<4sB3xQQQ")
 _TREE = struct.Struct("<4sBBHQQ")

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from chifoumi_jax.convert.errors import WeightsError
-from chifoumi_jax.convert.limits import MAX_JSON_BYTES
-from chifoumi_jax.convert.stored import Stored
-from chifoumi_jax.convert.strict_json import parse
+from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.convert.untrusted.limits import MAX_JSON_BYTES
+from chifoumi_jax.convert.untrusted.stored import Stored
+from chifoumi_jax.convert.untrusted.strict_json import parse
 
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
