@@ -215,7 +215,7 @@ def check(
         test_list: Likewise the test photos.
         seed: Of the split.
     """
-    from chifoumi_jax.data.folder import scan
+    from chifoumi_jax.data.folder.scanning import scan
     from chifoumi_jax.display import Display
 
     with Display().counting("Reading photos") as progress:

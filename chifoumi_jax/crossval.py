@@ -20,9 +20,9 @@ from jaxtyping import Float32, Int32
 from chifoumi_jax import run, train
 from chifoumi_jax.backbones import backbone
 from chifoumi_jax.data.dataset import Dataset, load_dataset
-from chifoumi_jax.data.lists import read_groups
+from chifoumi_jax.data.folder.lists import read_groups
+from chifoumi_jax.data.folder.split import bind
 from chifoumi_jax.data.problems import DataError, describe, printable
-from chifoumi_jax.data.split import bind
 from chifoumi_jax.display import Display
 from chifoumi_jax.files import making, write_atomically, write_json
 from chifoumi_jax.heads import logits, train_head

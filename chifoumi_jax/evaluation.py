@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int32
 
 from chifoumi_jax.backbones import BACKBONES
 from chifoumi_jax.calibration import Calibration, calibrate
-from chifoumi_jax.data.augment import study_mlp_augmentation
+from chifoumi_jax.data.augment_study import study_mlp_augmentation
 from chifoumi_jax.data.order import Order, pad
 from chifoumi_jax.data.pipeline import Batch, all_batches, gather, padded_size
 from chifoumi_jax.metrics import Running, accuracy, confusion_matrix, wilson_interval

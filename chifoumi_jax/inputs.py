@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from chifoumi_jax.data.decode import MAX_FILE_BYTES, sniff
-from chifoumi_jax.data.layout import has_extension
+from chifoumi_jax.data.folder.layout import has_extension
+from chifoumi_jax.data.folder.walk import walk
 from chifoumi_jax.data.problems import Kind, printable
-from chifoumi_jax.data.walk import walk
 from chifoumi_jax.recipes import RecipeError
 
 STANDARD_INPUT = "-"

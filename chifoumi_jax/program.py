@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int32, Key, UInt8, UInt32
 
 from chifoumi_jax import losses, processes
 from chifoumi_jax.backbones import backbone
-from chifoumi_jax.data.augment import study_mlp_augmentation
 from chifoumi_jax.data.augment_photos import BY_NAME, photo_augmentation
+from chifoumi_jax.data.augment_study import study_mlp_augmentation
 from chifoumi_jax.data.pipeline import Batch, Photos, take
 from chifoumi_jax.models import CNN, MLP
 from chifoumi_jax.models.backbone import Backbone

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jax.typing import DTypeLike
 from PIL import Image, ImageOps
 
-from chifoumi_jax.data.augment import (
+from chifoumi_jax.data.augment_study import (
     ANGLE_STEPS,
     Draws,
     apply_draws,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from chifoumi_jax.data.decode import decode, read_bytes, to_rgb
-from chifoumi_jax.data.folder import Photo, Scan, scan
+from chifoumi_jax.data.folder.scanning import Photo, Scan, scan
 from chifoumi_jax.data.problems import (
     MEANINGS,
     DataError,
@@ -392,7 +392,7 @@ def test_a_file_that_vanishes_during_the_scan(
             path.unlink()
         return read_bytes(path)
 
-    monkeypatch.setattr("chifoumi_jax.data.intake.read_bytes", vanish)
+    monkeypatch.setattr("chifoumi_jax.data.folder.decoding.read_bytes", vanish)
     assert kinds(scan(tmp_path)) == {Kind.UNREADABLE: ["a/1.png", "b/1.png", "c/1.png"]}
 
 
@@ -542,7 +542,7 @@ def test_each_file_is_decoded_exactly_once(tmp_path: Path, monkeypatch: pytest.M
             decoded[name] += 1
         return decode(content, name, **options)
 
-    monkeypatch.setattr("chifoumi_jax.data.intake.decode", count)
+    monkeypatch.setattr("chifoumi_jax.data.folder.decoding.decode", count)
     seen: list[str] = []
     found = scan(tmp_path, on_image=lambda digest, _: seen.append(digest), valid_share=0.2)
     assert decoded == dict.fromkeys(paths(found) | {"a/bad.png"}, 1)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from chifoumi_jax.data import lists
-from chifoumi_jax.data.folder import Scan, scan
-from chifoumi_jax.data.lists import read_groups, read_list
+from chifoumi_jax.data.folder import lists
+from chifoumi_jax.data.folder.lists import read_groups, read_list
+from chifoumi_jax.data.folder.scanning import Scan, scan
 from chifoumi_jax.data.problems import DataError, Kind
 from tests.photos import good_folder, photo, write
 

@@ -7,8 +7,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from chifoumi_jax.data.dataset import Split
+from chifoumi_jax.data.folder.photo import Photo
 from chifoumi_jax.data.order import Order
-from chifoumi_jax.data.photo import Photo
 from chifoumi_jax.data.pipeline import Resident, Streamed, take
 from chifoumi_jax.step import device_mesh
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from chifoumi_jax.data.folder import scan
+from chifoumi_jax.data.folder.scanning import scan
 from chifoumi_jax.play.album import save_album
 from chifoumi_jax.play.lesson import Frame, Lesson, Taught
 from chifoumi_jax.play.limits import Limits

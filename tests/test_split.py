@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chifoumi_jax.data.folder import Scan, scan
+from chifoumi_jax.data.folder.scanning import Scan, scan
+from chifoumi_jax.data.folder.split import bind, choose, wanted_counts
 from chifoumi_jax.data.problems import Kind
-from chifoumi_jax.data.split import bind, choose, wanted_counts
 from tests.photos import good_folder, photo, write
 
 COUNTS = st.lists(st.integers(1, 40), min_size=2, max_size=6)

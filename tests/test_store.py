@@ -210,7 +210,7 @@ def test_a_folder_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         decoded.append(name)
         return decode(content, name, **options)
 
-    monkeypatch.setattr("chifoumi_jax.data.intake.decode", counting)
+    monkeypatch.setattr("chifoumi_jax.data.folder.decoding.decode", counting)
     second = load_dataset(recipe, photos, tmp_path)
     assert decoded == ["rock/broken.png"], "what is bad is looked at again"
     assert first.scan == second.scan

@@ -211,7 +211,7 @@ def test_a_folder_without_splits_is_split(tmp_path: Path) -> None:
 
 
 def test_each_photo_is_decoded_once(photos: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    from chifoumi_jax.data import intake
+    from chifoumi_jax.data.folder import decoding
 
     decoded: list[str] = []
     from chifoumi_jax.data.decode import decode
@@ -220,7 +220,7 @@ def test_each_photo_is_decoded_once(photos: Path, tmp_path: Path, monkeypatch) -
         decoded.append(name)
         return decode(content, name, **options)
 
-    monkeypatch.setattr(intake, "decode", counting)
+    monkeypatch.setattr(decoding, "decode", counting)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
     assert len(decoded) == len(set(decoded)) == 54

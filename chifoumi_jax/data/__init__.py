@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chifoumi_jax.data.folder import scan
+    from chifoumi_jax.data.folder.scanning import scan
     from chifoumi_jax.data.pixels import load_pixels
 
 __all__ = ["load_pixels", "scan"]
 
-_LATER = {"scan": "folder", "load_pixels": "pixels"}
+_LATER = {"scan": "folder.scanning", "load_pixels": "pixels"}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ from jaxtyping import Int32, UInt8
 from PIL import Image, features
 
 from chifoumi_jax.data import decode, pixels
-from chifoumi_jax.data.folder import Photo, Scan, scan
+from chifoumi_jax.data.folder.scanning import Photo, Scan, scan
 from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.data.store import PixelStore, trim
 from chifoumi_jax.files import cache_path

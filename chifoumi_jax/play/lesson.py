@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from chifoumi_jax.data.layout import SPLIT_NAMES
+from chifoumi_jax.data.folder.layout import SPLIT_NAMES
 from chifoumi_jax.play.limits import Limits
 from chifoumi_jax.play.refusal import Refusal
 

@@ -20,7 +20,7 @@ from chifoumi_jax.convert.arrays import (
     mlp_from_arrays,
     mlp_to_arrays,
 )
-from chifoumi_jax.data.augment import flip, rotate
+from chifoumi_jax.data.augment_study import flip, rotate
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.metrics import Running

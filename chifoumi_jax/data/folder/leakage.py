@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from chifoumi_jax.data.photo import Photo
+from chifoumi_jax.data.folder.photo import Photo
+from chifoumi_jax.data.folder.selection import Split
 from chifoumi_jax.data.problems import Kind, Problem
-from chifoumi_jax.data.selection import Split
 
 
 def find_duplicates(splits: Mapping[Split, Sequence[Photo]]) -> list[Problem]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from chifoumi_jax.data.layout import Candidate, Layout
-from chifoumi_jax.data.lists import read_list
+from chifoumi_jax.data.folder.layout import Candidate, Layout
+from chifoumi_jax.data.folder.lists import read_list
 from chifoumi_jax.data.problems import DataError, Kind, Problem, printable
 
 Split = Literal["train", "valid", "test"]

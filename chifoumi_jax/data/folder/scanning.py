@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chifoumi_jax.data.decode import MAX_PIXELS
-from chifoumi_jax.data.intake import Decoded, Known, OnImage, Progress, decode_all
-from chifoumi_jax.data.layout import Candidate, arrange
-from chifoumi_jax.data.leakage import find_duplicates, find_split_sessions
-from chifoumi_jax.data.lists import read_groups
-from chifoumi_jax.data.photo import Photo
-from chifoumi_jax.data.problems import DataError, Kind, Problem, printable
-from chifoumi_jax.data.selection import (
+from chifoumi_jax.data.folder.decoding import Decoded, Known, OnImage, Progress, decode_all
+from chifoumi_jax.data.folder.layout import Candidate, arrange
+from chifoumi_jax.data.folder.leakage import find_duplicates, find_split_sessions
+from chifoumi_jax.data.folder.lists import read_groups
+from chifoumi_jax.data.folder.photo import Photo
+from chifoumi_jax.data.folder.selection import (
     SPLITS,
     Chosen,
     Split,
@@ -27,8 +26,9 @@ from chifoumi_jax.data.selection import (
     without_class,
     without_training,
 )
-from chifoumi_jax.data.split import bind, choose, wanted_counts
-from chifoumi_jax.data.walk import Tree, walk
+from chifoumi_jax.data.folder.split import bind, choose, wanted_counts
+from chifoumi_jax.data.folder.walk import Tree, walk
+from chifoumi_jax.data.problems import DataError, Kind, Problem, printable
 
 __all__ = ["Photo", "Scan", "scan"]
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from chifoumi_jax.data.folder.walk import Tree
 from chifoumi_jax.data.problems import DataError, Kind, Problem, printable
-from chifoumi_jax.data.walk import Tree
 
 EXTENSIONS = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif"),
