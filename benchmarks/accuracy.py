@@ -29,9 +29,9 @@ from chifoumi_jax.compiled import keep_compiled
 from chifoumi_jax.data.dataset import Dataset
 from chifoumi_jax.evaluation import Outcome
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.judge import judge
 from chifoumi_jax.metrics import confusion_matrix
 from chifoumi_jax.report import confusion, mistakes, new_figure, save_figure
+from chifoumi_jax.reports import judge
 from chifoumi_jax.train import fit_once
 
 if TYPE_CHECKING:

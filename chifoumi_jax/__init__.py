@@ -6,14 +6,14 @@ from chifoumi_jax import recipes
 from chifoumi_jax.models import CNN, MLP, count_params
 
 if TYPE_CHECKING:
-    from chifoumi_jax.classifier import load
-    from chifoumi_jax.judge import evaluate
+    from chifoumi_jax.prediction.load import load
+    from chifoumi_jax.reports import evaluate
     from chifoumi_jax.train import fit, resume
 
 __all__ = ["CNN", "MLP", "count_params", "evaluate", "fit", "load", "recipes", "resume"]
 
 # What brings in more than Flax is imported when it is first used.
-_LATER = {"evaluate": "judge", "fit": "train", "resume": "train", "load": "classifier"}
+_LATER = {"evaluate": "reports", "fit": "train", "resume": "train", "load": "prediction.load"}
 
 
 def __getattr__(name: str) -> Any:

@@ -33,13 +33,14 @@ from rich.table import Table
 from rich.text import Text
 
 from chifoumi_jax.compiled import keep_compiled
-from chifoumi_jax.data.problems import describe, printable
+from chifoumi_jax.data.problems import describe
 from chifoumi_jax.export.formats import Format
 from chifoumi_jax.recipes import RECIPES, Precision, RecipeError
+from chifoumi_jax.text import printable
 
 if TYPE_CHECKING:
-    from chifoumi_jax.answers import Answer
-    from chifoumi_jax.judge import Report
+    from chifoumi_jax.prediction.predict_files import Answer
+    from chifoumi_jax.reports import Report
 
     RecipeName = str
 else:
@@ -275,19 +276,19 @@ def evaluate(
         images: Show photos in it; --no-images leaves them out, their names stay.
         json_output: Print JSON.
     """
-    from chifoumi_jax import judge
+    from chifoumi_jax import reports
 
     _require_at_least(1, batch_size, "--batch-size")
     if report:
-        judge.require_free(run, out, data)
+        reports.require_free(run, out, data)
     elif out is not None:
         raise RecipeError("--out is the report's folder: give it or --no-report")
-    found = judge.evaluate(
+    found = reports.evaluate(
         [run, *others], data=data, test_list=test_list, best=best, batch_size=batch_size
     )
     if not json_output:
         _print_report(found)
-    page = found.write(out, images=images) / judge.PAGE if report else None
+    page = found.write(out, images=images) / reports.PAGE if report else None
     if json_output:
         numbers: dict[str, Any] = found.comparison() if others else found.runs[0]
         print(json.dumps(numbers | {"report": None if page is None else str(page)}, indent=2))
@@ -370,11 +371,11 @@ def predict(
         explain: Folder for a picture of each photo that shows where the network saw its label
             (Grad-CAM); no file is overwritten.
     """
-    from chifoumi_jax.answer_formats import csv_lines, json_lines
-    from chifoumi_jax.answers import answers, explain_in
-    from chifoumi_jax.classifier import load
-    from chifoumi_jax.gradcam import require_feature_map
-    from chifoumi_jax.inputs import expand
+    from chifoumi_jax.prediction.answer_formats import csv_lines, json_lines
+    from chifoumi_jax.prediction.gradcam import require_feature_map
+    from chifoumi_jax.prediction.inputs import expand
+    from chifoumi_jax.prediction.load import load
+    from chifoumi_jax.prediction.predict_files import answers, explain_in
 
     _require_at_least(1, batch_size, "--batch-size")
     if not paths:

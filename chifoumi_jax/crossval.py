@@ -22,7 +22,7 @@ from chifoumi_jax.backbones import backbone
 from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.folder.lists import read_groups
 from chifoumi_jax.data.folder.split import bind
-from chifoumi_jax.data.problems import DataError, describe, printable
+from chifoumi_jax.data.problems import DataError, describe
 from chifoumi_jax.display import Display
 from chifoumi_jax.files import making, write_atomically, write_json
 from chifoumi_jax.heads import logits, train_head
@@ -30,6 +30,7 @@ from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.metrics import confusion_matrix
 from chifoumi_jax.recipes import Recipe, RecipeError
+from chifoumi_jax.text import printable
 from chifoumi_jax.transfer import split_features, with_pretrained
 
 if TYPE_CHECKING:

@@ -251,7 +251,8 @@ def restore(directory: Path, program: Program, step: int) -> tuple[TrainState, P
 def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
     """The recipe's folder, or the rendered hands, scanned and decoded; says what was found."""
     from chifoumi_jax.data.dataset import hands_folder, hands_path, load_dataset
-    from chifoumi_jax.data.problems import describe, printable
+    from chifoumi_jax.data.problems import describe
+    from chifoumi_jax.text import printable
 
     directory = recipe.data
     if directory is None:

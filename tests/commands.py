@@ -25,7 +25,7 @@ _IMPORTED = (
     "chifoumi_jax.convert",
     "chifoumi_jax.crossval",
     "chifoumi_jax.export",
-    "chifoumi_jax.judge",
+    "chifoumi_jax.reports",
     "chifoumi_jax.summary",
     "chifoumi_jax.train",
     "jinja2",

@@ -19,12 +19,12 @@ import numpy as np
 import uvicorn
 from PIL import Image
 
-from chifoumi_jax.classifier import load
 from chifoumi_jax.play.guard import Hosts
 from chifoumi_jax.play.limits import Limits
 from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.server import config
 from chifoumi_jax.play.service import Service
+from chifoumi_jax.prediction.load import load
 from tests.commands import environment
 
 # What the camera shows in the middle of its picture, and the frame on the page around it.

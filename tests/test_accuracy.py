@@ -17,8 +17,8 @@ import pytest
 from benchmarks.accuracy import SOURCES, Plan, _drawn, _workers, matrix, measure, spread, table
 from benchmarks.levers import LEVERS, Lever
 from benchmarks.measure import PeerError
-from chifoumi_jax.judge import Judged, judge
 from chifoumi_jax.recipes import cnn, transfer
+from chifoumi_jax.reports import Judged, judge
 from chifoumi_jax.train import Stopped
 from tests.conftest import write_photos
 

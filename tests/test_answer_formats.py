@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chifoumi_jax.answer_formats import csv_lines, json_lines
+from chifoumi_jax.prediction.answer_formats import csv_lines, json_lines
 
 GOOD = {
     "file": "a,b.png",

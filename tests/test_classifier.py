@@ -9,8 +9,8 @@ from PIL import Image
 
 from chifoumi_jax import checkpoint, fit, load, recipes
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.data.problems import ImageProblem
+from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.run import RunError
 from chifoumi_jax.train import restore
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from chifoumi_jax import fit, load, recipes
-from chifoumi_jax.classifier import Classifier
+from chifoumi_jax.prediction.classifier import Classifier
 from tests.commands import QUICK, devices, environment, run_module
 
 CODE = """

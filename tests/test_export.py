@@ -19,7 +19,6 @@ from benchmarks import exports as measured
 from chifoumi_jax import checkpoint, load, recipes, run
 from chifoumi_jax.backbones import STAGES_OF
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.convert import from_keras
 from chifoumi_jax.convert.arrays import cnn_to_arrays
 from chifoumi_jax.data.dataset import load_dataset
@@ -27,6 +26,7 @@ from chifoumi_jax.export import ExportError, export, verify, writing
 from chifoumi_jax.export.formats import SUFFIXES, Format
 from chifoumi_jax.export.network import Conv, Dense, Network, Residual, describe, walk
 from chifoumi_jax.kept_programs import program_of
+from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import RunError
 from chifoumi_jax.transfer import with_pretrained
@@ -218,7 +218,7 @@ def test_a_planted_fault_leaves_no_file(
         return dataclasses.replace(network, **change(network))
 
     monkeypatch.setattr(writing, "describe", faulty)
-    monkeypatch.setattr("chifoumi_jax.export.onnx_export.describe", faulty)
+    monkeypatch.setattr("chifoumi_jax.export.onnx.export.describe", faulty)
     with pytest.raises(ExportError, match="does not compute what the model does"):
         export(runs[name], to, tmp_path / f"model{SUFFIXES[to]}")
     assert not list(tmp_path.iterdir())
@@ -284,7 +284,7 @@ def test_onnx_takes_pictures_of_any_size(
 
 
 def test_nearest_pixels_are_pillows(runs: Mapping[str, Path], tmp_path: Path) -> None:
-    from chifoumi_jax.export.onnx_file import resized
+    from chifoumi_jax.export.onnx.file import resized
 
     report = export(runs["cnn"], "onnx", tmp_path / "model.onnx", preprocess=True)
     random, classifier, pixels_of = np.random.default_rng(1), load(runs["cnn"]), None
@@ -309,8 +309,8 @@ def test_onnx_in_8_bits(
 def test_8_bits_that_change_labels_are_refused(
     runs: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chifoumi_jax.export import onnx_export
-    from chifoumi_jax.export.onnx_int8 import quantize
+    from chifoumi_jax.export.onnx import export as onnx_export
+    from chifoumi_jax.export.onnx.int8 import quantize
 
     def faulty(source: Path, target: Path, images: list[np.ndarray]) -> None:
         # Ranges of black photos serve no other.
@@ -376,7 +376,7 @@ def test_the_studys_network_comes_back_from_keras(tmp_path: Path) -> None:
 
 
 def test_odd_sizes_are_padded_alike(tmp_path: Path) -> None:
-    from chifoumi_jax.export import onnx_file
+    from chifoumi_jax.export.onnx import file as onnx_file
     from chifoumi_jax.export.stablehlo import Lax
 
     classifier = _untrained(recipes.transfer.replace(image_size=45))

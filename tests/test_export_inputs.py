@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chifoumi_jax import fit, recipes
-from chifoumi_jax.classifier import load
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.export import inputs
 from chifoumi_jax.export.inputs import gather, spread
+from chifoumi_jax.prediction.load import load
 from tests.conftest import write_photos
 
 

@@ -11,11 +11,10 @@ from safetensors.numpy import load_file, save_file
 
 from chifoumi_jax import load, recipes
 from chifoumi_jax.calibration import Calibration
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.convert import WeightsError, from_torch
-from chifoumi_jax.export import load_safetensors
-from chifoumi_jax.export.safetensors_file import write
 from chifoumi_jax.kept_programs import program_of
+from chifoumi_jax.prediction.classifier import Classifier
+from chifoumi_jax.prediction.model_file import load_safetensors, write
 from chifoumi_jax.run import RunError
 
 

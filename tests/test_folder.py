@@ -18,15 +18,8 @@ from PIL import Image
 
 from chifoumi_jax.data.decode import decode, read_bytes, to_rgb
 from chifoumi_jax.data.folder.scanning import Photo, Scan, scan
-from chifoumi_jax.data.problems import (
-    MEANINGS,
-    DataError,
-    ImageProblem,
-    Kind,
-    Problem,
-    describe,
-    printable,
-)
+from chifoumi_jax.data.problems import MEANINGS, DataError, ImageProblem, Kind, Problem, describe
+from chifoumi_jax.text import printable
 from tests.photos import FORMATS, bomb, claims, encode, good_folder, photo, picture, write
 
 

@@ -15,10 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chifoumi_jax import fit, gradcam, load, recipes
-from chifoumi_jax.classifier import Classifier
-from chifoumi_jax.gradcam import Network
+from chifoumi_jax import fit, load, recipes
 from chifoumi_jax.models import CNN, EfficientNetLite0
+from chifoumi_jax.prediction import gradcam
+from chifoumi_jax.prediction.classifier import Classifier
+from chifoumi_jax.prediction.gradcam import Network
 from chifoumi_jax.run import RunError
 from tests.commands import devices
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from chifoumi_jax.heat_picture import captioned, heat_picture, png, warmest
+from chifoumi_jax.prediction.heatmap import captioned, heat_picture, png, warmest
 
 
 def test_cold_places_are_gray_and_hot_ones_red() -> None:

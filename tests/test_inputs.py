@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chifoumi_jax.inputs import Input, expand
+from chifoumi_jax.prediction.inputs import Input, expand
 from chifoumi_jax.recipes import RecipeError
 from tests.photos import photo, write
 
@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_read_is_named(here: Path, monkeypatch: pytest.M
     def refuse(folder: Path) -> None:
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr("chifoumi_jax.inputs.walk", refuse)
+    monkeypatch.setattr("chifoumi_jax.prediction.inputs.walk", refuse)
     assert names("p", "p/b.png") == ["! p cannot be read: permission denied", "p/b.png"]
 
 

@@ -22,10 +22,10 @@ from chifoumi_jax import evaluate, fit, load, recipes
 from chifoumi_jax.builtin import builtin_run
 from chifoumi_jax.calibration import Calibration, expected_calibration_error, reliability
 from chifoumi_jax.data.problems import DataError
-from chifoumi_jax.judge import mcnemar, measures, require_free
-from chifoumi_jax.judge.gallery import LONGEST, right_places, wrong_places
-from chifoumi_jax.judge.page import short_names
-from chifoumi_jax.judge.report import Report
+from chifoumi_jax.reports import mcnemar, metrics, require_free
+from chifoumi_jax.reports.gallery import LONGEST, right_places, wrong_places
+from chifoumi_jax.reports.page import short_names
+from chifoumi_jax.reports.report import Report
 from chifoumi_jax.run import RunError, write_config
 from tests.conftest import STRIPES, write_photos
 
@@ -44,7 +44,7 @@ def test_measures_of_known_answers() -> None:
         np.float32,
     )
     predicted = probabilities.argmax(axis=1)
-    rows = measures.per_class(labels, predicted, ("a", "b", "c", "d"))
+    rows = metrics.per_class(labels, predicted, ("a", "b", "c", "d"))
     assert rows[0] == pytest.approx(
         {"class": "a", "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "photos": 3}
     )
@@ -54,10 +54,10 @@ def test_measures_of_known_answers() -> None:
     # No answer names c; of d there is not even a photo.
     assert rows[2] == {"class": "c", "precision": None, "recall": 0, "f1": 0, "photos": 1}
     assert rows[3] == {"class": "d", "precision": None, "recall": None, "f1": None, "photos": 0}
-    unsure = measures.unsure(labels, probabilities, 0.65)
+    unsure = metrics.unsure(labels, probabilities, 0.65)
     assert (unsure["photos"], unsure["rest"], unsure["rest_correct"]) == (2, 4, 3)
     assert unsure["share"] == pytest.approx(1 / 3) and unsure["rest_accuracy"] == 0.75
-    assert measures.unsure(labels, probabilities, 0.95)["rest_accuracy"] is None
+    assert metrics.unsure(labels, probabilities, 0.95)["rest_accuracy"] is None
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(2, 5), st.integers(1, 12))

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chifoumi_jax.classifier import Classifier, load
 from chifoumi_jax.play import assets
 from chifoumi_jax.play.guard import Hosts
 from chifoumi_jax.play.hands import HANDS, roles
 from chifoumi_jax.play.opponent import Round, beats, choose, expect
 from chifoumi_jax.play.reading import read
 from chifoumi_jax.play.rounds import Rounds
+from chifoumi_jax.prediction.classifier import Classifier
+from chifoumi_jax.prediction.load import load
 
 STATIC = Path(assets.__file__).parent / "static"
 TEXTS = json.loads((STATIC / "strings.json").read_text())

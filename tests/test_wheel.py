@@ -51,7 +51,7 @@ def test_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert sources <= set(names)
     golden = {f"reference/legacy/golden/{name}" for name in ("keras-2.2.4.npz", "torch-1.0.0.json")}
     assert golden | {f"{package}/py.typed" for package in packages} <= set(names)
-    assert "chifoumi_jax/judge/page.html.jinja" in names
+    assert "chifoumi_jax/reports/page.html.jinja" in names
     assert not [name for name in names if "/test_" in name]
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from benchmarks.peers import inputs
 from chifoumi_jax import recipes
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.data.pipeline import Photos
+from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.program import Program, build
 from chifoumi_jax.step import device_mesh
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from chifoumi_jax.text import printable
+
 # How many paths of one kind of problem are named; the count says how many more there are.
 EXAMPLES = 3
 
@@ -189,13 +191,6 @@ class DataError(ValueError):
     def __init__(self, message: str, problems: Iterable[Problem] = ()):
         self.problems = tuple(problems)
         super().__init__(message)
-
-
-def printable(text: str) -> str:
-    """`text` with what could garble a terminal or a log escaped; other letters stay."""
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )
 
 
 def describe(problems: Sequence[Problem]) -> list[str]:

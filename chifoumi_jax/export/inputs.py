@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from chifoumi_jax import run
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.run import RunError
 
 if TYPE_CHECKING:

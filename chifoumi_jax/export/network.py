@@ -13,10 +13,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float32
 
-from chifoumi_jax.classifier import Classifier
-from chifoumi_jax.export.errors import ExportError
+from chifoumi_jax.export.formats import ExportError
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
 from chifoumi_jax.models.efficientnet_lite import Block, ConvNorm
+from chifoumi_jax.prediction.classifier import Classifier
 
 Activation = Literal["relu", "relu6"] | None
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Array
 
 from chifoumi_jax.export import verify
-from chifoumi_jax.export.errors import ExportError
+from chifoumi_jax.export.formats import ExportError
 from chifoumi_jax.export.network import (
     Conv,
     Dense,

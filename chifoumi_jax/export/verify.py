@@ -15,9 +15,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float32, UInt8
 
-from chifoumi_jax.classifier import Classifier
-from chifoumi_jax.export.errors import ExportError
+from chifoumi_jax.export.formats import ExportError
 from chifoumi_jax.kept_programs import program_of
+from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.program import build_input, build_scale
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.step import Params, forward, products

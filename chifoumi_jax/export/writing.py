@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chifoumi_jax.classifier import Classifier, load
 from chifoumi_jax.data.dataset import Progress
 from chifoumi_jax.export import inputs, verify
-from chifoumi_jax.export.errors import ExportError, needs
-from chifoumi_jax.export.formats import SUFFIXES, Format
+from chifoumi_jax.export.formats import SUFFIXES, ExportError, Format, needs
 from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.network import describe
 from chifoumi_jax.export.verify import Check, Made, Runner
 from chifoumi_jax.files import sync_directory
 from chifoumi_jax.needs import gigabytes
+from chifoumi_jax.prediction.classifier import Classifier
+from chifoumi_jax.prediction.load import load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,11 +156,9 @@ def _make(
     """Write the file, load it again and compare it; a format's library is imported here only."""
     match to:
         case "onnx":
-            from chifoumi_jax.export import onnx_export
+            from chifoumi_jax.export.onnx.export import make as make_onnx
 
-            return onnx_export.make(
-                classifier, photos, path, name, preprocess=preprocess, int8=int8
-            )
+            return make_onnx(classifier, photos, path, name, preprocess=preprocess, int8=int8)
         case "safetensors":
             from chifoumi_jax.export import safetensors_file
 

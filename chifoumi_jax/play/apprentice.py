@@ -16,13 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from chifoumi_jax.backbones import backbone
-from chifoumi_jax.classifier import load
 from chifoumi_jax.convert.pretrained import PretrainedError
 from chifoumi_jax.play.album import save_album
 from chifoumi_jax.play.lesson import Taught
 from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.pictures import read_pixels
 from chifoumi_jax.play.worker import Worker
+from chifoumi_jax.prediction.load import load
 from chifoumi_jax.recipes import transfer
 
 Recipe = Literal["transfer", "cnn"]

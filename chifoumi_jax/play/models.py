@@ -4,8 +4,8 @@ import threading
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.play.hands import roles, stands_for_nothing
+from chifoumi_jax.prediction.classifier import Classifier
 
 Source = Literal["given", "taught"]
 

@@ -1,6 +1,5 @@
 """From bytes that nobody has looked at to what a classifier takes, and to what a page shows."""
 
-import base64
 import io
 
 import numpy as np
@@ -50,8 +49,3 @@ def as_jpeg(image: Image.Image, quality: int) -> bytes:
     # A picture that was decoded carries its file's comment along.
     Image.fromarray(np.asarray(image.convert("RGB"))).save(file, "JPEG", quality=quality)
     return file.getvalue()
-
-
-def data_url(jpeg: bytes) -> str:
-    """A picture as an address that holds it."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

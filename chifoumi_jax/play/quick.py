@@ -12,11 +12,11 @@ from flax import nnx
 from jaxtyping import Float32, Int32, UInt8
 
 from chifoumi_jax.backbones import backbone
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.heads import train_head
 from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.models.backbone import Backbone
+from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.program import Program
 from chifoumi_jax.recipes import transfer
 from chifoumi_jax.step import Params, join

@@ -9,7 +9,6 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.data.problems import ImageProblem
 from chifoumi_jax.play.apprentice import Apprentice
 from chifoumi_jax.play.body import Slots
@@ -20,6 +19,7 @@ from chifoumi_jax.play.reading import Reading, read
 from chifoumi_jax.play.refusal import Refusal
 from chifoumi_jax.play.rounds import Rounds
 from chifoumi_jax.play.worker import Worker
+from chifoumi_jax.prediction.classifier import Classifier
 
 _T = TypeVar("_T")
 

@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from chifoumi_jax.html import jpeg_uri
 from chifoumi_jax.play.apprentice import Job, why_no_transfer
 from chifoumi_jax.play.body import bad_field, read_object, read_picture, text
 from chifoumi_jax.play.lesson import Frame, Taught
-from chifoumi_jax.play.pictures import as_jpeg, data_url, read_pixels, read_upright, shrunk
+from chifoumi_jax.play.pictures import as_jpeg, read_pixels, read_upright, shrunk
 from chifoumi_jax.play.refusal import Refusal
 from chifoumi_jax.play.service import Service
 
@@ -67,7 +68,7 @@ def teach_routes(service: Service) -> list[Route]:
 
     async def latest(request: Request) -> JSONResponse:
         frames = lesson.frames(_number(request))[-_LATEST:]
-        return JSONResponse({"pictures": [data_url(frame.jpeg) for frame in frames]})
+        return JSONResponse({"pictures": [jpeg_uri(frame.jpeg) for frame in frames]})
 
     async def add_frame(request: Request) -> JSONResponse:
         number, hold = _number(request), _hold(request)

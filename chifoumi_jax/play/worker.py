@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from chifoumi_jax.classifier import Classifier
+from chifoumi_jax.prediction.classifier import Classifier
 
 _T = TypeVar("_T")
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from chifoumi_jax.data.folder.walk import Tree
-from chifoumi_jax.data.problems import DataError, Kind, Problem, printable
+from chifoumi_jax.data.problems import DataError, Kind, Problem
+from chifoumi_jax.text import printable
 
 EXTENSIONS = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif"),

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from chifoumi_jax.data.decode import read_bytes
-from chifoumi_jax.data.problems import DataError, ImageProblem, printable
+from chifoumi_jax.data.problems import DataError, ImageProblem
+from chifoumi_jax.text import printable
 
 # Half a million rows or more; nobody writes that by mistake.
 MAX_BYTES = 64 * 2**20

@@ -28,7 +28,8 @@ from chifoumi_jax.data.folder.selection import (
 )
 from chifoumi_jax.data.folder.split import bind, choose, wanted_counts
 from chifoumi_jax.data.folder.walk import Tree, walk
-from chifoumi_jax.data.problems import DataError, Kind, Problem, printable
+from chifoumi_jax.data.problems import DataError, Kind, Problem
+from chifoumi_jax.text import printable
 
 __all__ = ["Photo", "Scan", "scan"]
 

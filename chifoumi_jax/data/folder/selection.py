@@ -7,7 +7,8 @@ from typing import Literal
 
 from chifoumi_jax.data.folder.layout import Candidate, Layout
 from chifoumi_jax.data.folder.lists import read_list
-from chifoumi_jax.data.problems import DataError, Kind, Problem, printable
+from chifoumi_jax.data.problems import DataError, Kind, Problem
+from chifoumi_jax.text import printable
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")

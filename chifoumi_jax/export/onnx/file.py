@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from chifoumi_jax.export.errors import ExportError
+from chifoumi_jax.export.formats import ExportError
 from chifoumi_jax.export.network import Network, walk
-from chifoumi_jax.export.onnx_graph import Graph, Nodes
-from chifoumi_jax.export.onnx_resize import pixels, scaled
+from chifoumi_jax.export.onnx.graph import Graph, Nodes
+from chifoumi_jax.export.onnx.resize import pixels, scaled
 from chifoumi_jax.export.verify import Answers, Runner
 from chifoumi_jax.needs import gigabytes
 from chifoumi_jax.recipes import Recipe

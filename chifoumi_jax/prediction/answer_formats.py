@@ -7,8 +7,8 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from chifoumi_jax.answers import Answer
-from chifoumi_jax.data.problems import printable
+from chifoumi_jax.prediction.predict_files import Answer
+from chifoumi_jax.text import printable
 
 # A spreadsheet takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from chifoumi_jax.export.onnx_graph import Graph
+from chifoumi_jax.export.onnx.graph import Graph
 from chifoumi_jax.recipes import Recipe
 
 # Pillow 5.3's gray, see `data.pixels`.

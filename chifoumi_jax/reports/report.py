@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from chifoumi_jax import run
-from chifoumi_jax.classifier import load
-from chifoumi_jax.data.problems import printable
-from chifoumi_jax.judge import folder
-from chifoumi_jax.judge.judged import Judged, judge
-from chifoumi_jax.judge.mcnemar import compare
-from chifoumi_jax.judge.measures import measures
+from chifoumi_jax.prediction.load import load
+from chifoumi_jax.reports import output
+from chifoumi_jax.reports.evaluated import Judged, judge
+from chifoumi_jax.reports.mcnemar import compare
+from chifoumi_jax.reports.metrics import measures
+from chifoumi_jax.reports.page import render
 from chifoumi_jax.run import RunError
+from chifoumi_jax.text import printable
 
 FORMAT_VERSION = 1
 
@@ -44,11 +45,10 @@ class Report:
         Raises:
             RunError: If there is a report already, or the folder cannot be written to.
         """
-        from chifoumi_jax.judge.page import render
-
         first = self.judged[0]
-        folder.require_free(first.directory, out, first.data.scan.root)
-        return folder.write(first.directory, out, render(self, images=images), self.numbers())
+        output.require_free(first.directory, out, first.data.scan.root)
+        page = render(self.judged, self.runs, self.comparisons, images=images)
+        return output.write(first.directory, out, page, self.numbers())
 
     def comparison(self) -> dict[str, Any]:
         """The numbers of all runs and pairs."""

@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from chifoumi_jax import run
-from chifoumi_jax.classifier import Classifier, load
 from chifoumi_jax.data.dataset import Dataset, Split, hands_folder, load_dataset
 from chifoumi_jax.data.pipeline import all_batches
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.evaluation import Outcome, evaluate_batches
+from chifoumi_jax.prediction.classifier import Classifier
+from chifoumi_jax.prediction.load import load
 from chifoumi_jax.run import RunError
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from chifoumi_jax.classifier import Classifier
 from chifoumi_jax.export import verify
 from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.network import describe
-from chifoumi_jax.export.onnx_file import OnnxRunner, resized, write
-from chifoumi_jax.export.onnx_int8 import quantize
+from chifoumi_jax.export.onnx.file import OnnxRunner, resized, write
+from chifoumi_jax.export.onnx.int8 import quantize
 from chifoumi_jax.export.verify import OURS, Check, Made
 from chifoumi_jax.metrics import accuracy
+from chifoumi_jax.prediction.classifier import Classifier
 
 # Pictures of their own size, as many as are resized by Pillow and in the graph.
 _PICTURES = 12

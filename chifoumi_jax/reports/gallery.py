@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import io
 from collections.abc import Sequence
@@ -12,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from chifoumi_jax.data.problems import ImageProblem
-from chifoumi_jax.gradcam import has_feature_map
-from chifoumi_jax.heat_picture import heat_picture, warmest
-from chifoumi_jax.judge.judged import Judged
-from chifoumi_jax.judge.measures import answer
+from chifoumi_jax.html import jpeg_uri
 from chifoumi_jax.metrics import worst_mistakes
+from chifoumi_jax.prediction.gradcam import has_feature_map
+from chifoumi_jax.prediction.heatmap import heat_picture, warmest
+from chifoumi_jax.reports.evaluated import Judged
+from chifoumi_jax.reports.metrics import answer
 
 LONGEST = 320
 _QUALITY = 80
@@ -93,4 +93,4 @@ def _shown(judged: Judged, place: int, answer: dict[str, Any], heat: np.ndarray 
 def _data_uri(picture: Image.Image) -> str:
     file = io.BytesIO()
     picture.save(file, format="JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return jpeg_uri(file.getvalue())

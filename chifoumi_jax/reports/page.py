@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chifoumi_jax.data.problems import printable
-from chifoumi_jax.gradcam import has_feature_map
-from chifoumi_jax.judge.gallery import right_places, show, wrong_places
-
-if TYPE_CHECKING:
-    from chifoumi_jax.judge.report import Report
+from chifoumi_jax.html import page_environment
+from chifoumi_jax.prediction.gradcam import has_feature_map
+from chifoumi_jax.reports.evaluated import Judged
+from chifoumi_jax.reports.gallery import right_places, show, wrong_places
 
 
-def render(report: Report, *, images: bool) -> str:
-    """The page, in HTML; without photos if `images` is false."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def render(
+    judged: Sequence[Judged],
+    runs: Sequence[Mapping[str, Any]],
+    comparisons: Sequence[Mapping[str, Any]],
+    *,
+    images: bool,
+) -> str:
+    """The page, in HTML.
 
-    environment = Environment(
-        loader=PackageLoader("chifoumi_jax", "judge"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_without_controls,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    Args:
+        judged: Each run's answers.
+        runs: The numbers of each; see `metrics.measures`.
+        comparisons: Those of each pair; see `mcnemar.compare`.
+        images: Whether photos stand in it.
+    """
+    environment = page_environment("chifoumi_jax", "reports")
     environment.filters |= {"percent": percent, "number": number, "p_value": p_value}
-    names = short_names([numbers["run"] for numbers in report.runs])
-    runs = [
+    names = short_names([numbers["run"] for numbers in runs])
+    shown = [
         {
             "name": names[numbers["run"]],
             "numbers": numbers,
-            "explained": has_feature_map(judged.classifier.recipe),
-            "wrong": show(judged, wrong_places(judged), images=images),
-            "right": show(judged, right_places(judged), images=images),
+            "explained": has_feature_map(one.classifier.recipe),
+            "wrong": show(one, wrong_places(one), images=images),
+            "right": show(one, right_places(one), images=images),
         }
-        for judged, numbers in zip(report.judged, report.runs, strict=True)
+        for one, numbers in zip(judged, runs, strict=True)
     ]
     return environment.get_template("page.html.jinja").render(
-        runs=runs, names=names, comparisons=report.comparisons, images=images
+        runs=shown, names=names, comparisons=comparisons, images=images
     )
 
 
@@ -69,9 +71,3 @@ def number(value: float | None, digits: int = 3) -> str:
 def p_value(value: float) -> str:
     """A probability for people, which is not 0."""
     return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
-
-
-def _without_controls(value: Any) -> Any:
-    # Names may hold what turns the text around or is no character at all. Plain strings only:
-    # what the template itself made is Markup.
-    return printable(value) if type(value) is str else value

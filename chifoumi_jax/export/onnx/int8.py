@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chifoumi_jax.export.onnx_file import INPUT
+from chifoumi_jax.export.onnx.file import INPUT
 
 # What is worth it; means, deviations and probabilities stay in float32.
 _OPERATORS = ["Add", "Conv", "Clip", "Gemm", "GlobalAveragePool", "MaxPool", "Relu"]

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
-from chifoumi_jax import builtin, calibration, checkpoint, gradcam, run
 from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.decode import open_checked, to_rgb
 from chifoumi_jax.data.pipeline import Batch, padded_size
 from chifoumi_jax.data.pixels import load_pixels, resize_pixels
-from chifoumi_jax.kept_programs import program_of
+from chifoumi_jax.prediction import gradcam
 from chifoumi_jax.program import Program, build_input
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.run import RunError
-from chifoumi_jax.step import NOTHING, Params, join
+from chifoumi_jax.step import Params
 
 _T = TypeVar("_T")
 PhotoLike = str | os.PathLike[str] | np.ndarray | Image.Image
@@ -198,74 +195,6 @@ class Classifier:
         padded = np.zeros((size, *pixels.shape[1:]), np.uint8)
         padded[: len(pixels)] = pixels
         return padded
-
-
-def load(
-    directory: str | os.PathLike[str],
-    *,
-    best: bool = False,
-    averaged: bool = True,
-    mirrored: bool = True,
-) -> Classifier:
-    """The classifier of a run, from its newest whole checkpoint, or from its best one.
-
-    A `.safetensors` file of `chifoumi export` will do in place of the run's folder, and so will
-    `small`, the model that comes with the package, where no run has that name.
-
-    Args:
-        directory: The run's folder.
-        best: Take the best checkpoint instead of the last.
-        averaged: Whether to take the weights' moving average, where the run kept one, or else what
-            the last step left.
-        mirrored: Whether to ask about each photo's mirror image too, where the recipe does; without
-            it an answer takes half as long. Temperature and threshold were measured with the
-            recipe's own way: changed by this or by `averaged`, a classifier has none.
-
-    Raises:
-        RunError: If the folder is no run, or what is asked for is not in a file.
-        CheckpointError: If no checkpoint is whole.
-        WeightsError: If the file is damaged, hostile or of another kind.
-    """
-    if os.fspath(directory) == builtin.NAME and not run.is_run(directory):
-        directory = builtin.builtin_run()
-    if Path(directory).suffix == ".safetensors" and not Path(directory).is_dir():
-        from chifoumi_jax.export import load_safetensors
-
-        if best:
-            raise RunError(f"{directory} holds one state alone: the best one is the run's to tell")
-        if not (averaged and mirrored):
-            raise RunError(f"{directory} is asked as it is: another way is for the run's folder")
-        return load_safetensors(directory)
-    trained, config = run.read_config(directory)
-    recipe = trained.replace(
-        average=trained.average if averaged else 0.0, mirror_test=mirrored and trained.mirror_test
-    )
-    classes = config.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise RunError(f"{directory}/config.json names no classes")
-    checkpoints = Path(directory) / "checkpoints"
-    step, ailments = checkpoint.newest(checkpoints)
-    for ailment in ailments:
-        warnings.warn(f"passed over a damaged checkpoint: {ailment}", stacklevel=2)
-    if step is None:
-        raise checkpoint.CheckpointError(
-            "; ".join([f"{directory} has no whole checkpoint; train it again", *ailments])
-        )
-    last = step
-    # A training that stopped early went on past its best.
-    if best or recipe.patience:
-        step = checkpoint.best(checkpoints, step)
-    program = program_of(recipe, len(classes))
-    # A training's average is all that is needed of what it trained.
-    names = ("average" if recipe.average else "params", "moments")
-    parts = program.abstract_state().trees()
-    wanted = {name: parts[name] for name in names if name in parts}
-    trees, _ = checkpoint.load(checkpoints / f"{step:08d}", wanted)
-    weights = join(trees[names[0]], trees.get("moments", NOTHING))
-    # Of what the training ended with: of another state it says nothing.
-    known = recipe == trained and (step == last or recipe.patience)
-    measured = calibration.read(Path(directory)) if known else UNCALIBRATED
-    return Classifier(recipe, classes, program, weights, measured)
 
 
 def _image(photo: np.ndarray | Image.Image) -> Image.Image:

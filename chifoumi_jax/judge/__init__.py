@@ -1,7 +1,0 @@
-"""What runs make of labelled photos: numbers, a comparison, and a page for people."""
-
-from chifoumi_jax.judge.folder import PAGE, require_free
-from chifoumi_jax.judge.judged import Judged, judge
-from chifoumi_jax.judge.report import Report, evaluate
-
-__all__ = ["PAGE", "Judged", "Report", "evaluate", "judge", "require_free"]
