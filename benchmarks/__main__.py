@@ -19,15 +19,15 @@ from benchmarks.cases import CASES, DEFAULT, Settings
 from benchmarks.levers import LEVERS
 from benchmarks.measure import Case, PeerError, machine
 from benchmarks.report import plot, table
-from chifoumi_jax.checkpoint import CheckpointError
-from chifoumi_jax.compiled import keep_compiled
+from chifoumi_jax.compilation_cache import keep_compiled
 from chifoumi_jax.convert.pretrained import PretrainedError
 from chifoumi_jax.data.dataset import hands_folder, hands_path
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.needs import DoesNotFitError
 from chifoumi_jax.recipes import RecipeError
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training.checkpoint import CheckpointError
+from chifoumi_jax.training.resources import DoesNotFitError
+from chifoumi_jax.training.run import RunError
 
 Name = Literal[
     "step",

@@ -25,14 +25,14 @@ import numpy as np
 
 from benchmarks.levers import LEVERS, Lever
 from benchmarks.measure import PeerError
-from chifoumi_jax.compiled import keep_compiled
+from chifoumi_jax.compilation_cache import keep_compiled
 from chifoumi_jax.data.dataset import Dataset
-from chifoumi_jax.evaluation import Outcome
 from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.metrics import confusion_matrix
-from chifoumi_jax.report import confusion, mistakes, new_figure, save_figure
 from chifoumi_jax.reports import judge
-from chifoumi_jax.train import fit_once
+from chifoumi_jax.training.evaluation import Outcome
+from chifoumi_jax.training.fit import fit_once
+from chifoumi_jax.training.pictures import confusion, mistakes, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -143,7 +143,7 @@ def predict(settings: Settings) -> Iterator[Case]:
 
 def train(settings: Settings) -> Iterator[Case]:
     """Whole trainings, from the start of the process to the saved model."""
-    _import_before(settings, "chifoumi_jax.train", "reference.keras_cnn")
+    _import_before(settings, "chifoumi_jax.training.fit", "reference.keras_cnn")
     for size in settings.train_sizes:
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
@@ -165,7 +165,7 @@ def train(settings: Settings) -> Iterator[Case]:
 
 def mlp(settings: Settings) -> Iterator[Case]:
     """The perceptron's training: the whole process, and the epochs alone."""
-    _import_before(settings, "chifoumi_jax.train", "reference.torch_mlp")
+    _import_before(settings, "chifoumi_jax.training.fit", "reference.torch_mlp")
     epochs = settings.mlp_epochs
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

@@ -20,7 +20,7 @@ from benchmarks.measure import PeerError, machine, run
 from chifoumi_jax.export.formats import SUFFIXES, Format
 from chifoumi_jax.export.verify import OURS
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.needs import gigabytes
+from chifoumi_jax.training.resources import gigabytes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,8 +19,8 @@ from chifoumi_jax import recipes
 from chifoumi_jax.cli import RecipeName
 from chifoumi_jax.files import write_json
 from chifoumi_jax.recipes import Precision
-from chifoumi_jax.run import Run
-from chifoumi_jax.train import fit_once
+from chifoumi_jax.training.fit import fit_once
+from chifoumi_jax.training.run import Run
 
 # Of three classes chance is a third; a run below a half after its training has learnt nothing.
 AT_CHANCE = 0.5

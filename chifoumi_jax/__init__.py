@@ -8,12 +8,17 @@ from chifoumi_jax.models import CNN, MLP, count_params
 if TYPE_CHECKING:
     from chifoumi_jax.prediction.load import load
     from chifoumi_jax.reports import evaluate
-    from chifoumi_jax.train import fit, resume
+    from chifoumi_jax.training.fit import fit, resume
 
 __all__ = ["CNN", "MLP", "count_params", "evaluate", "fit", "load", "recipes", "resume"]
 
 # What brings in more than Flax is imported when it is first used.
-_LATER = {"evaluate": "reports", "fit": "train", "resume": "train", "load": "prediction.load"}
+_LATER = {
+    "evaluate": "reports",
+    "fit": "training.fit",
+    "resume": "training.fit",
+    "load": "prediction.load",
+}
 
 
 def __getattr__(name: str) -> Any:

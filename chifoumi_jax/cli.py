@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chifoumi_jax.compiled import keep_compiled
+from chifoumi_jax.compilation_cache import keep_compiled
 from chifoumi_jax.data.problems import describe
 from chifoumi_jax.export.formats import Format
 from chifoumi_jax.recipes import RECIPES, Precision, RecipeError
@@ -141,7 +141,7 @@ def train(
         processes: How many there are.
         process: Which one this is, from 0.
     """
-    from chifoumi_jax import train as training
+    from chifoumi_jax.training import fit as training
 
     _join(coordinator, processes, process)
 
@@ -217,7 +217,7 @@ def check(
         seed: Of the split.
     """
     from chifoumi_jax.data.folder.scanning import scan
-    from chifoumi_jax.display import Display
+    from chifoumi_jax.training.display import Display
 
     with Display().counting("Reading photos") as progress:
         found = scan(
@@ -476,7 +476,7 @@ def crossval(
         seed: Of the division and of the training.
         out: Folder for crossval.json, crossval.png and the trainings.
     """
-    from chifoumi_jax.crossval import cross_validate
+    from chifoumi_jax.training.crossval import cross_validate
 
     _require_at_least(2, folds, "--folds")
     if not heads and not full:
@@ -532,8 +532,8 @@ def export(
         force: Replace the file if it exists.
         json_output: Print JSON.
     """
-    from chifoumi_jax.display import Display
     from chifoumi_jax.export import export as export_model
+    from chifoumi_jax.training.display import Display
 
     with Display().counting("Reading photos") as progress:
         report = export_model(
@@ -572,7 +572,7 @@ def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None
         classes: Number of classes.
         image_size: Height and width of the network's input.
     """
-    from chifoumi_jax.summary import layers, total
+    from chifoumi_jax.training.summary import layers, total
 
     _require_at_least(2, classes, "--classes")
     chosen = RECIPES[recipe]
@@ -610,8 +610,8 @@ def hands(
         nothing: Also draw a fourth class of pictures without a hand.
         seed: Decides every picture.
     """
-    from chifoumi_jax.display import Display
     from chifoumi_jax.hands import GESTURES, NOTHING, VARIETY, WILD, write_hands
+    from chifoumi_jax.training.display import Display
 
     _require_at_least(8 if nothing else 6, images, "--images")
     with Display().counting("Drawing hands") as progress:
@@ -725,13 +725,13 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def _user_errors() -> tuple[type[Exception], ...]:
     """What a user can mend. A function, as it is needed only once an error has occurred."""
-    from chifoumi_jax.checkpoint import CheckpointError
     from chifoumi_jax.convert import WeightsError
     from chifoumi_jax.convert.pretrained import PretrainedError
     from chifoumi_jax.data.problems import DataError
     from chifoumi_jax.export import ExportError
-    from chifoumi_jax.needs import DoesNotFitError
-    from chifoumi_jax.run import RunError
+    from chifoumi_jax.training.checkpoint import CheckpointError
+    from chifoumi_jax.training.resources import DoesNotFitError
+    from chifoumi_jax.training.run import RunError
 
     return (
         CheckpointError,

@@ -13,7 +13,7 @@ from chifoumi_jax.builtin import NAME
 from chifoumi_jax.data.dataset import hands_folder
 from chifoumi_jax.hands import GESTURES, NOTHING, WILD, write_hands
 from chifoumi_jax.prediction.model_file import write
-from chifoumi_jax.train import fit_once
+from chifoumi_jax.training.fit import fit_once
 
 HANDS, WITHOUT = 3600, 1000
 EPOCHS = 8

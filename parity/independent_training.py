@@ -50,8 +50,8 @@ def jax_training(train: photos.Split, test: photos.Split, settings: Mapping[str,
 
     from chifoumi_jax.data.order import Order
     from chifoumi_jax.data.pipeline import Batch, Photos
-    from chifoumi_jax.program import build
-    from chifoumi_jax.step import device_mesh
+    from chifoumi_jax.training.program import build
+    from chifoumi_jax.training.step import device_mesh
 
     recipe = recipe_with(settings)
     size = recipe.batch_size

@@ -19,7 +19,7 @@ from chifoumi_jax.convert import efficientnet_lite0_from_torch
 from chifoumi_jax.convert.efficientnet_lite import efficientnet_lite0_to_arrays, variables
 from chifoumi_jax.convert.pretrained import pretrained_efficientnet_lite0, read_old_pickle
 from chifoumi_jax.models import EfficientNetLite0
-from chifoumi_jax.step import join
+from chifoumi_jax.training.step import join
 from parity.comparison import compare, compare_exactly
 from parity.precision import pinned
 

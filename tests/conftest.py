@@ -9,7 +9,8 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from chifoumi_jax import fit, recipes, report
+from chifoumi_jax import fit, recipes
+from chifoumi_jax.training import pictures
 from tests.hands import write_hands_and_nothing
 
 # For each class how fast its stripes turn along the rows and along the columns.
@@ -34,8 +35,8 @@ def write_photos(root: Path, per_class: int, seed: int = 0, size: int = 40) -> P
 def draw_pictures() -> Iterator[Callable[..., None]]:
     """What draws a run's pictures; left out of trainings in this process, a third of their time."""
     with pytest.MonkeyPatch.context() as patch:
-        draw = report.write_report
-        patch.setattr(report, "write_report", lambda *_: None)
+        draw = pictures.write_report
+        patch.setattr(pictures, "write_report", lambda *_: None)
         yield draw
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from chifoumi_jax import checkpoint
-from chifoumi_jax.kept_programs import program_of
-from chifoumi_jax.run import Run, read_config
-from chifoumi_jax.step import TrainState
-from chifoumi_jax.train import restore
+from chifoumi_jax.training import checkpoint
+from chifoumi_jax.training.program_cache import program_of
+from chifoumi_jax.training.run import Run, read_config
+from chifoumi_jax.training.saving import restore
+from chifoumi_jax.training.step import TrainState
 
 _TIMES = {"seconds", "images_per_second"}
 

@@ -19,7 +19,7 @@ from benchmarks.levers import LEVERS, Lever
 from benchmarks.measure import PeerError
 from chifoumi_jax.recipes import cnn, transfer
 from chifoumi_jax.reports import Judged, judge
-from chifoumi_jax.train import Stopped
+from chifoumi_jax.training.progress import Stopped
 from tests.conftest import write_photos
 
 
@@ -56,7 +56,7 @@ def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
 
     runs = sorted((report / "runs").rglob("config.json"))
     assert len(runs) == 2
-    monkeypatch.setattr("chifoumi_jax.train.Trainer.train", None)
+    monkeypatch.setattr("chifoumi_jax.training.trainer.Trainer.train", None)
     assert measure(plan(tmp_path), said.append) == found, "what is done is not done again"
     assert sorted((report / "runs").rglob("config.json")) == runs
     # The rows of an earlier call stay, also of one that judged by fewer folders.

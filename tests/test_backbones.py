@@ -9,14 +9,15 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from chifoumi_jax import count_params, fit, load, recipes, summary
-from chifoumi_jax.checkpoint import newest
-from chifoumi_jax.crossval import cross_validate
+from chifoumi_jax import count_params, fit, load, recipes
 from chifoumi_jax.export import ExportError, export
 from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.recipes import Recipe, RecipeError
-from chifoumi_jax.run import Run
-from chifoumi_jax.train import restore
+from chifoumi_jax.training import summary
+from chifoumi_jax.training.checkpoint import newest
+from chifoumi_jax.training.crossval import cross_validate
+from chifoumi_jax.training.run import Run
+from chifoumi_jax.training.saving import restore
 from tests import tiny_backbone
 
 

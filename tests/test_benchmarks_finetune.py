@@ -23,7 +23,7 @@ from benchmarks.peers import finetune_chifoumi, finetune_torch
 from chifoumi_jax import count_params, recipes
 from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.ops import depthwise_conv
-from chifoumi_jax.program import build_model
+from chifoumi_jax.training.program import build_model
 
 
 def test_xla_convolves_as_ours_does() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from chifoumi_jax import builtin, evaluate, load
 from chifoumi_jax.hands import GESTURES, NOTHING, render, write_hands
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training.run import RunError
 from tests.commands import chifoumi
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chifoumi_jax.calibration import (
+from chifoumi_jax.metrics import wilson_interval
+from chifoumi_jax.training.calibration import (
     UNCALIBRATED,
     Calibration,
     calibrate,
@@ -14,8 +15,7 @@ from chifoumi_jax.calibration import (
     read,
     sentence,
 )
-from chifoumi_jax.metrics import wilson_interval
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training.run import RunError
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chifoumi_jax import checkpoint
-from chifoumi_jax.checkpoint import CheckpointError
+from chifoumi_jax.training import checkpoint
+from chifoumi_jax.training.checkpoint import CheckpointError
 
 
 def trees(seed: int) -> dict[str, Any]:

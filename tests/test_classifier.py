@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chifoumi_jax import checkpoint, fit, load, recipes
-from chifoumi_jax.calibration import UNCALIBRATED, Calibration
+from chifoumi_jax import fit, load, recipes
 from chifoumi_jax.data.problems import ImageProblem
 from chifoumi_jax.prediction.classifier import Classifier
-from chifoumi_jax.run import RunError
-from chifoumi_jax.train import restore
+from chifoumi_jax.training import checkpoint
+from chifoumi_jax.training.calibration import UNCALIBRATED, Calibration
+from chifoumi_jax.training.run import RunError
+from chifoumi_jax.training.saving import restore
 
 
 @pytest.fixture(scope="module")

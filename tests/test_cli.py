@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chifoumi_jax import calibration
+from chifoumi_jax.training import calibration
 from tests.commands import QUICK, chifoumi
 from tests.conftest import write_photos
 

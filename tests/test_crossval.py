@@ -11,10 +11,10 @@ from PIL import Image
 
 from chifoumi_jax import recipes
 from chifoumi_jax.backbones import STAGES_OF
-from chifoumi_jax.crossval import FINE_TUNED, cross_validate, divide
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.recipes import Recipe, RecipeError
+from chifoumi_jax.training.crossval import FINE_TUNED, cross_validate, divide
 from tests.commands import chifoumi
 from tests.conftest import write_photos
 
@@ -109,7 +109,7 @@ def test_whole_trainings_are_kept(recipe: Recipe, monkeypatch: pytest.MonkeyPatc
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("chifoumi_jax.train.fit", refuse)
+    monkeypatch.setattr("chifoumi_jax.training.fit.fit", refuse)
     _, again = cross_validate(recipe, folds=2, depths=(), full=True, quiet=True)
     assert again == rows
 

@@ -101,8 +101,8 @@ if int(processes) > 1:
 from pathlib import Path
 from chifoumi_jax import backbones, recipes
 from chifoumi_jax.data.dataset import load_dataset
-from chifoumi_jax.display import Display
-from chifoumi_jax.train import Trainer
+from chifoumi_jax.training.display import Display
+from chifoumi_jax.training.trainer import Trainer
 # Two of its five stages: compiled in less time.
 backbones.STAGES_OF["efficientnet-lite0-small"] = 2
 recipe = recipes.small.replace(data=data, image_size=32, hands=0)

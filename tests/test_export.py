@@ -16,20 +16,21 @@ import numpy as np
 import pytest
 
 from benchmarks import exports as measured
-from chifoumi_jax import checkpoint, load, recipes, run
+from chifoumi_jax import load, recipes
 from chifoumi_jax.backbones import STAGES_OF
-from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.convert import from_keras
 from chifoumi_jax.convert.arrays import cnn_to_arrays
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.export import ExportError, export, verify, writing
 from chifoumi_jax.export.formats import SUFFIXES, Format
 from chifoumi_jax.export.network import Conv, Dense, Network, Residual, describe, walk
-from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.run import RunError
-from chifoumi_jax.transfer import with_pretrained
+from chifoumi_jax.training import checkpoint, run
+from chifoumi_jax.training.calibration import UNCALIBRATED, Calibration
+from chifoumi_jax.training.program_cache import program_of
+from chifoumi_jax.training.run import RunError
+from chifoumi_jax.training.transfer import with_pretrained
 from tests import exports
 from tests.commands import chifoumi
 

@@ -10,12 +10,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from chifoumi_jax import load, recipes
-from chifoumi_jax.calibration import Calibration
 from chifoumi_jax.convert import WeightsError, from_torch
-from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.model_file import load_safetensors, write
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training.calibration import Calibration
+from chifoumi_jax.training.program_cache import program_of
+from chifoumi_jax.training.run import RunError
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from chifoumi_jax.models import CNN, EfficientNetLite0
 from chifoumi_jax.prediction import gradcam
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.gradcam import Network
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training.run import RunError
 from tests.commands import devices
 
 SIZE, SQUARE = 64, 16

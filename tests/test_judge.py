@@ -20,13 +20,13 @@ from PIL import Image
 
 from chifoumi_jax import evaluate, fit, load, recipes
 from chifoumi_jax.builtin import builtin_run
-from chifoumi_jax.calibration import Calibration, expected_calibration_error, reliability
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.reports import mcnemar, metrics, require_free
 from chifoumi_jax.reports.gallery import LONGEST, right_places, wrong_places
 from chifoumi_jax.reports.page import short_names
 from chifoumi_jax.reports.report import Report
-from chifoumi_jax.run import RunError, write_config
+from chifoumi_jax.training.calibration import Calibration, expected_calibration_error, reliability
+from chifoumi_jax.training.run import RunError, write_config
 from tests.conftest import STRIPES, write_photos
 
 # By their order these are paper, rock and scissors.

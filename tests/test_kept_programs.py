@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from chifoumi_jax import backbones, recipes
-from chifoumi_jax.kept_programs import _ELSEWHERE, program_of
 from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.training.program_cache import _ELSEWHERE, program_of
 
 CNN = recipes.study_cnn.replace(image_size=24)
 

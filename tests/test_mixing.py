@@ -15,7 +15,7 @@ from chifoumi_jax.data import dataset
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.losses import class_weights, cross_entropy, weighted
 from chifoumi_jax.recipes import Recipe, RecipeError
-from chifoumi_jax.train import fit_once
+from chifoumi_jax.training.fit import fit_once
 from tests.conftest import write_photos
 from tests.hands import write_small
 

@@ -7,7 +7,7 @@ from flax import nnx
 from chifoumi_jax import CNN, MLP, count_params
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE, features_size
 from chifoumi_jax.models.dropout import dropout
-from chifoumi_jax.step import standardize
+from chifoumi_jax.training.step import standardize
 
 
 def test_cnn_has_the_studys_number_of_parameters() -> None:

@@ -10,7 +10,7 @@ from chifoumi_jax.data.dataset import Split
 from chifoumi_jax.data.folder.photo import Photo
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pipeline import Resident, Streamed, take
-from chifoumi_jax.step import device_mesh
+from chifoumi_jax.training.step import device_mesh
 
 PIXELS = np.arange(8, dtype=np.uint8)[:, None] * np.ones((1, 4), np.uint8)
 

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from benchmarks.load import measure
 from chifoumi_jax import recipes
 from chifoumi_jax.cli import main
-from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.play.hands import HANDS
 from chifoumi_jax.play.limits import Limits
 from chifoumi_jax.play.opponent import choose
@@ -29,6 +28,7 @@ from chifoumi_jax.play.photo_api import explained
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.load import load
+from chifoumi_jax.training.program_cache import program_of
 from tests.commands import chifoumi, environment
 from tests.hands import hand_or_nothing
 from tests.photos import bomb, claims, encode, picture

@@ -9,7 +9,7 @@ from PIL import Image
 
 from chifoumi_jax.data import load_pixels
 from chifoumi_jax.data.order import Order
-from chifoumi_jax.step import scale_torch
+from chifoumi_jax.training.step import scale_torch
 from reference import order, photos
 from tests.commands import environment, run_module
 from tests.conftest import write_photos

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chifoumi_jax import checkpoint, fit, recipes, resume
-from chifoumi_jax.run import Run
+from chifoumi_jax import fit, recipes, resume
+from chifoumi_jax.training import checkpoint
+from chifoumi_jax.training.run import Run
 from tests.commands import chifoumi, environment
 from tests.runs import assert_same_training
 
@@ -19,10 +20,10 @@ SETTINGS = {"image_size": 24, "batch_size": 8, "epochs": EPOCHS}
 # of a given step, after it or while it is being written, so that it can be killed just there.
 STANDS_STILL = """
 import sys, time
-from chifoumi_jax import checkpoint, train
+from chifoumi_jax.training import checkpoint, saving
 from chifoumi_jax.cli import main
 
-train._SAVE_SHARE = float("inf")
+saving._SAVE_SHARE = float("inf")
 save = checkpoint.save
 
 def announced(directory, step, trees, progress):
@@ -86,7 +87,7 @@ def test_killed_at_epoch_4_and_resumed(
     assert not (directory / "results.json").exists()
     done = chifoumi("train", "--resume", directory, "--quiet")
     assert done.returncode == 0, done.stderr
-    from chifoumi_jax.run import read
+    from chifoumi_jax.training.run import read
 
     assert_same_training(straight, read(directory))
 

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chifoumi_jax import program
 from chifoumi_jax.data import load_pixels
 from chifoumi_jax.losses import Loss
 from chifoumi_jax.models import mlp
 from chifoumi_jax.models.dropout import draw_mask
 from chifoumi_jax.recipes import RECIPES, Recipe
-from chifoumi_jax.step import make_step
+from chifoumi_jax.training import program
+from chifoumi_jax.training.step import make_step
 from parity.check import Check, judge
 from parity.report import explain
 from parity.study import pixels, shipped

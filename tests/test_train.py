@@ -17,18 +17,19 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from chifoumi_jax import checkpoint, evaluation, fit, load, needs, recipes, report, resume
-from chifoumi_jax import train as training
-from chifoumi_jax.calibration import UNCALIBRATED, Calibration
+from chifoumi_jax import fit, load, recipes, resume
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
-from chifoumi_jax.display import Display
 from chifoumi_jax.files import write_json
-from chifoumi_jax.kept_programs import program_of
-from chifoumi_jax.needs import DoesNotFitError
 from chifoumi_jax.recipes import RecipeError
-from chifoumi_jax.run import Run, RunError, read, read_config
-from chifoumi_jax.train import DivergedError, Trainer
+from chifoumi_jax.training import checkpoint, evaluation, pictures, progress, resources, saving
+from chifoumi_jax.training.calibration import UNCALIBRATED, Calibration
+from chifoumi_jax.training.display import Display
+from chifoumi_jax.training.program_cache import program_of
+from chifoumi_jax.training.progress import DivergedError
+from chifoumi_jax.training.resources import DoesNotFitError
+from chifoumi_jax.training.run import Run, RunError, read, read_config
+from chifoumi_jax.training.trainer import Trainer
 from tests.conftest import write_photos
 from tests.runs import assert_same_training
 
@@ -44,7 +45,7 @@ def finished(
 ) -> Run:
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path_factory.mktemp("runs"), **LEARNS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "write_report", draw_pictures)
+        patch.setattr(pictures, "write_report", draw_pictures)
         return fit(recipe, quiet=True)
 
 
@@ -250,7 +251,7 @@ def test_refuses_what_cannot_fit(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK)
-    monkeypatch.setattr("chifoumi_jax.needs._memory", lambda: 1000)
+    monkeypatch.setattr("chifoumi_jax.training.resources._memory", lambda: 1000)
     with pytest.raises(DoesNotFitError, match="--batch-size"):
         fit(recipe, quiet=True)
     monkeypatch.undo()
@@ -292,7 +293,7 @@ def test_resume_finishes_a_run_that_ended_before_its_report(
 ) -> None:
     run = fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
     (run.directory / "results.json").unlink()
-    monkeypatch.setattr(report, "write_report", draw_pictures)
+    monkeypatch.setattr(pictures, "write_report", draw_pictures)
     assert resume(run.directory, quiet=True).results == run.results
     assert (run.directory / "confusion.png").exists()
 
@@ -363,7 +364,7 @@ def test_the_best_state_is_kept_without_a_save_each(
         return save(directory, step, *rest)
 
     monkeypatch.setattr(checkpoint, "save", counting)
-    monkeypatch.setattr(training, "_SAVE_SHARE", 1e-9)
+    monkeypatch.setattr(saving, "_SAVE_SHARE", 1e-9)
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path, image_size=24, epochs=6)
     run = fit(recipe, quiet=True)
     first, best, last = (int(run.history[epoch]["step"]) for epoch in (0, 2, 5))
@@ -404,7 +405,7 @@ def test_streamed_pixels_train_as_resident_ones(
 ) -> None:
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK)
     resident = fit(recipe, quiet=True)
-    monkeypatch.setattr(needs, "_SHARE_FOR_PIXELS", 0.0)
+    monkeypatch.setattr(resources, "_SHARE_FOR_PIXELS", 0.0)
     streamed = fit(recipe, quiet=True)
     progress = streamed.directory / "checkpoints" / "00000018" / "progress.json"
     assert json.loads(progress.read_text())["iterator"] == {"next_index": 18}
@@ -418,17 +419,17 @@ def test_streamed_pixels_train_as_resident_ones(
 def test_an_interrupt_that_a_callback_swallows_still_stops(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compile_steps = training.Trainer.compile
+    compile_steps = Trainer.compile
 
-    def interrupted(trainer: training.Trainer, directory: Path) -> None:
+    def interrupted(trainer: Trainer, directory: Path) -> None:
         # As when it comes while JAX is in a callback, whose errors are printed and forgotten.
         with contextlib.suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         compile_steps(trainer, directory)
 
-    monkeypatch.setattr(training.Trainer, "compile", interrupted)
+    monkeypatch.setattr(Trainer, "compile", interrupted)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(training.Stopped) as stopped:
+    with pytest.raises(progress.Stopped) as stopped:
         fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
     assert signal.getsignal(signal.SIGINT) is before
     monkeypatch.undo()
@@ -438,8 +439,8 @@ def test_an_interrupt_that_a_callback_swallows_still_stops(
 def test_an_interrupt_before_the_first_step_ends_at_once(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training.Trainer, "compile", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(Trainer, "compile", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt) as interrupt:
         fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
-    assert not isinstance(interrupt.value, training.Stopped)
+    assert not isinstance(interrupt.value, progress.Stopped)
     assert not list(tmp_path.iterdir()), "no run was begun"

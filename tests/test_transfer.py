@@ -17,7 +17,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from chifoumi_jax import fit, load, recipes, resume, run
+from chifoumi_jax import fit, load, recipes, resume
 from chifoumi_jax.backbones import STAGES_OF
 from chifoumi_jax.convert import pretrained
 from chifoumi_jax.convert.pretrained import (
@@ -26,15 +26,16 @@ from chifoumi_jax.convert.pretrained import (
     read_old_pickle,
 )
 from chifoumi_jax.data.dataset import load_dataset
-from chifoumi_jax.display import Display
 from chifoumi_jax.files import cache_path
 from chifoumi_jax.models import EfficientNetLite0
-from chifoumi_jax.program import _decays, build_schedule
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.run import Run
-from chifoumi_jax.step import NOTHING, _follow, join
-from chifoumi_jax.train import Trainer
-from chifoumi_jax.transfer import split_features, with_pretrained
+from chifoumi_jax.training import run
+from chifoumi_jax.training.display import Display
+from chifoumi_jax.training.program import _decays, build_schedule
+from chifoumi_jax.training.run import Run
+from chifoumi_jax.training.step import NOTHING, _follow, join
+from chifoumi_jax.training.trainer import Trainer
+from chifoumi_jax.training.transfer import split_features, with_pretrained
 from tests.commands import chifoumi, environment
 from tests.runs import assert_same_training
 
@@ -153,7 +154,7 @@ def test_features_come_in_pairs_and_with_their_labels(trainer: Trainer) -> None:
 
 
 def test_the_average_is_what_is_evaluated(finished: Run, trainer: Trainer) -> None:
-    from chifoumi_jax.train import restore
+    from chifoumi_jax.training.saving import restore
 
     steps = len(trainer.order)
     state, progress = restore(finished.directory, trainer.program, steps)
@@ -180,13 +181,13 @@ def test_the_first_stages_stay_and_the_others_move(finished: Run, trainer: Train
 
 
 def test_resumes_bit_for_bit(finished: Run, recipe: Recipe) -> None:
-    from chifoumi_jax.train import Stopped
+    from chifoumi_jax.training.progress import Stopped
 
     def stop(*_: object) -> None:
         raise Stopped(recipe.runs)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr("chifoumi_jax.display.TrainingBar.end_epoch", stop)
+        patch.setattr("chifoumi_jax.training.display.TrainingBar.end_epoch", stop)
         fit(recipe, quiet=True)
     broken = max(recipe.runs.iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
     assert_same_training(resume(broken, quiet=True), finished)

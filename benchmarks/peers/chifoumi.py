@@ -9,8 +9,8 @@ from benchmarks.peers import inputs
 from chifoumi_jax import recipes
 from chifoumi_jax.data.pipeline import Photos
 from chifoumi_jax.prediction.classifier import Classifier
-from chifoumi_jax.program import Program, build
-from chifoumi_jax.step import device_mesh
+from chifoumi_jax.training.program import Program, build
+from chifoumi_jax.training.step import device_mesh
 
 
 def _program(image_size: int) -> Program:

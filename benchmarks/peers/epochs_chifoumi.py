@@ -8,8 +8,8 @@ import jax
 
 from chifoumi_jax import recipes
 from chifoumi_jax.data.dataset import load_dataset
-from chifoumi_jax.display import Display
-from chifoumi_jax.train import Trainer
+from chifoumi_jax.training.display import Display
+from chifoumi_jax.training.trainer import Trainer
 
 WARM_UP = 1
 

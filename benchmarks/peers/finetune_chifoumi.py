@@ -14,10 +14,10 @@ from benchmarks.peers import inputs
 from chifoumi_jax import recipes
 from chifoumi_jax.data.pipeline import Photos
 from chifoumi_jax.ops import depthwise_conv
-from chifoumi_jax.program import build
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.step import device_mesh
-from chifoumi_jax.transfer import with_pretrained
+from chifoumi_jax.training.program import build
+from chifoumi_jax.training.step import device_mesh
+from chifoumi_jax.training.transfer import with_pretrained
 
 # Steps in a call, as in a training's loop.
 STEPS = 4

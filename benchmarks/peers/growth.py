@@ -9,9 +9,9 @@ import numpy as np
 from chifoumi_jax import recipes
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pipeline import Photos
-from chifoumi_jax.program import Program, build
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.step import device_mesh
+from chifoumi_jax.training.program import Program, build
+from chifoumi_jax.training.step import device_mesh
 
 
 def images(number: int) -> Callable[[], None]:

@@ -20,9 +20,9 @@ from chifoumi_jax import recipes
 from chifoumi_jax.data.pipeline import Photos
 from chifoumi_jax.models import cnn
 from chifoumi_jax.ops import conv_relu_pool_lax
-from chifoumi_jax.program import build
 from chifoumi_jax.recipes import Precision
-from chifoumi_jax.step import device_mesh, products
+from chifoumi_jax.training.program import build
+from chifoumi_jax.training.step import device_mesh, products
 
 # Steps in a call, as in a training's loop.
 STEPS = 4

@@ -4,9 +4,10 @@ import gc
 import tempfile
 from collections.abc import Callable
 
-from chifoumi_jax import recipes, train
-from chifoumi_jax.compiled import keep_compiled
-from chifoumi_jax.train import fit
+from chifoumi_jax import recipes
+from chifoumi_jax.compilation_cache import keep_compiled
+from chifoumi_jax.training.fit import fit
+from chifoumi_jax.training.progress import Progress
 
 WARM_UP = 0
 
@@ -34,8 +35,8 @@ def first_step(directory: str, image_size: int) -> Callable[[], None]:
 
     def work() -> None:
         # Where a training learns that its steps are done; it has no hook for others.
-        settle = train.Progress.settle
-        train.Progress.settle = _after(settle, stop)  # type: ignore[method-assign]
+        settle = Progress.settle
+        Progress.settle = _after(settle, stop)  # type: ignore[method-assign]
         try:
             fit(recipe.replace(runs=runs.name), quiet=True)
         except _FirstStepError as stopped:
@@ -43,7 +44,7 @@ def first_step(directory: str, image_size: int) -> Callable[[], None]:
             held.append(stopped)
             return
         finally:
-            train.Progress.settle = settle  # type: ignore[method-assign]
+            Progress.settle = settle  # type: ignore[method-assign]
         raise RuntimeError("the training took no step")
 
     return work

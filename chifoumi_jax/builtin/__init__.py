@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training.run import RunError
 
 NAME = "small"
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float32, Int32, UInt8
 
 from chifoumi_jax.data.order import PADDING, Order, pad
-from chifoumi_jax.processes import everywhere, several
+from chifoumi_jax.distributed import everywhere, several
 
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Split

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from chifoumi_jax import run
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.prediction.classifier import Classifier
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training import run
+from chifoumi_jax.training.run import RunError
 
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Dataset, Split

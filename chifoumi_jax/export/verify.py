@@ -16,11 +16,11 @@ from flax import nnx
 from jaxtyping import Float32, UInt8
 
 from chifoumi_jax.export.formats import ExportError
-from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.prediction.classifier import Classifier
-from chifoumi_jax.program import build_input, build_scale
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.step import Params, forward, products
+from chifoumi_jax.training.program import build_input, build_scale
+from chifoumi_jax.training.program_cache import program_of
+from chifoumi_jax.training.step import Params, forward, products
 
 # Runtimes add float32 products up in another order, and each sum is rounded otherwise, layer after
 # layer: some ulp (6e-8) of the largest partial sum. In proportion to the largest logit, or to 1.

@@ -16,9 +16,9 @@ from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.network import describe
 from chifoumi_jax.export.verify import Check, Made, Runner
 from chifoumi_jax.files import sync_directory
-from chifoumi_jax.needs import gigabytes
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.load import load
+from chifoumi_jax.training.resources import gigabytes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,14 +12,14 @@ from flax import nnx
 from jaxtyping import Float32, Int32, UInt8
 
 from chifoumi_jax.backbones import backbone
-from chifoumi_jax.heads import train_head
-from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.prediction.classifier import Classifier
-from chifoumi_jax.program import Program
 from chifoumi_jax.recipes import transfer
-from chifoumi_jax.step import Params, join
+from chifoumi_jax.training.heads import train_head
+from chifoumi_jax.training.program import Program
+from chifoumi_jax.training.program_cache import program_of
+from chifoumi_jax.training.step import Params, join
 
 # One size of batch, so that one is compiled.
 _BATCH = 16

@@ -19,7 +19,7 @@ from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.protocol import punctual
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.load import load
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training.run import RunError
 
 
 def serve(

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from chifoumi_jax.data.order import Order
-from chifoumi_jax.display import Display, TrainingBar
 from chifoumi_jax.metrics import Running
 from chifoumi_jax.recipes import RECIPES
+from chifoumi_jax.training.display import Display, TrainingBar
 
 # Between two pieces of news, in seconds.
 _REFRESH = 0.4
@@ -69,13 +69,14 @@ class Telling(Display):
 
 def main(argument: str) -> int:
     """Train; gives the process's exit code."""
-    from chifoumi_jax.checkpoint import CheckpointError
-    from chifoumi_jax.compiled import keep_compiled
+    from chifoumi_jax.compilation_cache import keep_compiled
     from chifoumi_jax.convert.pretrained import PretrainedError
     from chifoumi_jax.data.problems import DataError
-    from chifoumi_jax.needs import DoesNotFitError
-    from chifoumi_jax.run import RunError
-    from chifoumi_jax.train import Stopped, fit
+    from chifoumi_jax.training.checkpoint import CheckpointError
+    from chifoumi_jax.training.fit import fit
+    from chifoumi_jax.training.progress import Stopped
+    from chifoumi_jax.training.resources import DoesNotFitError
+    from chifoumi_jax.training.run import RunError
 
     os.nice(_NICENESS)
     given = json.loads(argument)

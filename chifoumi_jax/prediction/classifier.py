@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
-from chifoumi_jax.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.data.decode import open_checked, to_rgb
 from chifoumi_jax.data.pipeline import Batch, padded_size
 from chifoumi_jax.data.pixels import load_pixels, resize_pixels
 from chifoumi_jax.prediction import gradcam
-from chifoumi_jax.program import Program, build_input
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.run import RunError
-from chifoumi_jax.step import Params
+from chifoumi_jax.training.calibration import UNCALIBRATED, Calibration
+from chifoumi_jax.training.program import Program, build_input
+from chifoumi_jax.training.run import RunError
+from chifoumi_jax.training.step import Params
 
 _T = TypeVar("_T")
 PhotoLike = str | os.PathLike[str] | np.ndarray | Image.Image

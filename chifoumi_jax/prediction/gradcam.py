@@ -30,8 +30,8 @@ from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
 from chifoumi_jax.ops import conv_relu_pool
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.run import RunError
-from chifoumi_jax.step import AXIS, Params, Scale, products
+from chifoumi_jax.training.run import RunError
+from chifoumi_jax.training.step import AXIS, Params, Scale, products
 
 Network = CNN | Backbone
 Explanation = Callable[

@@ -6,13 +6,14 @@ import os
 import warnings
 from pathlib import Path
 
-from chifoumi_jax import builtin, calibration, checkpoint, run
-from chifoumi_jax.calibration import UNCALIBRATED
-from chifoumi_jax.kept_programs import program_of
+from chifoumi_jax import builtin
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.model_file import SUFFIX, load_safetensors
-from chifoumi_jax.run import RunError
-from chifoumi_jax.step import NOTHING, join
+from chifoumi_jax.training import calibration, checkpoint, run
+from chifoumi_jax.training.calibration import UNCALIBRATED
+from chifoumi_jax.training.program_cache import program_of
+from chifoumi_jax.training.run import RunError
+from chifoumi_jax.training.step import NOTHING, join
 
 
 def load(

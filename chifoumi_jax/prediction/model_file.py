@@ -14,7 +14,6 @@ import numpy as np
 from flax import nnx
 
 from chifoumi_jax.backbones import STAGES_OF
-from chifoumi_jax.calibration import Calibration
 from chifoumi_jax.convert.arrays import (
     Arrays,
     cnn_from_arrays,
@@ -31,11 +30,12 @@ from chifoumi_jax.convert.untrusted.limits import MAX_CLASSES, MAX_KERAS_BYTES
 from chifoumi_jax.convert.untrusted.safetensors import read_metadata, read_safetensors
 from chifoumi_jax.convert.untrusted.source import opened
 from chifoumi_jax.convert.untrusted.strict_json import parse
-from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.step import Params, join
+from chifoumi_jax.training.calibration import Calibration
+from chifoumi_jax.training.program_cache import program_of
+from chifoumi_jax.training.step import Params, join
 
 SUFFIX = ".safetensors"
 _FORMAT = "chifoumi-1"

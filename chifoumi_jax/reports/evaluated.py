@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
-from chifoumi_jax import run
 from chifoumi_jax.data.dataset import Dataset, Split, hands_folder, load_dataset
 from chifoumi_jax.data.pipeline import all_batches
 from chifoumi_jax.data.problems import DataError
-from chifoumi_jax.evaluation import Outcome, evaluate_batches
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.load import load
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training import run
+from chifoumi_jax.training.evaluation import Outcome, evaluate_batches
+from chifoumi_jax.training.run import RunError
 
 
 @dataclasses.dataclass(frozen=True)

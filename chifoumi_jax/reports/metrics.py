@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from chifoumi_jax.calibration import Calibration, expected_calibration_error, reliability
 from chifoumi_jax.data.problems import Kind, describe
 from chifoumi_jax.metrics import confusion_matrix, wilson_interval, worst_mistakes
 from chifoumi_jax.reports.evaluated import Judged
+from chifoumi_jax.training.calibration import Calibration, expected_calibration_error, reliability
 
 # Of a share among no photo, and of what is no number: JSON's null.
 _NOTHING = None

@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.run import RunError, is_run, read_config
+from chifoumi_jax.training.run import RunError, is_run, read_config
 
 PAGE, NUMBERS = "report.html", "report.json"
 

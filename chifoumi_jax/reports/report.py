@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chifoumi_jax import run
 from chifoumi_jax.prediction.load import load
 from chifoumi_jax.reports import output
 from chifoumi_jax.reports.evaluated import Judged, judge
 from chifoumi_jax.reports.mcnemar import compare
 from chifoumi_jax.reports.metrics import measures
 from chifoumi_jax.reports.page import render
-from chifoumi_jax.run import RunError
 from chifoumi_jax.text import printable
+from chifoumi_jax.training import run
+from chifoumi_jax.training.run import RunError
 
 FORMAT_VERSION = 1
 

@@ -26,9 +26,9 @@ from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.metrics import Running
 from chifoumi_jax.ops import conv_relu_pool
 from chifoumi_jax.optim import keras_adam, torch_sgd
-from chifoumi_jax.program import build_model
-from chifoumi_jax.step import scale_keras, scale_torch
-from chifoumi_jax.summary import Layer, layers
+from chifoumi_jax.training.program import build_model
+from chifoumi_jax.training.step import scale_keras, scale_torch
+from chifoumi_jax.training.summary import Layer, layers
 from parity.comparison import Comparison, compare
 from parity.study.cases import Batch, Masks, Training
 from reference.legacy import seeded

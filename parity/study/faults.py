@@ -19,7 +19,7 @@ from PIL import Image
 from chifoumi_jax import losses
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.optim import keras_adam, torch_sgd
-from chifoumi_jax.step import scale_keras
+from chifoumi_jax.training.step import scale_keras
 from parity.check import RUNGS, Check, Verdict, judge
 from parity.study import candidate
 from parity.study.candidate import Candidate, Weights

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from chifoumi_jax import recipes
 from chifoumi_jax.models import CNN
-from chifoumi_jax.summary import Layer, layers
+from chifoumi_jax.training.summary import Layer, layers
 from parity.study import candidate
 from parity.study.candidate import Candidate
 

@@ -17,9 +17,9 @@ from flax import nnx
 
 from chifoumi_jax.data.order import PADDING
 from chifoumi_jax.data.pipeline import Photos
-from chifoumi_jax.program import Program, build
 from chifoumi_jax.recipes import RECIPES, Recipe
-from chifoumi_jax.step import device_mesh
+from chifoumi_jax.training.program import Program, build
+from chifoumi_jax.training.step import device_mesh
 from parity.check import Check
 from parity.comparison import Comparison, Difference, compare_exactly
 from parity.precision import pinned

@@ -13,8 +13,8 @@ from chifoumi_jax.export.network import Network, walk
 from chifoumi_jax.export.onnx.graph import Graph, Nodes
 from chifoumi_jax.export.onnx.resize import pixels, scaled
 from chifoumi_jax.export.verify import Answers, Runner
-from chifoumi_jax.needs import gigabytes
 from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.training.resources import gigabytes
 
 # The first whose Resize knows antialiasing; onnxruntime 1.14 reads it.
 _OPSET, _IR_VERSION = 18, 8

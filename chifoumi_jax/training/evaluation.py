@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from chifoumi_jax.backbones import BACKBONES
-from chifoumi_jax.calibration import Calibration, calibrate
 from chifoumi_jax.data.augment_study import study_mlp_augmentation
 from chifoumi_jax.data.order import Order, pad
 from chifoumi_jax.data.pipeline import Batch, all_batches, gather, padded_size
 from chifoumi_jax.metrics import Running, accuracy, confusion_matrix, wilson_interval
-from chifoumi_jax.program import Program
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.step import Params
+from chifoumi_jax.training.calibration import Calibration, calibrate
+from chifoumi_jax.training.program import Program
+from chifoumi_jax.training.step import Params
 
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Dataset, Split

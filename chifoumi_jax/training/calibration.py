@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from chifoumi_jax.metrics import wilson_interval
-from chifoumi_jax.run import RunError
+from chifoumi_jax.training.run import RunError
 
 FILE = "calibration.json"
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import psutil
 
-from chifoumi_jax.checkpoint import KEEP
+from chifoumi_jax.training.checkpoint import KEEP
 
 # Python, JAX and the other libraries; measured 0.4 GB with jax 0.10 on Linux.
 _PROCESS = 400_000_000

@@ -17,21 +17,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from chifoumi_jax import run, train
 from chifoumi_jax.backbones import backbone
 from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.folder.lists import read_groups
 from chifoumi_jax.data.folder.split import bind
 from chifoumi_jax.data.problems import DataError, describe
-from chifoumi_jax.display import Display
 from chifoumi_jax.files import making, write_atomically, write_json
-from chifoumi_jax.heads import logits, train_head
-from chifoumi_jax.kept_programs import program_of
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.metrics import confusion_matrix
 from chifoumi_jax.recipes import Recipe, RecipeError
 from chifoumi_jax.text import printable
-from chifoumi_jax.transfer import split_features, with_pretrained
+from chifoumi_jax.training import run
+from chifoumi_jax.training.display import Display
+from chifoumi_jax.training.fit import fit_once
+from chifoumi_jax.training.heads import logits, train_head
+from chifoumi_jax.training.program_cache import program_of
+from chifoumi_jax.training.transfer import split_features, with_pretrained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -254,7 +255,7 @@ def _trained(recipe: Recipe, folds: Folds, fold: int, directory: Path) -> run.Ru
                 "number of --folds, other --groups or other photos: give another --out"
             )
         write_atomically(file, text)
-    return train.fit_once(recipe.replace(runs=directory, **lists), quiet=True)
+    return fit_once(recipe.replace(runs=directory, **lists), quiet=True)
 
 
 def _row(name: str, folds: Folds, probabilities: Float32[np.ndarray, "images classes"]) -> Row:
@@ -267,7 +268,7 @@ def _row(name: str, folds: Folds, probabilities: Float32[np.ndarray, "images cla
 
 def write(directory: Path, folds: Folds, rows: Sequence[Row]) -> None:
     """Write `crossval.json` and `crossval.png`."""
-    from chifoumi_jax.report import save_figure
+    from chifoumi_jax.training.pictures import save_figure
 
     sizes = np.bincount(folds.of, minlength=folds.number).tolist()
     found = {
@@ -285,7 +286,7 @@ def write(directory: Path, folds: Folds, rows: Sequence[Row]) -> None:
 
 def plot(folds: Folds, rows: Sequence[Row]) -> Figure:
     """Each fold's accuracy, and the mean, by kind of model."""
-    from chifoumi_jax.report import new_figure
+    from chifoumi_jax.training.pictures import new_figure
 
     figure = new_figure(1.8 + 1.4 * len(rows), 3.6)
     axes = figure.subplots()

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int32, Key, UInt8, UInt32
 
-from chifoumi_jax import losses, processes
+from chifoumi_jax import distributed, losses
 from chifoumi_jax.backbones import backbone
 from chifoumi_jax.data.augment_photos import BY_NAME, photo_augmentation
 from chifoumi_jax.data.augment_study import study_mlp_augmentation
@@ -23,7 +23,7 @@ from chifoumi_jax.models import CNN, MLP
 from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.step import (
+from chifoumi_jax.training.step import (
     AXIS,
     NOTHING,
     Noise,
@@ -252,7 +252,7 @@ def build(
 
     def shared(images: Any) -> Any:
         # Of one process' arrays `jit` takes each device's rows itself, which is faster.
-        return processes.everywhere(images, sharded) if processes.several() else images
+        return distributed.everywhere(images, sharded) if distributed.several() else images
 
     evaluate_shared = jax.jit(
         make_evaluation(graph, prepared, loss, mesh, recipe.precision, recipe.mirror_test),

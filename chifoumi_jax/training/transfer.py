@@ -19,13 +19,13 @@ from jaxtyping import Array, Float32, Int32, Key, UInt8
 
 from chifoumi_jax.backbones import backbone
 from chifoumi_jax.data.pipeline import all_batches
-from chifoumi_jax.heads import train_head
+from chifoumi_jax.distributed import everywhere
 from chifoumi_jax.losses import class_weights, smoothed_cross_entropy
 from chifoumi_jax.models.backbone import Backbone
-from chifoumi_jax.processes import everywhere
-from chifoumi_jax.program import Program
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.step import Params, TrainState, join
+from chifoumi_jax.training.heads import train_head
+from chifoumi_jax.training.program import Program
+from chifoumi_jax.training.step import Params, TrainState, join
 
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Dataset, Split

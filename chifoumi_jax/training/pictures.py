@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from chifoumi_jax.data.dataset import Dataset
-    from chifoumi_jax.evaluation import Outcome
+    from chifoumi_jax.training.evaluation import Outcome
 
 _MISTAKES = 12
 _COLUMNS = 4

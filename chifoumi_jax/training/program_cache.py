@@ -10,9 +10,9 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from chifoumi_jax.backbones import BACKBONES, STAGES_OF, Entry
-from chifoumi_jax.program import Program, build
 from chifoumi_jax.recipes import Recipe
-from chifoumi_jax.step import device_mesh
+from chifoumi_jax.training.program import Program, build
+from chifoumi_jax.training.step import device_mesh
 
 # What a program is not made of, with any value: photos, their order and when a training ends. As
 # the program is made of the recipe with these values, it cannot depend on others.

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from chifoumi_jax import processes
+from chifoumi_jax import distributed
 from chifoumi_jax.files import sha256, sync_directory, write_json
 
 FORMAT_VERSION = 1
@@ -41,15 +41,15 @@ def save(directory: Path, step: int, trees: dict[str, Any], progress: dict[str, 
     import orbax.checkpoint.experimental.v1 as ocp
 
     final = directory / f"{step:08d}"
-    temporary = directory / f".{step:08d}.{processes.of_first(os.getpid())}.tmp"
+    temporary = directory / f".{step:08d}.{distributed.of_first(os.getpid())}.tmp"
     try:
-        if processes.is_first():
+        if distributed.is_first():
             directory.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
         # Of several processes each calls Orbax, which lets one write what all have alike.
         ocp.save_checkpointables((temporary / "trees").absolute(), trees)
-        if processes.is_first():
+        if distributed.is_first():
             write_json(temporary / "progress.json", progress)
             hashes = {name: sha256(temporary / name) for name in _files(temporary)}
             manifest = {"version": FORMAT_VERSION, "sha256": hashes, "arrays": _arrays(trees)}
@@ -64,7 +64,7 @@ def save(directory: Path, step: int, trees: dict[str, Any], progress: dict[str, 
             "Earlier checkpoints are untouched; make room or permit writing, then resume the run"
         ) from error
     finally:
-        if processes.is_first():
+        if distributed.is_first():
             shutil.rmtree(temporary, ignore_errors=True)
     return final
 

@@ -8,8 +8,8 @@ from flax import nnx
 from jaxtyping import Array
 
 from chifoumi_jax.models import count_params
-from chifoumi_jax.program import build_model
 from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.training.program import build_model
 
 _KINDS = {
     "conv2d": "Conv2D",
