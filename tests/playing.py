@@ -19,8 +19,8 @@ import numpy as np
 import uvicorn
 from PIL import Image
 
-from chifoumi_jax.play.guard import Hosts
-from chifoumi_jax.play.limits import Limits
+from chifoumi_jax.play.http.guard import Hosts
+from chifoumi_jax.play.http.limits import Limits
 from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.server import config
 from chifoumi_jax.play.service import Service

@@ -10,8 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
-from chifoumi_jax.play.hands import HANDS, Hand
-from chifoumi_jax.play.opponent import beats, choose
+from chifoumi_jax.play.game.opponent import beats, choose
+from chifoumi_jax.play.game.roles import HANDS, Hand
 from tests.hands import hand_or_nothing
 from tests.playing import (
     Address,

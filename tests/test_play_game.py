@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chifoumi_jax.play import assets
-from chifoumi_jax.play.guard import Hosts
-from chifoumi_jax.play.hands import HANDS, roles
-from chifoumi_jax.play.opponent import Round, beats, choose, expect
+from chifoumi_jax.play.game.commitment import Rounds
+from chifoumi_jax.play.game.opponent import Round, beats, choose, expect
+from chifoumi_jax.play.game.roles import HANDS, roles
+from chifoumi_jax.play.http import assets
+from chifoumi_jax.play.http.guard import Hosts
 from chifoumi_jax.play.reading import read
-from chifoumi_jax.play.rounds import Rounds
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.load import load
 

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from benchmarks.load import measure
 from chifoumi_jax import recipes
 from chifoumi_jax.cli import main
-from chifoumi_jax.play.hands import HANDS
-from chifoumi_jax.play.limits import Limits
-from chifoumi_jax.play.opponent import choose
+from chifoumi_jax.play.game.opponent import choose
+from chifoumi_jax.play.game.roles import HANDS
+from chifoumi_jax.play.http.limits import Limits
 from chifoumi_jax.play.photo_api import explained
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.classifier import Classifier

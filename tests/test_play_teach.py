@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from chifoumi_jax.data.folder.scanning import scan
-from chifoumi_jax.play.album import save_album
-from chifoumi_jax.play.lesson import Frame, Lesson, Taught
-from chifoumi_jax.play.limits import Limits
-from chifoumi_jax.play.refusal import Refusal
+from chifoumi_jax.play.http.errors import Refusal
+from chifoumi_jax.play.http.limits import Limits
 from chifoumi_jax.play.service import Service
+from chifoumi_jax.play.teach.classes import Frame, Lesson, Taught
+from chifoumi_jax.play.teach.save import save_album
 from tests.hands import hand_or_nothing
 from tests.playing import Address, jpeg, serving
 

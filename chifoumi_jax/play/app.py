@@ -9,11 +9,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chifoumi_jax.play.assets import Asset, read_assets
 from chifoumi_jax.play.game_api import game_routes
-from chifoumi_jax.play.guard import Guard, Hosts
+from chifoumi_jax.play.http.assets import Asset, read_assets
+from chifoumi_jax.play.http.errors import Refusal, refuse
+from chifoumi_jax.play.http.guard import Guard, Hosts
 from chifoumi_jax.play.photo_api import photo_routes
-from chifoumi_jax.play.refusal import Refusal, refuse
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.play.teach_api import teach_routes
 

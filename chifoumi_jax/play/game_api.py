@@ -7,12 +7,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from chifoumi_jax.play.body import bad_field, read_object, read_picture, text
-from chifoumi_jax.play.hands import HANDS
+from chifoumi_jax.play.game.opponent import Round, Strategy, choose
+from chifoumi_jax.play.game.roles import HANDS
+from chifoumi_jax.play.http.body import bad_field, read_object, read_picture, text
+from chifoumi_jax.play.http.errors import Refusal
 from chifoumi_jax.play.models import Source
-from chifoumi_jax.play.opponent import Round, Strategy, choose
 from chifoumi_jax.play.pictures import read_pixels
-from chifoumi_jax.play.refusal import Refusal
 from chifoumi_jax.play.service import Service
 
 

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from chifoumi_jax.play.hands import roles, stands_for_nothing
+from chifoumi_jax.play.game.roles import roles, stands_for_nothing
 from chifoumi_jax.prediction.classifier import Classifier
 
 Source = Literal["given", "taught"]

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from chifoumi_jax.data.decode import decode
 from chifoumi_jax.html import jpeg_uri
-from chifoumi_jax.play.body import read_picture
+from chifoumi_jax.play.http.body import read_picture
 from chifoumi_jax.play.pictures import NAME, as_jpeg
 from chifoumi_jax.play.reading import Reading, read
 from chifoumi_jax.play.service import Service

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from chifoumi_jax.play.hands import stands_for_nothing
+from chifoumi_jax.play.game.roles import stands_for_nothing
 from chifoumi_jax.prediction.classifier import Classifier
 
 State = Literal["sure", "unsure", "nothing"]

@@ -13,10 +13,10 @@ from pathlib import Path
 import uvicorn
 
 from chifoumi_jax.play.app import create_app
-from chifoumi_jax.play.guard import Hosts, is_loopback
-from chifoumi_jax.play.limits import Limits
+from chifoumi_jax.play.http.guard import Hosts, is_loopback
+from chifoumi_jax.play.http.limits import Limits
+from chifoumi_jax.play.http.timeout import punctual
 from chifoumi_jax.play.models import Model, Models
-from chifoumi_jax.play.protocol import punctual
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.load import load
 from chifoumi_jax.training.run import RunError

@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from chifoumi_jax.data.problems import ImageProblem
-from chifoumi_jax.play.apprentice import Apprentice
-from chifoumi_jax.play.body import Slots
-from chifoumi_jax.play.lesson import Lesson
-from chifoumi_jax.play.limits import Limits
+from chifoumi_jax.play.game.commitment import Rounds
+from chifoumi_jax.play.http.body import Slots
+from chifoumi_jax.play.http.errors import Refusal
+from chifoumi_jax.play.http.limits import Limits
 from chifoumi_jax.play.models import Models
 from chifoumi_jax.play.reading import Reading, read
-from chifoumi_jax.play.refusal import Refusal
-from chifoumi_jax.play.rounds import Rounds
+from chifoumi_jax.play.teach.classes import Lesson
+from chifoumi_jax.play.teach.jobs import Apprentice
 from chifoumi_jax.play.worker import Worker
 from chifoumi_jax.prediction.classifier import Classifier
 

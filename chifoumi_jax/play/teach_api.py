@@ -11,12 +11,12 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from chifoumi_jax.html import jpeg_uri
-from chifoumi_jax.play.apprentice import Job, why_no_transfer
-from chifoumi_jax.play.body import bad_field, read_object, read_picture, text
-from chifoumi_jax.play.lesson import Frame, Taught
+from chifoumi_jax.play.http.body import bad_field, read_object, read_picture, text
+from chifoumi_jax.play.http.errors import Refusal
 from chifoumi_jax.play.pictures import as_jpeg, read_pixels, read_upright, shrunk
-from chifoumi_jax.play.refusal import Refusal
 from chifoumi_jax.play.service import Service
+from chifoumi_jax.play.teach.classes import Frame, Taught
+from chifoumi_jax.play.teach.jobs import Job, why_no_transfer
 
 # Of a kept picture, in pixels and in JPEG's measure: more than any recipe for webcams takes.
 _SIDE, _QUALITY = 256, 92

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chifoumi_jax.files import write_atomically
-from chifoumi_jax.play.lesson import Taught
+from chifoumi_jax.play.teach.classes import Taught
 
 
 class Album(NamedTuple):

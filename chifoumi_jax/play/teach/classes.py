@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from chifoumi_jax.data.folder.layout import SPLIT_NAMES
-from chifoumi_jax.play.limits import Limits
-from chifoumi_jax.play.refusal import Refusal
+from chifoumi_jax.play.http.errors import Refusal
+from chifoumi_jax.play.http.limits import Limits
 
 # A name becomes that of a folder.
 _NAME = re.compile(r"[^\W_](?:[\w '’-]{0,38}[\w’])?")

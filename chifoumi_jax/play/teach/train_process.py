@@ -1,7 +1,7 @@
 """A training in a process of its own that tells another one how it goes.
 
-`python -m chifoumi_jax.play.training JSON` trains the recipe that the JSON names, with its changes,
-and writes a line of JSON for each piece of news to standard output. SIGTERM stops it.
+`python -m chifoumi_jax.play.teach.train_process JSON` trains the recipe that the JSON names, with
+its changes. Each event is a line of JSON on standard output. SIGTERM stops it.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ import numpy as np
 
 from chifoumi_jax.backbones import backbone
 from chifoumi_jax.convert.pretrained import PretrainedError
-from chifoumi_jax.play.album import save_album
-from chifoumi_jax.play.lesson import Taught
 from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.pictures import read_pixels
+from chifoumi_jax.play.teach.classes import Taught
+from chifoumi_jax.play.teach.save import save_album
 from chifoumi_jax.play.worker import Worker
 from chifoumi_jax.prediction.load import load
 from chifoumi_jax.recipes import transfer
@@ -148,7 +148,7 @@ class Apprentice:
             self._job = dataclasses.replace(self._job, **news)
 
     def _learn_quickly(self, lesson: Sequence[Taught], most: int) -> None:
-        from chifoumi_jax.play.quick import Cancelled, quick_classifier
+        from chifoumi_jax.play.teach.quick import Cancelled, quick_classifier
 
         def progress(done: int, total: int) -> None:
             if self._stopping.is_set():
@@ -202,7 +202,7 @@ class Apprentice:
 
     @contextlib.contextmanager
     def _training(self, given: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, "-m", "chifoumi_jax.play.training", json.dumps(given)]
+        command = [sys.executable, "-m", "chifoumi_jax.play.teach.train_process", json.dumps(given)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             with self._lock:
                 self._process = process

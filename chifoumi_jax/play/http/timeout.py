@@ -6,8 +6,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from chifoumi_jax.play.guard import HEADERS
-from chifoumi_jax.play.refusal import Refusal
+from chifoumi_jax.play.http.errors import Refusal
+from chifoumi_jax.play.http.guard import HEADERS
 
 
 def punctual(seconds: float) -> type[asyncio.Protocol]:

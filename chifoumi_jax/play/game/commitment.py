@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
-from chifoumi_jax.play.hands import Hand
+from chifoumi_jax.play.game.roles import Hand
 
 
 class Committed(NamedTuple):

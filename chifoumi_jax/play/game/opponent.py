@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from chifoumi_jax.play.hands import HANDS, Hand
+from chifoumi_jax.play.game.roles import HANDS, Hand
 
 Strategy = Literal["fair", "learning"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from chifoumi_jax.play.refusal import Refusal, busy
+from chifoumi_jax.play.http.errors import Refusal, busy
 
 _PICTURES = "image/"
 # What is too long is read on, and thrown away, up to that many times what is allowed: a browser

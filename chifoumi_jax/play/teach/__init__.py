@@ -1,0 +1,1 @@
+"""The page Teach: classes, photos, a quick model, and a training in a process of its own."""
