@@ -23,8 +23,8 @@ from chifoumi_jax.compilation_cache import keep_compiled
 from chifoumi_jax.convert.pretrained import PretrainedError
 from chifoumi_jax.data.dataset import hands_folder, hands_path
 from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.training.checkpoint import CheckpointError
 from chifoumi_jax.training.resources import DoesNotFitError
 from chifoumi_jax.training.run import RunError

@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from chifoumi_jax.convert.pretrained import pretrained_efficientnet_lite0, require_pretrained
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.models.backbone import Backbone
-from chifoumi_jax.recipes import Recipe, RecipeError
+from chifoumi_jax.recipes import Recipe
 
 # How many of its seven stages each variant has.
 STAGES_OF = {"efficientnet-lite0": 7, "efficientnet-lite0-small": 5}

@@ -34,8 +34,9 @@ from rich.text import Text
 
 from chifoumi_jax.compilation_cache import keep_compiled
 from chifoumi_jax.data.problems import describe
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.export.formats import Format
-from chifoumi_jax.recipes import RECIPES, Precision, RecipeError
+from chifoumi_jax.recipes import RECIPES, Precision
 from chifoumi_jax.text import printable
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
 
 # What `--data` stands for when it is not given: hands that the project renders itself. As many to
@@ -15,10 +16,6 @@ MAX_IMAGE_SIZE = 4096
 
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-
-
-class RecipeError(ValueError):
-    """A value that no training could use."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

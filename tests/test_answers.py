@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.prediction.inputs import Input
 from chifoumi_jax.prediction.predict_files import explain_in
-from chifoumi_jax.recipes import RecipeError
 
 PHOTO, HEAT = Image.new("RGB", (40, 30)), np.eye(4, dtype=np.float32)
 

@@ -10,9 +10,10 @@ from flax import nnx
 from PIL import Image
 
 from chifoumi_jax import count_params, fit, load, recipes
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.export import ExportError, export
 from chifoumi_jax.models.backbone import Backbone
-from chifoumi_jax.recipes import Recipe, RecipeError
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training import summary
 from chifoumi_jax.training.checkpoint import newest
 from chifoumi_jax.training.crossval import cross_validate

@@ -13,7 +13,8 @@ from chifoumi_jax import recipes
 from chifoumi_jax.backbones import STAGES_OF
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
-from chifoumi_jax.recipes import Recipe, RecipeError
+from chifoumi_jax.errors import RecipeError
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.crossval import FINE_TUNED, cross_validate, divide
 from tests.commands import chifoumi
 from tests.conftest import write_photos

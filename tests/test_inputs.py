@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.prediction.inputs import Input, expand
-from chifoumi_jax.recipes import RecipeError
 from tests.photos import photo, write
 
 NOTHING = io.BytesIO()

@@ -13,8 +13,9 @@ from PIL import Image
 from chifoumi_jax import fit, load, recipes, resume
 from chifoumi_jax.data import dataset
 from chifoumi_jax.data.dataset import load_dataset
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.losses import class_weights, cross_entropy, weighted
-from chifoumi_jax.recipes import Recipe, RecipeError
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.fit import fit_once
 from tests.conftest import write_photos
 from tests.hands import write_small

@@ -20,8 +20,8 @@ from PIL import Image
 from chifoumi_jax import fit, load, recipes, resume
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import write_json
-from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.training import checkpoint, evaluation, pictures, progress, resources, saving
 from chifoumi_jax.training.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.training.display import Display

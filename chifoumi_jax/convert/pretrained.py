@@ -15,6 +15,7 @@ from chifoumi_jax.convert.efficientnet_lite import (
     efficientnet_lite0_to_arrays,
 )
 from chifoumi_jax.convert.untrusted.errors import WeightsError
+from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import cache_path, sha256, write_atomically
 from chifoumi_jax.models import EfficientNetLite0
 
@@ -25,7 +26,7 @@ _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-class PretrainedError(RuntimeError):
+class PretrainedError(UserError, RuntimeError):
     """There are no pretrained weights, or they are not the ones that are known."""
 
 

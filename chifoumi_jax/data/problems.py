@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from chifoumi_jax.errors import UserError
 from chifoumi_jax.text import printable
 
 # How many paths of one kind of problem are named; the count says how many more there are.
@@ -181,7 +182,7 @@ class ImageProblem(ValueError):  # noqa: N818 - it becomes a `Problem` of the sc
         super().__init__(f"{printable(path)}: {self.detail} ({MEANINGS[kind].remedy})")
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """A folder, a file list or a groups file that cannot be used: one sentence for the user.
 
     Attributes:
@@ -190,7 +191,7 @@ class DataError(ValueError):
 
     def __init__(self, message: str, problems: Iterable[Problem] = ()):
         self.problems = tuple(problems)
-        super().__init__(message)
+        super().__init__(message, describe(self.problems))
 
 
 def describe(problems: Sequence[Problem]) -> list[str]:

@@ -3,6 +3,8 @@
 import importlib.util
 from typing import Literal
 
+from chifoumi_jax.errors import UserError
+
 Format = Literal["onnx", "stablehlo", "safetensors", "keras", "torch"]
 
 SUFFIXES: dict[Format, str] = {
@@ -14,7 +16,7 @@ SUFFIXES: dict[Format, str] = {
 }
 
 
-class ExportError(RuntimeError):
+class ExportError(UserError, RuntimeError):
     """A model cannot be exported so, or what was written is not what the model computes."""
 
 

@@ -13,7 +13,7 @@ from chifoumi_jax.data.decode import MAX_FILE_BYTES, sniff
 from chifoumi_jax.data.folder.layout import has_extension
 from chifoumi_jax.data.folder.walk import walk
 from chifoumi_jax.data.problems import Kind
-from chifoumi_jax.recipes import RecipeError
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.text import printable
 
 STANDARD_INPUT = "-"

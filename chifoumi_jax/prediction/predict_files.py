@@ -12,11 +12,11 @@ from PIL import Image
 
 from chifoumi_jax.data.decode import decode, open_checked
 from chifoumi_jax.data.problems import ImageProblem
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import write_atomically
 from chifoumi_jax.prediction.classifier import Classifier, chunks
 from chifoumi_jax.prediction.heatmap import captioned, heat_picture, png
 from chifoumi_jax.prediction.inputs import Input
-from chifoumi_jax.recipes import RecipeError
 from chifoumi_jax.text import printable
 
 Answer = dict[str, Any]

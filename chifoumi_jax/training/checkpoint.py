@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 from chifoumi_jax import distributed
+from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import sha256, sync_directory, write_json
 
 FORMAT_VERSION = 1
@@ -22,7 +23,7 @@ FORMAT_VERSION = 1
 KEEP = 2
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint could not be written or read."""
 
 

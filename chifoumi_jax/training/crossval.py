@@ -22,10 +22,11 @@ from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.folder.lists import read_groups
 from chifoumi_jax.data.folder.split import bind
 from chifoumi_jax.data.problems import DataError, describe
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import making, write_atomically, write_json
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.metrics import confusion_matrix
-from chifoumi_jax.recipes import Recipe, RecipeError
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.text import printable
 from chifoumi_jax.training import run
 from chifoumi_jax.training.display import Display

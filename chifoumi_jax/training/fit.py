@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from chifoumi_jax import distributed
 from chifoumi_jax.backbones import backbone
 from chifoumi_jax.environment import cuda_clash
+from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import making
-from chifoumi_jax.recipes import Recipe, RecipeError
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training import checkpoint, run
 from chifoumi_jax.training.display import Display
 from chifoumi_jax.training.interrupt import StopRequest, stop_requests

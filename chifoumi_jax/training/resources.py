@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import psutil
 
+from chifoumi_jax.errors import UserError
 from chifoumi_jax.training.checkpoint import KEEP
 
 # Python, JAX and the other libraries; measured 0.4 GB with jax 0.10 on Linux.
@@ -16,7 +17,7 @@ _PROCESS = 400_000_000
 _SHARE_FOR_PIXELS = 0.25
 
 
-class DoesNotFitError(RuntimeError):
+class DoesNotFitError(UserError, RuntimeError):
     """A run needs more memory or disk than there is."""
 
 

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.recipes import Recipe
 
@@ -31,7 +32,7 @@ _PACKAGES = (
 )
 
 
-class RunError(RuntimeError):
+class RunError(UserError, RuntimeError):
     """A run's folder is not one, is in use, or does not fit what is asked of it."""
 
 

@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 
+from chifoumi_jax.errors import UserError
 
-class WeightsError(ValueError):
+
+class WeightsError(UserError, ValueError):
     """Weights are not those of the network, or their file is damaged, hostile or of another kind.
 
     The message names the file and the tensor, and says what was expected.
