@@ -17,17 +17,12 @@ from rich.console import Console
 
 from benchmarks.cases import CASES, DEFAULT, Settings
 from benchmarks.levers import LEVERS
-from benchmarks.measure import Case, PeerError, machine
+from benchmarks.measure import BaselineError, Case, machine
 from benchmarks.report import plot, table
 from chifoumi_jax.compilation_cache import keep_compiled
-from chifoumi_jax.convert.pretrained import PretrainedError
 from chifoumi_jax.data.dataset import hands_folder, hands_path
-from chifoumi_jax.data.problems import DataError
-from chifoumi_jax.errors import RecipeError
+from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.training.checkpoint import CheckpointError
-from chifoumi_jax.training.resources import DoesNotFitError
-from chifoumi_jax.training.run import RunError
 
 Name = Literal[
     "step",
@@ -125,11 +120,11 @@ def measure_accuracy(options: Options, console: Console) -> None:
     from benchmarks.accuracy import Plan, matrix, measure, table
 
     if options.data is None:
-        raise PeerError("accuracy needs photos: name a folder with train and test with --data")
+        raise BaselineError("accuracy needs photos: name a folder with train and test with --data")
     if options.seeds < 1:
-        raise PeerError(f"--seeds must be at least 1, not {options.seeds}")
+        raise BaselineError(f"--seeds must be at least 1, not {options.seeds}")
     if options.jobs < 1:
-        raise PeerError(f"--jobs must be at least 1, not {options.jobs}")
+        raise BaselineError(f"--jobs must be at least 1, not {options.jobs}")
     tiny = {"epochs": 1, "min_steps": 0, "hands": 0, "image_size": 32}
     changes = tiny if options.tiny else {}
     keep_compiled()
@@ -164,16 +159,13 @@ def main() -> None:
     if "accuracy" in options.only:
         try:
             if len(options.only) > 1:
-                raise PeerError("accuracy stands alone: give --only accuracy")
+                raise BaselineError("accuracy stands alone: give --only accuracy")
             options.report.mkdir(parents=True, exist_ok=True)
             measure_accuracy(options, console)
         except KeyboardInterrupt as stopped:
             console.print(f"{str(stopped) or 'stopped'}; the same command goes on.", markup=False)
             sys.exit(130)
-        except (
-            *(PeerError, OSError, DataError, RecipeError, RunError),
-            *(PretrainedError, CheckpointError, DoesNotFitError),
-        ) as error:
+        except (UserError, OSError) as error:
             console.print(f"error: {error}", markup=False)
             sys.exit(1)
         return
@@ -189,7 +181,7 @@ def main() -> None:
                 cases.append(case)
                 # At once: what is measured takes hours, and may be stopped.
                 write(options.report, cases)
-    except (PeerError, OSError) as error:
+    except (UserError, OSError) as error:
         console.print(f"error: {error}", markup=False)
         sys.exit(1)
     print((options.report / "table.md").read_text())

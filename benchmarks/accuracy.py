@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks.levers import LEVERS, Lever
-from benchmarks.measure import PeerError
+from benchmarks.measure import BaselineError
 from chifoumi_jax.compilation_cache import keep_compiled
 from chifoumi_jax.data.dataset import Dataset
 from chifoumi_jax.files import write_atomically, write_json
@@ -126,7 +126,7 @@ def _earlier_rows(plan: Plan, kept: Path) -> dict[str, dict[str, Any]]:
         return {}
     found = json.loads(kept.read_bytes())
     if (found["photos"], found["changes"]) != (str(plan.photos), dict(plan.changes)):
-        raise PeerError(f"{plan.report} is of other photos or settings: give another --report")
+        raise BaselineError(f"{plan.report} is of other photos or settings: give another --report")
     return {row["name"]: row for row in found["rows"]}
 
 
@@ -158,7 +158,7 @@ def _workers(jobs: int) -> Iterator[Callable[..., Iterable[list[Answers]]]]:
         try:
             yield pool.map
         except BrokenProcessPool as error:
-            raise PeerError(
+            raise BaselineError(
                 "a training's process was killed, as for lack of memory; the same command goes on, "
                 "with fewer --jobs"
             ) from error

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.measure import Case, Measurement, PeerError, alternate, command, run, worker
+from benchmarks.measure import BaselineError, Case, Measurement, alternate, command, run, worker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -376,7 +376,7 @@ def _import_before(settings: Settings, ours: str, theirs: str) -> None:
     """Import both once, so that no start that is timed compiles Python's modules."""
     for python, module in ((sys.executable, ours), (settings.peers_python, theirs)):
         # One that cannot be imported is named when it is measured.
-        with contextlib.suppress(PeerError):
+        with contextlib.suppress(BaselineError):
             run([python, "-c", f"import {module}"])
 
 

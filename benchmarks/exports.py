@@ -16,7 +16,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.measure import PeerError, machine, run
+from benchmarks.measure import BaselineError, machine, run
 from chifoumi_jax.export.formats import SUFFIXES, Format
 from chifoumi_jax.export.verify import OURS
 from chifoumi_jax.files import write_atomically, write_json
@@ -52,7 +52,7 @@ def measure(options: Exports) -> Iterator[dict[str, Any]]:
                     }
                     try:
                         said = run([sys.executable, "-m", "chifoumi_jax.cli", *words])
-                    except PeerError as error:
+                    except BaselineError as error:
                         row |= {"error": str(error)}
                     else:
                         row |= {"error": None, "file": out.name, **json.loads(said)}

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from chifoumi_jax.errors import UserError
 
-class PeerError(Exception):
-    """A peer could not be run; the message says why."""
+
+class BaselineError(UserError):
+    """A baseline could not be run; the message says why."""
 
 
 @dataclasses.dataclass
@@ -87,7 +89,7 @@ def alternate(
                 continue
             try:
                 values, peak, versions = measure()
-            except PeerError as error:
+            except BaselineError as error:
                 row.error = str(error)
                 say(f"{name}: {row.peer}: {row.error}")
                 continue
@@ -96,7 +98,7 @@ def alternate(
             row.versions = dict(versions)
             say(f"{name}, round {number + 1}: {row.peer} {statistics.median(values):.4g} {unit}")
     if case.rows[0].error is not None:
-        raise PeerError(f"{name}: {case.rows[0].error}")
+        raise BaselineError(f"{name}: {case.rows[0].error}")
     return case
 
 
@@ -109,7 +111,7 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
     """Run a command to its end and return what it printed.
 
     Raises:
-        PeerError: If it cannot be started; if it fails, with the last line that it wrote to
+        BaselineError: If it cannot be started; if it fails, with the last line that it wrote to
             standard error.
     """
     words = [str(word) for word in command]
@@ -119,10 +121,10 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
             words, capture_output=True, text=True, env=own | dict(environment or {})
         )
     except OSError as error:
-        raise PeerError(f"{words[0]} cannot be started: {error.strerror}") from error
+        raise BaselineError(f"{words[0]} cannot be started: {error.strerror}") from error
     if done.returncode != 0:
         last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-        raise PeerError(f"exit code {done.returncode}: {last}")
+        raise BaselineError(f"exit code {done.returncode}: {last}")
     return done.stdout
 
 

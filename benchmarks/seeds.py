@@ -16,7 +16,7 @@ from typing import Any
 import tyro
 
 from chifoumi_jax import recipes
-from chifoumi_jax.cli import RecipeName
+from chifoumi_jax.commands.options import RecipeName
 from chifoumi_jax.files import write_json
 from chifoumi_jax.recipes import Precision
 from chifoumi_jax.training.fit import fit_once

@@ -6,57 +6,82 @@ Another one is one file: a `models.backbone.Backbone`, and an entry here.
     fit(recipes.transfer.replace(model="my-network", data="photos/"))
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from __future__ import annotations
 
-from chifoumi_jax.convert.pretrained import pretrained_efficientnet_lite0, require_pretrained
+from typing import Any
+
+import numpy as np
+
+from chifoumi_jax.architectures import ARCHITECTURES, Architecture, Arrays
 from chifoumi_jax.errors import RecipeError
-from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.models.backbone import Backbone
-from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.models.efficientnet_lite import STAGES, EfficientNetLite0
 
-# How many of its seven stages each variant has.
-STAGES_OF = {"efficientnet-lite0": 7, "efficientnet-lite0-small": 5}
-
-
-class Entry(NamedTuple):
-    """How to come by a network.
-
-    Attributes:
-        build: `build(image_size, num_classes, dropout_rate=, frozen_stages=, rngs=)` gives it with
-            weights drawn at random.
-        pretrained: `pretrained(image_size)` gives what it can `take_over`.
-        require: Raises `PretrainedError` if there is nothing to take over, before anything takes
-            time.
-    """
-
-    build: Callable[..., Backbone]
-    pretrained: Callable[[int], Backbone]
-    require: Callable[[], None] = lambda: None
+Entry = Architecture
 
 
-def _efficientnet_lite0(name: str, *sizes: int, **others: Any) -> EfficientNetLite0:
-    return EfficientNetLite0(*sizes, stages=STAGES_OF[name], **others)
+def efficientnet_lite0(stages: int = len(STAGES)) -> Entry:
+    """EfficientNet-Lite0 with its first `stages` stages, of seven."""
+
+    def build(*sizes: int, **settings: Any) -> EfficientNetLite0:
+        return EfficientNetLite0(*sizes, stages=stages, **settings)
+
+    def pretrained(image_size: int) -> EfficientNetLite0:
+        from chifoumi_jax.convert.pretrained import pretrained_efficientnet_lite0
+
+        return pretrained_efficientnet_lite0(image_size)
+
+    def require() -> None:
+        from chifoumi_jax.convert.pretrained import require_pretrained
+
+        require_pretrained()
+
+    def to_arrays(network: EfficientNetLite0) -> dict[str, np.ndarray]:
+        from chifoumi_jax.convert.efficientnet_lite import efficientnet_lite0_to_arrays
+
+        return efficientnet_lite0_to_arrays(network)
+
+    def from_arrays(arrays: Arrays, image_size: int) -> EfficientNetLite0:
+        from chifoumi_jax.convert.efficientnet_lite import efficientnet_lite0_from_torch
+
+        return efficientnet_lite0_from_torch(arrays, image_size=image_size, stages=stages)
+
+    return Entry(build, pretrained, require, to_arrays, from_arrays)
 
 
 BACKBONES: dict[str, Entry] = {
-    name: Entry(
-        partial(_efficientnet_lite0, name), pretrained_efficientnet_lite0, require_pretrained
-    )
-    for name in STAGES_OF
+    "efficientnet-lite0": efficientnet_lite0(),
+    "efficientnet-lite0-small": efficientnet_lite0(stages=5),
 }
 
 
-def backbone(recipe: Recipe) -> Entry:
-    """What the recipe's model is registered as.
+def find_architecture(name: str) -> Architecture | None:
+    """The entry of the network that a recipe names; None if nobody has registered one yet."""
+    return ARCHITECTURES.get(name) or BACKBONES.get(name)
+
+
+def architecture(name: str) -> Architecture:
+    """The entry of the network that a recipe names.
 
     Raises:
         RecipeError: If there is none of that name.
     """
-    if recipe.model not in BACKBONES:
+    found = find_architecture(name)
+    if found is None:
         raise RecipeError(
-            f"there is no network {recipe.model}: import what puts it into "
-            "chifoumi_jax.backbones.BACKBONES"
+            f"there is no network {name}: import what puts it into chifoumi_jax.backbones.BACKBONES"
         )
-    return BACKBONES[recipe.model]
+    return found
+
+
+def pretrained_backbone(name: str, image_size: int) -> Backbone:
+    """The network of this name with its pretrained weights.
+
+    Raises:
+        PretrainedError: If the weights are not installed.
+        RecipeError: If there are no pretrained weights for it.
+    """
+    pretrained = architecture(name).pretrained
+    if pretrained is None:
+        raise RecipeError(f"there are no pretrained weights for {name}: take the recipe transfer")
+    return pretrained(image_size)

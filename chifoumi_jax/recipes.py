@@ -3,129 +3,231 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
+from chifoumi_jax.architectures import IMAGE_SIZES
+from chifoumi_jax.backbones import find_architecture
 from chifoumi_jax.errors import RecipeError
-from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
 
-# What `--data` stands for when it is not given: hands that the project renders itself. As many to
-# train on as the study had; enough to test on for an error of the accuracy under 1.4 points.
+# `data=None` means hands that the project renders itself: as many training images as the study
+# had, and enough test images that the accuracy's standard error is below 1.4 points.
 HANDS_TRAIN, HANDS_TEST = 294, 300
-MAX_IMAGE_SIZE = 4096
-
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that decides a training, apart from the versions of the software.
+class Setting(NamedTuple):
+    """What is declared with a field of `Recipe`, besides its type and its default.
 
     Attributes:
-        name: Names the run's folder.
-        model: Which architecture: `cnn`, `mlp`, `mlp-v21` (the perceptron with a ReLU behind its
-            last layer), or the name of one of `chifoumi_jax.backbones`, as `efficientnet-lite0` and
-            `efficientnet-lite0-small`, the larger one's first five stages of seven.
-        pretrained: Whether training begins with weights that were trained on ImageNet.
-        frozen_stages: How many of the network's first stages stay as they were pretrained, and
-            what comes before them.
-        head_first: Whether the last layer is then trained alone before the whole network is.
-        image_size: Height and width of the network's input, in pixels.
-        layout: Whose pixels: `keras` (NEAREST, RGB, times 1/255), `torch` (BILINEAR, gray, / 255),
-            `rgb` (BILINEAR with antialiasing, RGB, times 1/255).
-        upright: Whether a photo is turned as its EXIF orientation says.
-        standardize: Whether each image is centred and scaled to unit deviation on the device.
-        loss: `keras` clips probabilities, `logits` is stable, `softmax-twice` is v2.1's slip.
-        label_smoothing: Share of a label given to all classes alike; with the loss `logits` only.
-        balance: Whether each class weighs as much as the others, however few photos it has.
-        optimizer: `keras_adam`, `torch_sgd` or `adamw` (Loshchilov & Hutter 2019).
-        learning_rate: The rate, or its peak with a schedule.
-        wide_layer: A kernel with more inputs than that learns at a rate that is smaller by as much;
-            0 for none. Adam moves each weight alike, and so a unit with many inputs too far.
-        momentum: Of `torch_sgd`.
-        weight_decay: Of `adamw`; for kernels only.
-        clip_norm: Of `adamw`: longer gradients are shortened to it; 0 for none.
-        average: Share of the weights' moving average that stays at each step; the average is what
-            is evaluated. 0 for none.
-        schedule: `constant`, or `cosine` down to zero after `warmup_steps` of a linear rise.
-        warmup_steps: Number of steps of the rise.
-        epochs: Number of epochs.
-        min_steps: Of few photos there are more epochs, until it is that many steps.
-        patience: Stop after that many epochs without a better one on the validation photos, and
-            keep the best; 0 for never.
-        batch_size: Images in a batch; 0 is the whole training set.
-        order: `keras` is the study's generator, whose smaller last batch wanders from epoch to
-            epoch; `all` shows every image once an epoch.
-        precision: Of convolutions and products. `float32` everywhere, which on Hopper GPUs is three
-            products of TF32 in convolutions; `tf32` lets an accelerator round factors to 10 bits;
-            `bfloat16` computes the network in 16 bits, with weights, loss and optimiser in float32.
-        dropout_rate: Share of the units that dropout zeroes.
-        dropout_epochs: Dropout is active in that many epochs from the first; -1 is all of them.
-        augmentation: `none`, `study-mlp` (rotation, flips), `photo` (flip, shift, light), `strong`
-            (any rotation, zoom, light, colour, blur, erasing) or `upright` (the same without
-            flips, and turned by 15 degrees at most).
-        mirror_test: Whether a photo's probabilities are the mean of its own and its mirror image's;
-            the last layer is then trained on both, where it is trained first.
-        augment_test: Also test on one fixed augmentation of the test images, as the study did.
-        data: A folder of photos, or None for rendered hands.
-        hands: How many rendered hands, as varied as photos are, are trained on besides, where the
-            classes are paper, rock and scissors; three times as many where `data` is None.
-        groups: CSV file with the columns path and session; no session is split.
-        train_list: Text file of paths that selects the training photos.
-        test_list: Text file of paths that selects the test photos.
-        valid_share: Of the training photos, to validate on where no folder says what to.
-        strict: Whether a bad file refuses the whole folder.
-        seed: Of the split, the initial weights, the order, dropout and augmentation.
-        runs: Folder that gets a new folder for each run.
+        help: What the field decides, for the command line and the documentation.
+        option: Whether `chifoumi train` has an option for it.
+        compiled: Whether it changes the compiled program. If it does not, the cache key of the
+            program holds `stand_in` instead.
+        stand_in: Value in the cache key; by default the field's default.
     """
 
-    name: str
-    model: str
-    pretrained: bool = False
-    frozen_stages: int = 0
-    head_first: bool = False
-    image_size: int
-    layout: Literal["keras", "torch", "rgb"]
-    upright: bool = False
-    standardize: bool = False
-    loss: Literal["keras", "logits", "softmax-twice"]
-    label_smoothing: float = 0.0
-    balance: bool = False
-    optimizer: Literal["keras_adam", "torch_sgd", "adamw"]
-    learning_rate: float
-    wide_layer: int = 0
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
-    average: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = 0
-    epochs: int
-    min_steps: int = 0
-    patience: int = 0
-    batch_size: int
-    order: Literal["keras", "all"] = "all"
-    precision: Precision = "float32"
-    dropout_rate: float
-    dropout_epochs: int = -1
-    augmentation: Literal["none", "study-mlp", "photo", "strong", "upright"] = "none"
-    mirror_test: bool = False
-    augment_test: bool = False
-    data: Path | None = None
-    hands: int = 0
-    groups: Path | None = None
-    train_list: Path | None = None
-    test_list: Path | None = None
-    valid_share: float = 0.0
-    strict: bool = False
-    seed: int = 0
-    runs: Path = Path("runs")
+    help: str
+    option: bool = False
+    compiled: bool = True
+    stand_in: Any = None
+
+
+def option(help: str, *, compiled: bool = True, stand_in: Any = None) -> Setting:
+    """A setting that `chifoumi train` has an option for; see `Setting`."""
+    return Setting(help, option=True, compiled=compiled, stand_in=stand_in)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a training, apart from the versions of the software."""
+
+    name: Annotated[str, Setting("Prefix of the run's folder.", compiled=False, stand_in="")]
+    data: Annotated[
+        Path | None,
+        option(
+            "Folder <class>/<photos> or {train,valid,test}/<class>/<photos>; without it, rendered "
+            "hands.",
+            compiled=False,
+        ),
+    ] = None
+    groups: Annotated[
+        Path | None,
+        option("CSV file with the columns path,session; a session is never split.", compiled=False),
+    ] = None
+    train_list: Annotated[
+        Path | None,
+        option("Text file of paths, one a line: the training photos.", compiled=False),
+    ] = None
+    test_list: Annotated[
+        Path | None, option("Text file of paths, one a line: the test photos.", compiled=False)
+    ] = None
+    valid_share: Annotated[
+        float,
+        option(
+            "Share of the training photos to validate on, where there is no folder valid; whole "
+            "sessions with groups.",
+            compiled=False,
+        ),
+    ] = 0.0
+    strict: Annotated[
+        bool,
+        option("Refuse a folder with a bad file instead of leaving the file out.", compiled=False),
+    ] = False
+    hands: Annotated[
+        int,
+        option(
+            "Number of rendered hands to train on in addition, where the classes are paper, rock "
+            "and scissors; without data three times as many.",
+            compiled=False,
+        ),
+    ] = 0
+    seed: Annotated[
+        int,
+        option(
+            "Seed of the split, the initial weights, the order, dropout and augmentation.",
+            compiled=False,
+        ),
+    ] = 0
+    runs: Annotated[Path, option("Folder that gets a new folder for each run.", compiled=False)] = (
+        Path("runs")
+    )
+    model: Annotated[
+        str,
+        Setting(
+            "Architecture: cnn, mlp, mlp-v21 (the perceptron with a ReLU after its last layer), or "
+            "the name of one of chifoumi_jax.backbones, such as efficientnet-lite0 or "
+            "efficientnet-lite0-small, which has the first five of its seven stages."
+        ),
+    ]
+    pretrained: Annotated[bool, Setting("Whether training begins with ImageNet weights.")] = False
+    frozen_stages: Annotated[
+        int, Setting("Number of first stages that keep their pretrained weights.")
+    ] = 0
+    head_first: Annotated[
+        bool, Setting("Whether the last layer is trained alone before the whole network is.")
+    ] = False
+    image_size: Annotated[int, option("Height and width of the network's input, in pixels.")]
+    layout: Annotated[
+        Literal["keras", "torch", "rgb"],
+        Setting(
+            "How a photo is resized: keras (NEAREST, RGB, scaled by 1/255), torch (BILINEAR, gray, "
+            "divided by 255), rgb (BILINEAR with antialiasing, RGB, scaled by 1/255)."
+        ),
+    ]
+    upright: Annotated[bool, Setting("Whether a photo is turned as its EXIF orientation says.")] = (
+        False
+    )
+    standardize: Annotated[
+        bool,
+        Setting("Whether each image is centred and scaled to unit deviation, on the device."),
+    ] = False
+    loss: Annotated[
+        Literal["keras", "logits", "softmax-twice"],
+        Setting(
+            "Cross-entropy: keras clips probabilities, logits is stable, softmax-twice is the "
+            "mistake of the study's version 2.1."
+        ),
+    ]
+    label_smoothing: Annotated[
+        float, Setting("Share of a label that is spread over all classes; with loss logits only.")
+    ] = 0.0
+    balance: Annotated[
+        bool, Setting("Whether all classes weigh alike, however few photos one has.")
+    ] = False
+    optimizer: Annotated[
+        Literal["keras_adam", "torch_sgd", "adamw"],
+        Setting("Optimizer; adamw is that of Loshchilov & Hutter 2019."),
+    ]
+    learning_rate: Annotated[float, option("Learning rate; with a schedule its peak.")]
+    wide_layer: Annotated[
+        int,
+        Setting(
+            "A kernel with more inputs than this learns at a rate that is smaller by the excess, "
+            "because Adam moves every weight alike; 0 for none."
+        ),
+    ] = 0
+    momentum: Annotated[float, Setting("Momentum of torch_sgd.")] = 0.0
+    weight_decay: Annotated[float, Setting("Weight decay of adamw, for kernels only.")] = 0.0
+    clip_norm: Annotated[
+        float, Setting("Largest global norm of the gradient with adamw; 0 for none.")
+    ] = 0.0
+    average: Annotated[
+        float,
+        Setting(
+            "Decay of the exponential moving average of the weights, which is what is evaluated; "
+            "0 for none."
+        ),
+    ] = 0.0
+    schedule: Annotated[
+        Literal["constant", "cosine"],
+        Setting("Learning rate schedule; cosine falls to zero after a linear warm-up."),
+    ] = "constant"
+    warmup_steps: Annotated[int, Setting("Number of steps of the warm-up.")] = 0
+    epochs: Annotated[int, option("Number of epochs.", compiled=False, stand_in=1)]
+    min_steps: Annotated[
+        int,
+        Setting("Least number of steps: with few photos there are more epochs.", compiled=False),
+    ] = 0
+    patience: Annotated[
+        int,
+        option(
+            "Early stopping: stop after this many epochs without a better result on the validation "
+            "photos, and keep the best epoch; 0 for never.",
+            compiled=False,
+        ),
+    ] = 0
+    batch_size: Annotated[
+        int, option("Photos in a step; 0 for all of them.", compiled=False, stand_in=0)
+    ]
+    order: Annotated[
+        Literal["keras", "all"],
+        Setting(
+            "keras is the study's generator, whose smaller last batch falls in another place each "
+            "epoch; all shows every image once an epoch.",
+            compiled=False,
+        ),
+    ] = "all"
+    precision: Annotated[
+        Precision,
+        option(
+            "Precision of convolutions and matrix products: float32; tf32, faster on a GPU; or "
+            "bfloat16, the fastest on a GPU and slow on a CPU. Weights, loss and optimizer stay in "
+            "float32."
+        ),
+    ] = "float32"
+    dropout_rate: Annotated[float, Setting("Share of the units that dropout sets to zero.")]
+    dropout_epochs: Annotated[
+        int,
+        Setting("Number of first epochs in which dropout is active; -1 for all.", compiled=False),
+    ] = -1
+    augmentation: Annotated[
+        Literal["none", "study-mlp", "photo", "strong", "upright"],
+        Setting(
+            "none; study-mlp (rotation, flips); photo (flip, shift, light); strong (any rotation, "
+            "zoom, light, colour, blur, erasing); upright (as strong, but no flip, and a rotation "
+            "of 15 degrees at most)."
+        ),
+    ] = "none"
+    mirror_test: Annotated[
+        bool,
+        Setting(
+            "Whether a photo's probabilities are the mean of its own and its mirror image's. A "
+            "last layer that is trained first is then trained on both."
+        ),
+    ] = False
+    augment_test: Annotated[
+        bool,
+        Setting("Whether to test on one fixed augmentation of the test images too, as the study."),
+    ] = False
 
     def __post_init__(self) -> None:
         """Raise `RecipeError` for a value that no training could use."""
-        is_mlp = self.model in ("mlp", "mlp-v21")
-        size_fits = MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE
+        network = find_architecture(self.model)
+        sizes = network.image_sizes if network else IMAGE_SIZES
+        wanted = f"{sizes[0]}" if len(sizes) == 1 else f"from {sizes[0]} to {sizes[-1]}"
         checks = {
             f"epochs must be at least 1, not {self.epochs}": self.epochs >= 1,
             f"batch_size must be at least 1, or 0 for the whole training set, not "
@@ -139,10 +241,8 @@ class Recipe:
             f"hands must be at least 0, not {self.hands}": self.hands >= 0,
             f"patience must be at least 0, not {self.patience}": self.patience >= 0,
             f"seed must be from 0 to 2**32 - 1, not {self.seed}": 0 <= self.seed < 2**32,
-            f"image_size must be from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}, not "
-            f"{self.image_size}": is_mlp or size_fits,
-            f"image_size must be 32 for the MLP, not {self.image_size}": not is_mlp
-            or self.image_size == 32,
+            f"image_size must be {wanted} for {self.model}, not {self.image_size}": self.image_size
+            in sizes,
             "groups and lists select photos of a folder: give --data too": self.data is not None
             or not (self.groups or self.train_list or self.test_list),
             f"the runs' folder {self.runs} lies in the photos' folder {self.data}, which is never "
@@ -161,7 +261,7 @@ class Recipe:
 
     @property
     def all_hands(self) -> int:
-        """How many varied hands are trained on: more where there are no photos beside them."""
+        """Number of varied hands to train on: more where there are no photos beside them."""
         return self.hands if self.data is not None else 3 * self.hands
 
     def directed(self) -> Recipe:
@@ -178,17 +278,56 @@ class Recipe:
 
     def absolute(self) -> Recipe:
         """A copy whose paths do not depend on the current folder, as a run keeps it."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        paths = {name: getattr(self, name) for name in PATHS}
         return self.replace(
-            **{name: value.absolute() for name, value in fields.items() if isinstance(value, Path)}
+            **{name: path.absolute() for name, path in paths.items() if path is not None}
         )
 
     def replace(self, **changes: object) -> Recipe:
         """A copy with some fields changed; a `str` will do where a path is meant."""
-        for field in ("data", "groups", "train_list", "test_list", "runs"):
-            if isinstance(value := changes.get(field), str):
-                changes[field] = Path(value)
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        paths = {
+            name: Path(value)
+            for name, value in changes.items()
+            if name in PATHS and isinstance(value, str)
+        }
+        return dataclasses.replace(self, **(changes | paths))  # type: ignore[arg-type]
+
+    def program_key(self) -> Recipe:
+        """A copy in which every field that does not change the compiled program has one value.
+
+        The program is built from this copy, so that it cannot depend on those fields.
+        """
+        return self.replace(**_STAND_INS)
+
+
+def _settings() -> dict[str, Setting]:
+    hints = get_type_hints(Recipe, include_extras=True)
+    # The first argument of `Annotated` is the type.
+    return {name: get_args(hint)[1] for name, hint in hints.items()}
+
+
+SETTINGS = _settings()
+"""What is declared with each field of `Recipe`, by name."""
+
+TYPES: dict[str, Any] = get_type_hints(Recipe)
+"""The type of each field of `Recipe`, by name."""
+
+PATHS = tuple(name for name, hint in TYPES.items() if Path in (hint, *get_args(hint)))
+"""The fields of `Recipe` that hold paths."""
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Recipe)}
+_STAND_INS = {
+    name: _DEFAULTS[name] if setting.stand_in is None else setting.stand_in
+    for name, setting in SETTINGS.items()
+    if not setting.compiled
+}
+
+Recipe.__doc__ = f"{Recipe.__doc__}\n\n    Attributes:\n" + "\n".join(
+    textwrap.fill(
+        f"{name}: {setting.help}", 100, initial_indent=" " * 8, subsequent_indent=" " * 12
+    )
+    for name, setting in SETTINGS.items()
+)
 
 
 study_cnn = Recipe(

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.metrics import wilson_interval
 from parity.fingerprint import CPP_SUFFIXES, fingerprint
@@ -60,7 +61,7 @@ _COMPUTED_BY = (
 _PACKAGES = ("chifoumi_jax", "parity", "reference")
 
 
-class ResultError(Exception):
+class ResultError(UserError):
     """The committed result is absent, incomplete, or not of this code."""
 
 

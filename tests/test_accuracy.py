@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.accuracy import SOURCES, Plan, _drawn, _workers, matrix, measure, spread, table
 from benchmarks.levers import LEVERS, Lever
-from benchmarks.measure import PeerError
+from benchmarks.measure import BaselineError
 from chifoumi_jax.recipes import cnn, transfer
 from chifoumi_jax.reports import Judged, judge
 from chifoumi_jax.training.progress import Stopped
@@ -66,7 +66,7 @@ def test_trains_judges_draws_and_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert names == ["all together", "the study's network"]
     assert "| all together | 12 | **50.0%** | – | – |" in (report / "accuracy.md").read_text()
     other = replace(plan(tmp_path), changes={"epochs": 2})
-    with pytest.raises(PeerError, match="of other photos or settings: give another --report"):
+    with pytest.raises(BaselineError, match="of other photos or settings: give another --report"):
         measure(other, said.append)
 
 
@@ -126,7 +126,7 @@ def test_no_training_outlives_the_command(with_what: signal.Signals) -> None:
 
 
 def test_a_killed_worker_is_no_traceback() -> None:
-    with pytest.raises(PeerError, match="with fewer --jobs"), _workers(2) as each:
+    with pytest.raises(BaselineError, match="with fewer --jobs"), _workers(2) as each:
         list(each(os._exit, [1]))
 
 

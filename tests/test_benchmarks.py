@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.measure import PeerError, alternate
+from benchmarks.measure import BaselineError, alternate
 from benchmarks.report import table
 from tests.commands import environment
 
@@ -90,7 +90,7 @@ def test_a_peer_that_cannot_run_is_named() -> None:
 
     def bad() -> tuple[list[float], int, dict[str, str]]:
         turns.append("bad")
-        raise PeerError("No module named 'keras'")
+        raise BaselineError("No module named 'keras'")
 
     case = alternate("a step", "s", {"ours": good, "Keras": bad, "other": good}, 2, print)
     assert turns == ["good", "bad", "good", "good", "good"]
@@ -98,5 +98,5 @@ def test_a_peer_that_cannot_run_is_named() -> None:
     text = table([case], machine | {"python": "3", "jax": "1"})
     assert "| Keras | not measured: No module named 'keras' | | | |" in text
     assert "| other (jax 1) | **3** | 2 to 4 (4) | 1 GB | 1.00 x |" in text
-    with pytest.raises(PeerError, match="a step: No module"):
+    with pytest.raises(BaselineError, match="a step: No module"):
         alternate("a step", "s", {"ours": bad}, 1, print)

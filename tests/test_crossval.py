@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from chifoumi_jax import recipes
-from chifoumi_jax.backbones import STAGES_OF
+from chifoumi_jax.backbones import BACKBONES, efficientnet_lite0
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.errors import RecipeError
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     # Every kind of layer, compiled in a quarter of the time.
-    monkeypatch.setitem(STAGES_OF, "efficientnet-lite0-small", 2)
+    monkeypatch.setitem(BACKBONES, "efficientnet-lite0-small", efficientnet_lite0(stages=2))
     return recipes.small.replace(
         data=folder / "photos",
         groups=folder / "sessions.csv",

@@ -104,7 +104,7 @@ from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.training.display import Display
 from chifoumi_jax.training.trainer import Trainer
 # Two of its five stages: compiled in less time.
-backbones.STAGES_OF["efficientnet-lite0-small"] = 2
+backbones.BACKBONES["efficientnet-lite0-small"] = backbones.efficientnet_lite0(stages=2)
 recipe = recipes.small.replace(data=data, image_size=32, hands=0)
 photos = load_dataset(recipe, recipe.data, Path(out).parent)
 state = Trainer(recipe, photos, Display(quiet=True)).begin()

@@ -17,13 +17,14 @@ import pytest
 
 from benchmarks import exports as measured
 from chifoumi_jax import load, recipes
-from chifoumi_jax.backbones import STAGES_OF
+from chifoumi_jax.backbones import BACKBONES, efficientnet_lite0
 from chifoumi_jax.convert import from_keras
 from chifoumi_jax.convert.arrays import cnn_to_arrays
 from chifoumi_jax.data.dataset import load_dataset
 from chifoumi_jax.export import ExportError, export, verify, writing
 from chifoumi_jax.export.formats import SUFFIXES, Format
-from chifoumi_jax.export.network import Conv, Dense, Network, Residual, describe, walk
+from chifoumi_jax.export.network import Network, describe, walk
+from chifoumi_jax.models.description import Conv, Dense, Residual
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training import checkpoint, run
@@ -44,7 +45,7 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verify, "BUDGET", 0.0)
         # Every kind of block, compiled in half the time.
-        patch.setitem(STAGES_OF, "efficientnet-lite0", 4)
+        patch.setitem(BACKBONES, "efficientnet-lite0", efficientnet_lite0(stages=4))
         yield
 
 

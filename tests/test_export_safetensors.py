@@ -78,7 +78,7 @@ def _recipe(**changes: Any) -> Callable[[dict[str, str]], dict[str, str]]:
         (_recipe(model="cnn", image_size=24), "conv2d_1/kernel is missing"),
         (_recipe(seed="0"), "has seed '0'"),
         (_recipe(upright=1), "has upright 1"),
-        (_recipe(image_size=10**9), "image_size must be 32 for the MLP"),
+        (_recipe(image_size=10**9), "image_size must be 32 for mlp"),
         (_recipe(data="/etc"), "has a data, which this version does not know"),
     ],
 )

@@ -17,9 +17,9 @@ from PIL import Image
 
 from chifoumi_jax import fit, load, recipes
 from chifoumi_jax.models import CNN, EfficientNetLite0
+from chifoumi_jax.models.network import Network
 from chifoumi_jax.prediction import gradcam
 from chifoumi_jax.prediction.classifier import Classifier
-from chifoumi_jax.prediction.gradcam import Network
 from chifoumi_jax.training.run import RunError
 from tests.commands import devices
 
@@ -45,7 +45,7 @@ def images(seed: int, model: Network, count: int = 2) -> jax.Array:
 def test_its_two_halves_are_the_network(name: str, request: pytest.FixtureRequest) -> None:
     model: Network = request.getfixturevalue(name)
     photos = images(0, model)
-    halves = jax.jit(lambda x: gradcam.classify(model, gradcam.feature_map(model, x)))(photos)
+    halves = jax.jit(lambda x: model.classify_map(model.feature_map(x)))(photos)
     # Float32: the two halves are compiled apart and may sum in another order.
     np.testing.assert_allclose(halves, jax.jit(model)(photos), rtol=1e-5, atol=1e-6)
 
@@ -56,7 +56,7 @@ def test_the_cnns_weights_are_finite_differences(seed: int, label: int) -> None:
     """A channel's weight is how the logit moves with all of the channel, over its places."""
     model = CNN(30, 3, rngs=nnx.Rngs(seed))
     photos = images(seed, model, 1)
-    maps = np.asarray(gradcam.feature_map(model, photos), np.float64)
+    maps = np.asarray(model.feature_map(photos), np.float64)
     w1, w2 = (np.asarray(one.kernel[...], np.float64) for one in (model.dense1, model.dense2))
 
     def logit(maps: np.ndarray) -> float:
@@ -82,7 +82,7 @@ def test_efficientnets_heat_is_its_last_layers(efficientnet: EfficientNetLite0) 
     """Behind a mean over the places Grad-CAM is CAM (Zhou et al. 2016), over their number."""
     model = efficientnet
     photos, labels = images(3, model, 4), jnp.arange(4)
-    maps = np.asarray(gradcam.feature_map(model, photos), np.float64)
+    maps = np.asarray(model.feature_map(photos), np.float64)
     kernel = np.asarray(model.classify.kernel[...], np.float64)
     expected = np.maximum(np.einsum("bijc,cb->bij", maps, kernel[:, labels]), 0)
     assert expected.max() > 0
@@ -119,11 +119,11 @@ def test_where_nothing_speaks_for_the_class_all_is_cold() -> None:
 def test_a_place_of_the_cnn_lies_in_the_middle_of_what_it_sees() -> None:
     model = CNN(SIZE, 3, rngs=nnx.Rngs(0))
     photos = images(1, model, 4)
-    places = gradcam.feature_map(model, photos).shape[1]
-    first, step = gradcam.centres(model, SIZE, places)
+    places = model.feature_map(photos).shape[1]
+    first, step = model.map_centres(places)
 
     def row(images: jax.Array, place: int) -> jax.Array:
-        return jnp.sum(jnp.take(gradcam.feature_map(model, images), place, axis=1))
+        return jnp.sum(jnp.take(model.feature_map(images), place, axis=1))
 
     slope = jax.jit(jax.grad(row))
     for place in range(places):

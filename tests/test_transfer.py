@@ -18,7 +18,7 @@ from flax import nnx
 from PIL import Image
 
 from chifoumi_jax import fit, load, recipes, resume
-from chifoumi_jax.backbones import STAGES_OF
+from chifoumi_jax.backbones import BACKBONES, efficientnet_lite0
 from chifoumi_jax.convert import pretrained
 from chifoumi_jax.convert.pretrained import (
     PretrainedError,
@@ -68,7 +68,7 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 TWO_STAGES = """
 from chifoumi_jax import backbones, recipes
-backbones.STAGES_OF["efficientnet-lite0"] = 2
+backbones.BACKBONES["efficientnet-lite0"] = backbones.efficientnet_lite0(stages=2)
 recipes.RECIPES["transfer"] = recipes.transfer.replace(frozen_stages=1)
 """
 
@@ -77,7 +77,7 @@ recipes.RECIPES["transfer"] = recipes.transfer.replace(frozen_stages=1)
 def two_stages() -> Iterator[None]:
     """Every kind of layer, compiled in a third of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(STAGES_OF, "efficientnet-lite0", 2)
+        patch.setitem(BACKBONES, "efficientnet-lite0", efficientnet_lite0(stages=2))
         yield
 
 

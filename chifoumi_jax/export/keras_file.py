@@ -14,20 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from chifoumi_jax.export.keras_start import keras, layers, ops
-from chifoumi_jax.export.network import (
+from chifoumi_jax.export.network import Network, walk
+from chifoumi_jax.export.verify import Answers, Runner
+from chifoumi_jax.models.description import (
     Conv,
     Dense,
     Dropout,
     Flatten,
     MaxPool,
     Mean,
-    Network,
     Residual,
     Scale,
     flat,
-    walk,
 )
-from chifoumi_jax.export.verify import Answers, Runner
 
 _METADATA = "metadata.json"
 _LAST = "probabilities"

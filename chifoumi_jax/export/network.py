@@ -6,114 +6,27 @@ One description of each network, and one walk through it: a format is a set of `
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
 from flax import nnx
-from jaxtyping import Float32
 
 from chifoumi_jax.export.formats import ExportError
-from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
-from chifoumi_jax.models.efficientnet_lite import Block, ConvNorm
+from chifoumi_jax.models.description import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool,
+    Mean,
+    Residual,
+    Scale,
+    flat,
+)
 from chifoumi_jax.prediction.classifier import Classifier
 
-Activation = Literal["relu", "relu6"] | None
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True)
-class Conv:
-    """Convolution with a bias, and its activation.
-
-    Attributes:
-        name: The original's.
-        kernel: Height, width, in, out; without `in` it is depthwise.
-        bias: Of each channel.
-        stride: Down and across.
-        same: Whether zeros around keep the size; where their number is odd, the last one is at the
-            bottom and at the right, as TensorFlow and XLA have it.
-        activation: What follows.
-    """
-
-    name: str
-    kernel: Float32[np.ndarray, "side side *channels"]
-    bias: Float32[np.ndarray, " out"]
-    stride: int
-    same: bool
-    activation: Activation
-
-    @property
-    def depthwise(self) -> bool:
-        """Whether each channel has a kernel of its own."""
-        return self.kernel.ndim == 3
-
-    def padding(self, size: int) -> tuple[int, int]:
-        """Zeros before and after a side of this many pixels."""
-        if not self.same:
-            return 0, 0
-        side = self.kernel.shape[0]
-        missing = max((-(-size // self.stride) - 1) * self.stride + side - size, 0)
-        return missing // 2, missing - missing // 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Dense:
-    """Product with a kernel (in, out), a bias, and its activation."""
-
-    name: str
-    kernel: Float32[np.ndarray, "in out"]
-    bias: Float32[np.ndarray, " out"]
-    activation: Activation
-
-
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    """Every value times `factor`, plus `offset`."""
-
-    name: str
-    factor: float
-    offset: float
-
-
-@dataclasses.dataclass(frozen=True)
-class MaxPool:
-    """The largest of 2 x 2; an odd last row or column is left out."""
-
-    name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Mean:
-    """Each channel's mean over the image."""
-
-    name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Flatten:
-    """An image's values in a row: rows, columns, channels."""
-
-    name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Dropout:
-    """Nothing; it says where dropout stands, for whoever trains on."""
-
-    name: str
-    rate: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Residual:
-    """What comes in, plus what these layers make of it."""
-
-    name: str
-    layers: tuple[Layer, ...]
-
-
-Layer = Conv | Dense | Scale | MaxPool | Mean | Flatten | Dropout | Residual
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,25 +153,15 @@ def _chain(operations: Operations[T], layers: Sequence[Layer], x: T) -> T:
     return x
 
 
-def flat(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """All layers, those within a `Residual` too, in order."""
-    for layer in layers:
-        if isinstance(layer, Residual):
-            yield from flat(layer.layers)
-        yield layer
-
-
 def describe(classifier: Classifier) -> Network:
-    """The classifier's network, with batch normalisation folded into the convolutions."""
+    """The classifier's network, with batch normalisation folded into the convolutions.
+
+    Raises:
+        ExportError: If the network does not describe itself.
+    """
     recipe = classifier.recipe
-    model = nnx.merge(classifier.program.graph, classifier.weights)
-    if isinstance(model, CNN):
-        layers = _cnn(model)
-    elif isinstance(model, EfficientNetLite0):
-        layers = _efficientnet_lite0(model)
-    elif isinstance(model, MLP):
-        layers = _mlp(model)
-    else:
+    layers = nnx.merge(classifier.program.graph, classifier.weights).describe()
+    if layers is None:
         raise ExportError(f"the network {recipe.model} is not described for other runtimes")
     return Network(
         recipe=recipe.name,
@@ -270,62 +173,3 @@ def describe(classifier: Classifier) -> Network:
         temperature=classifier.calibration.temperature,
         threshold=classifier.calibration.threshold,
     )
-
-
-def _cnn(model: CNN) -> Iterator[Layer]:
-    for number, layer in enumerate((model.conv1, model.conv2, model.conv3), start=1):
-        kernel, bias = _arrays(layer)
-        yield Conv(f"conv2d_{number}", kernel, bias, stride=1, same=False, activation="relu")
-        yield MaxPool(f"max_pooling2d_{number}")
-    yield Flatten("flatten_1")
-    yield Dense("dense_1", *_arrays(model.dense1), "relu")
-    yield Dropout("dropout_1", model.dropout_rate)
-    yield Dense("dense_2", *_arrays(model.dense2), None)
-
-
-def _mlp(model: MLP) -> Iterator[Layer]:
-    yield Flatten("flatten")
-    yield Dense("fc1", *_arrays(model.fc1), "relu")
-    yield Dropout("dropout1", model.dropout_rate)
-    yield Dense("fc2", *_arrays(model.fc2), "relu")
-    yield Dropout("dropout2", model.dropout_rate)
-    yield Dense("fc3", *_arrays(model.fc3), "relu" if model.relu_logits else None)
-
-
-def _efficientnet_lite0(model: EfficientNetLite0) -> Iterator[Layer]:
-    # `scale_lite`.
-    yield Scale("scale", 255 / 128, -127 / 128)
-    yield _folded("conv_stem", model.stem)
-    for number, block in enumerate(model.blocks):
-        assert isinstance(block, Block)
-        parts = {"expand": block.expand, "depthwise": block.depthwise, "project": block.project}
-        layers = tuple(
-            _folded(f"block{number}_{part}", layer)
-            for part, layer in parts.items()
-            if layer is not None
-        )
-        if block.adds_input:
-            yield Residual(f"block{number}_add", layers)
-        else:
-            yield from layers
-    yield _folded("conv_head", model.head)
-    yield Mean("avg_pooling")
-    yield Dropout("dropout", model.dropout_rate)
-    yield Dense("fc", *_arrays(model.classify), None)
-
-
-def _folded(name: str, layer: ConvNorm) -> Conv:
-    factor, offset = layer.norm.folded()
-    return Conv(
-        name,
-        np.asarray(layer.kernel[...] * factor, np.float32),
-        np.asarray(offset, np.float32),
-        stride=layer.stride,
-        same=True,
-        activation="relu6" if layer.activate else None,
-    )
-
-
-def _arrays(layer: nnx.Conv | nnx.Linear) -> tuple[np.ndarray, np.ndarray]:
-    assert layer.bias is not None
-    return np.asarray(layer.kernel[...], np.float32), np.asarray(layer.bias[...], np.float32)

@@ -22,19 +22,18 @@ from jaxtyping import Array
 
 from chifoumi_jax.export import verify
 from chifoumi_jax.export.formats import ExportError
-from chifoumi_jax.export.network import (
+from chifoumi_jax.export.network import Network, walk
+from chifoumi_jax.export.verify import Answers, Runner
+from chifoumi_jax.models.description import (
     Conv,
     Dense,
     Dropout,
     Flatten,
     MaxPool,
     Mean,
-    Network,
     Residual,
     Scale,
-    walk,
 )
-from chifoumi_jax.export.verify import Answers, Runner
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _LOADER = Path(__file__).with_name("run_stablehlo.py")

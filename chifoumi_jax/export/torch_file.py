@@ -13,20 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chifoumi_jax.export.network import (
+from chifoumi_jax.export.network import Network, walk
+from chifoumi_jax.export.verify import Answers, Runner
+from chifoumi_jax.models.description import (
     Conv,
     Dense,
     Dropout,
     Flatten,
     MaxPool,
     Mean,
-    Network,
     Residual,
     Scale,
     flat,
-    walk,
 )
-from chifoumi_jax.export.verify import Answers, Runner
 
 # In the archive, for `torch.export.load(path, extra_files={ABOUT: ""})`.
 ABOUT = "chifoumi.json"

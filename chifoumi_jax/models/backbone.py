@@ -2,26 +2,27 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from chifoumi_jax.models.dropout import draw_mask, dropout
+from chifoumi_jax.models.network import Network
 
 
-class Backbone(nnx.Module):
+class Backbone(Network):
     """Convolutions, the mean over all places, dropout, and one linear layer.
 
     A subclass sets `image_size`, `num_classes`, `dropout_rate` and `classify`, computes the
-    convolutions in `feature_map`, and says what `is_frozen` and what it can `take_over`.
+    convolutions in `feature_map`, and says which layers `is_frozen` names and how it copies
+    pretrained weights (`take_over`).
     """
 
-    image_size: int
-    num_classes: int
-    dropout_rate: float
     classify: nnx.Linear
+
+    layer_kinds: ClassVar = {"feature_map": "Convolutions", "classify": "Linear"}
 
     @abstractmethod
     def feature_map(
@@ -63,12 +64,29 @@ class Backbone(nnx.Module):
         logits: Array = self.classify(x)
         return logits
 
+    def classify_map(
+        self, maps: Float[Array, "batch rows columns features"]
+    ) -> Float[Array, "batch classes"]:
+        """Logits from `feature_map`, in evaluation mode."""
+        logits: Array = self.classify(jnp.mean(maps, axis=(1, 2)))
+        return logits
+
+    def map_centres(self, places: int) -> tuple[float, float]:
+        """The places share the side of the image evenly.
+
+        So trained weights of EfficientNet-Lite0 see it, though by its padding each place would lie
+        half a place further on: in the middle of images of 320 pixels, the gradients of a place
+        have their centre within 1.5 pixels of there.
+        """
+        step = self.image_size / places
+        return (step - 1) / 2, step
+
     def activations(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
     ) -> Mapping[str, Float[Array, "batch ..."]]:
         """What is worth a line of a summary, in order, without dropout."""
         maps = self.feature_map(images, by_batch)
-        return {"feature_map": maps, "classify": self.classify(jnp.mean(maps, axis=(1, 2)))}
+        return {"feature_map": maps, "classify": self.classify_map(maps)}
 
     @property
     def layers(self) -> Mapping[str, nnx.Module]:

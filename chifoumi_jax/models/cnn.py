@@ -1,13 +1,24 @@
 """The study's convolutional network."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from chifoumi_jax.models.description import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool,
+    weights_of,
+)
 from chifoumi_jax.models.dropout import draw_mask, dropout
+from chifoumi_jax.models.network import Network
 from chifoumi_jax.ops import conv_relu_pool
 
 # The smallest image that still has a pixel after three convolutions and poolings.
@@ -21,7 +32,7 @@ def features_size(image_size: int) -> int:
     return image_size
 
 
-class CNN(nnx.Module):
+class CNN(Network):
     """Three times convolution 3 × 3, ReLU, pooling 2 × 2; then Dense 64, ReLU, dropout, Dense.
 
     Kernels start as Keras' `glorot_uniform`, biases at zero. At 600 × 600 and three classes it has
@@ -29,6 +40,15 @@ class CNN(nnx.Module):
 
     Source: the study's Keras 2.2.4 model. Its softmax is left to the loss and to the classifier.
     """
+
+    layer_kinds: ClassVar = {
+        "conv2d": "Conv2D",
+        "activation": "Activation",
+        "max_pooling2d": "MaxPooling2D",
+        "flatten": "Flatten",
+        "dense": "Dense",
+        "dropout": "Dropout",
+    }
 
     def __init__(
         self,
@@ -55,15 +75,36 @@ class CNN(nnx.Module):
         masks: tuple[Bool[Array, "batch 64"]] | None = None,
     ) -> Float[Array, "batch classes"]:
         """Returns logits; `images` are RGB in [0, 1]. Dropout is active where `masks` are given."""
+        return self.classify_map(self.feature_map(images), masks)
+
+    def feature_map(
+        self, images: Float[Array, "batch height width 3"]
+    ) -> Float[Array, "batch rows columns 64"]:
+        """The output of the last convolution after its ReLU and its pooling."""
         x = images
         for conv in (self.conv1, self.conv2, self.conv3):
             x = conv_relu_pool(x, *_weights(conv))
-        x = x.reshape(x.shape[0], -1)
-        x = jax.nn.relu(self.dense1(x))
+        return x
+
+    def classify_map(
+        self,
+        maps: Float[Array, "batch rows columns 64"],
+        masks: tuple[Bool[Array, "batch 64"]] | None = None,
+    ) -> Float[Array, "batch classes"]:
+        """Logits from `feature_map`."""
+        x = jax.nn.relu(self.dense1(maps.reshape(maps.shape[0], -1)))
         if masks is not None:
             x = dropout(x, masks[0], self.dropout_rate)
         logits: Array = self.dense2(x)
         return logits
+
+    def map_centres(self, places: int) -> tuple[float, float]:
+        """The convolutions lose the border.
+
+        A place lies in the middle of the 22 pixels that it sees, 8 pixels from the next.
+        """
+        del places
+        return (MIN_IMAGE_SIZE - 1) / 2, 8.0
 
     def draw_masks(self, key: Key[Array, ""], batch: int) -> tuple[Bool[Array, "batch 64"]]:
         """One dropout mask for each place that has one."""
@@ -106,6 +147,20 @@ class CNN(nnx.Module):
             "dense_1": self.dense1,
             "dense_2": self.dense2,
         }
+
+    def describe(self) -> Sequence[Layer]:
+        """The layers with their weights in NumPy, by Keras' layer names."""
+        return list(self._describe())
+
+    def _describe(self) -> Iterator[Layer]:
+        for number, conv in enumerate((self.conv1, self.conv2, self.conv3), start=1):
+            kernel, bias = weights_of(conv)
+            yield Conv(f"conv2d_{number}", kernel, bias, stride=1, same=False, activation="relu")
+            yield MaxPool(f"max_pooling2d_{number}")
+        yield Flatten("flatten_1")
+        yield Dense("dense_1", *weights_of(self.dense1), "relu")
+        yield Dropout("dropout_1", self.dropout_rate)
+        yield Dense("dense_2", *weights_of(self.dense2), None)
 
 
 def _conv(channels_in: int, channels_out: int, rngs: nnx.Rngs) -> nnx.Conv:

@@ -2,14 +2,25 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
 from chifoumi_jax.models.backbone import Backbone
+from chifoumi_jax.models.description import (
+    Conv,
+    Dense,
+    Dropout,
+    Layer,
+    Mean,
+    Residual,
+    Scale,
+    weights_of,
+)
 from chifoumi_jax.ops import depthwise_conv
 
 FEATURES = 1280
@@ -116,6 +127,18 @@ class ConvNorm(nnx.Module):
             x = self._convolve(x, self.kernel[...] * factor) + offset
         return relu6(x) if self.activate else x
 
+    def describe(self, name: str) -> Conv:
+        """The convolution in evaluation mode, with its weights in NumPy."""
+        factor, offset = self.norm.folded()
+        return Conv(
+            name,
+            np.asarray(self.kernel[...] * factor, np.float32),
+            np.asarray(offset, np.float32),
+            stride=self.stride,
+            same=True,
+            activation="relu6" if self.activate else None,
+        )
+
     def _convolve(self, x: Array, kernel: Array) -> Array:
         if self.depthwise:
             return depthwise_conv(x, kernel, self.stride)
@@ -165,6 +188,14 @@ class EfficientNetLite0(Backbone):
     Source: the PyTorch port of TensorFlow's model (PyPI: efficientnet-lite-pytorch 0.1.0). Its
     stochastic depth is left out.
     """
+
+    layer_kinds: ClassVar = {
+        "_conv_stem": "ConvNorm",
+        "_blocks.": "Block",
+        "_conv_head": "ConvNorm",
+        "_avg_pooling": "AvgPool",
+        "_fc": "Linear",
+    }
 
     def __init__(
         self,
@@ -244,6 +275,30 @@ class EfficientNetLite0(Backbone):
                 if (layer := getattr(block, part)) is not None:
                     found[f"_blocks.{number}._{part}_conv"] = layer
         return found | {"_conv_head": self.head}
+
+    def describe(self) -> Sequence[Layer]:
+        """The layers with their weights in NumPy, batch normalisation folded into them."""
+        return list(self._describe())
+
+    def _describe(self) -> Iterator[Layer]:
+        # `scale_lite`.
+        yield Scale("scale", 255 / 128, -127 / 128)
+        yield self.stem.describe("conv_stem")
+        for number, block in enumerate(self.blocks):
+            parts = {"expand": block.expand, "depthwise": block.depthwise, "project": block.project}
+            layers = tuple(
+                layer.describe(f"block{number}_{part}")
+                for part, layer in parts.items()
+                if layer is not None
+            )
+            if block.adds_input:
+                yield Residual(f"block{number}_add", layers)
+            else:
+                yield from layers
+        yield self.head.describe("conv_head")
+        yield Mean("avg_pooling")
+        yield Dropout("dropout", self.dropout_rate)
+        yield Dense("fc", *weights_of(self.classify), None)
 
 
 def _patches(

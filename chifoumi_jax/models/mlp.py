@@ -1,18 +1,21 @@
 """The study's perceptrons, versions 3 and 2.1."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import jax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from chifoumi_jax.models.description import Dense, Dropout, Flatten, Layer, weights_of
 from chifoumi_jax.models.dropout import draw_mask, dropout
+from chifoumi_jax.models.network import Network
 
 IMAGE_SIZE = 32
 
 
-class MLP(nnx.Module):
+class MLP(Network):
     """Linear 1024 → 64 → 32 → `num_classes` with ReLU and dropout between: 67,779 parameters.
 
     Weights *and* biases start uniform in ±1/√fan_in, as PyTorch's `Linear` does. With
@@ -21,6 +24,13 @@ class MLP(nnx.Module):
 
     Source: the study's PyTorch 1.0.0 models. Their softmax is left to the loss.
     """
+
+    layer_kinds: ClassVar = {
+        "flatten": "Flatten",
+        "fc": "Linear",
+        "relu": "ReLU",
+        "softmax": "Softmax",
+    }
 
     def __init__(
         self,
@@ -82,6 +92,17 @@ class MLP(nnx.Module):
     def layers(self) -> Mapping[str, nnx.Module]:
         """The layers that have parameters, by the study's names, in order."""
         return {"fc1": self.fc1, "fc2": self.fc2, "fc3": self.fc3}
+
+    def describe(self) -> Sequence[Layer]:
+        """The layers with their weights in NumPy, by the study's names."""
+        return [
+            Flatten("flatten"),
+            Dense("fc1", *weights_of(self.fc1), "relu"),
+            Dropout("dropout1", self.dropout_rate),
+            Dense("fc2", *weights_of(self.fc2), "relu"),
+            Dropout("dropout2", self.dropout_rate),
+            Dense("fc3", *weights_of(self.fc3), "relu" if self.relu_logits else None),
+        ]
 
 
 def _linear(features_in: int, features_out: int, rngs: nnx.Rngs) -> nnx.Linear:

@@ -25,15 +25,12 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int32, UInt8
 
-from chifoumi_jax.models import CNN
-from chifoumi_jax.models.backbone import Backbone
-from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
-from chifoumi_jax.ops import conv_relu_pool
+from chifoumi_jax.backbones import architecture
+from chifoumi_jax.models.network import Network
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.run import RunError
 from chifoumi_jax.training.step import AXIS, Params, Scale, products
 
-Network = CNN | Backbone
 Explanation = Callable[
     [Params, UInt8[np.ndarray, "batch ..."], Int32[np.ndarray, " batch"]],
     Float[Array, "batch height width"],
@@ -42,7 +39,7 @@ Explanation = Callable[
 
 def has_feature_map(recipe: Recipe) -> bool:
     """Whether the recipe's network convolves, and so has a heat map."""
-    return not recipe.model.startswith("mlp")
+    return architecture(recipe.model).has_feature_map
 
 
 def require_feature_map(recipe: Recipe) -> None:
@@ -54,39 +51,14 @@ def require_feature_map(recipe: Recipe) -> None:
         )
 
 
-def feature_map(
-    model: Network, images: Float[Array, "batch height width 3"]
-) -> Float[Array, "batch rows columns channels"]:
-    """What the network's last convolution makes of its input; see the module."""
-    if isinstance(model, CNN):
-        x = images
-        for conv in (model.conv1, model.conv2, model.conv3):
-            assert conv.bias is not None
-            x = conv_relu_pool(x, jnp.asarray(conv.kernel[...]), jnp.asarray(conv.bias[...]))
-        return x
-    return model.feature_map(images)
-
-
-def classify(
-    model: Network, maps: Float[Array, "batch rows columns channels"]
-) -> Float[Array, "batch classes"]:
-    """The network's logits, from its feature map on, in evaluation mode."""
-    if isinstance(model, CNN):
-        flat = maps.reshape(maps.shape[0], -1)
-        logits: Array = model.dense2(jax.nn.relu(model.dense1(flat)))
-    else:
-        logits = model.classify(jnp.mean(maps, axis=(1, 2)))
-    return logits
-
-
 def class_activation(
     model: Network, images: Float[Array, "batch height width 3"], labels: Int32[Array, " batch"]
 ) -> Float[Array, "batch rows columns"]:
     """How much each place of the feature map speaks for the image's label; 0 at least."""
-    maps = feature_map(model, images)
+    maps = model.feature_map(images)
 
     def picked(maps: Array) -> Array:
-        return jnp.sum(jnp.take_along_axis(classify(model, maps), labels[:, None], axis=1))
+        return jnp.sum(jnp.take_along_axis(model.classify_map(maps), labels[:, None], axis=1))
 
     weights = jnp.mean(jax.grad(picked)(maps), axis=(1, 2))
     return jax.nn.relu(jnp.einsum("bijc,bc->bij", maps, weights))
@@ -101,8 +73,9 @@ def heat_maps(
 ) -> Float[Array, "batch size size"]:
     """Grad-CAM at the size of the images, each map's greatest value being 1.
 
-    Between places it is linear; see `centres`. All is 0 where nothing speaks for the class. With
-    `mirror` it is the mean of the image's map and its mirror image's, as the probabilities are.
+    Between places it is linear; see `Network.map_centres`. All is 0 where nothing speaks for the
+    class. With `mirror` it is the mean of the image's map and its mirror image's, as the
+    probabilities are.
     """
     size = images.shape[1]
     heat = _spread(model, class_activation(model, images, labels), size)
@@ -138,25 +111,11 @@ def make_explanation(
     return explain
 
 
-def centres(model: Network, size: int, places: int) -> tuple[float, float]:
-    """Which pixel of a side the first place looks at, counted from 0, and how far the next is.
-
-    The CNN's convolutions lose the border: a place lies in the middle of the 22 pixels that it
-    sees, 8 pixels from the next. EfficientNet-Lite0's places share the side evenly. So its trained
-    weights see it, though by its padding each would lie half a place further on: the gradients of a
-    place have their centre within 1.5 pixels of there, in the middle of images of 320.
-    """
-    if isinstance(model, CNN):
-        return (MIN_IMAGE_SIZE - 1) / 2, 8.0
-    step = size / places
-    return (step - 1) / 2, step
-
-
 def _spread(
     model: Network, places: Float[Array, "batch rows columns"], size: int
 ) -> Float[Array, "batch size size"]:
     count = places.shape[1]
-    first, step = centres(model, size, count)
+    first, step = model.map_centres(count)
     at = np.clip((np.arange(size) - first) / step, 0, count - 1)
     # Each pixel's shares of the places before and behind it.
     shares = np.maximum(1 - np.abs(at[:, None] - np.arange(count)), 0).astype(np.float32)

@@ -7,40 +7,30 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import jax
 import numpy as np
 from flax import nnx
 
-from chifoumi_jax.backbones import STAGES_OF
+from chifoumi_jax.backbones import architecture, find_architecture
 from chifoumi_jax.convert.arrays import (
     Arrays,
-    cnn_from_arrays,
-    cnn_to_arrays,
-    mlp_from_arrays,
-    mlp_to_arrays,
-)
-from chifoumi_jax.convert.efficientnet_lite import (
-    efficientnet_lite0_from_torch,
-    efficientnet_lite0_to_arrays,
 )
 from chifoumi_jax.convert.untrusted.errors import WeightsError, about
 from chifoumi_jax.convert.untrusted.limits import MAX_CLASSES, MAX_KERAS_BYTES
 from chifoumi_jax.convert.untrusted.safetensors import read_metadata, read_safetensors
 from chifoumi_jax.convert.untrusted.source import opened
 from chifoumi_jax.convert.untrusted.strict_json import parse
-from chifoumi_jax.models import CNN, MLP, EfficientNetLite0
+from chifoumi_jax.models.network import Network
 from chifoumi_jax.prediction.classifier import Classifier
-from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.recipes import PATHS, TYPES, Recipe
 from chifoumi_jax.training.calibration import Calibration
 from chifoumi_jax.training.program_cache import program_of
 from chifoumi_jax.training.step import Params, join
 
 SUFFIX = ".safetensors"
 _FORMAT = "chifoumi-1"
-# Where its maker's photos and runs were is nobody else's business.
-_LOCAL = ("data", "groups", "train_list", "test_list", "runs")
 
 
 def write(classifier: Classifier, path: Path, *, half: bool = False) -> None:
@@ -53,7 +43,8 @@ def write(classifier: Classifier, path: Path, *, half: bool = False) -> None:
     from safetensors.numpy import save
 
     fields = dataclasses.asdict(classifier.recipe)
-    recipe = {name: value for name, value in fields.items() if name not in _LOCAL}
+    # Where the photos and the runs lie concerns nobody else.
+    recipe = {name: value for name, value in fields.items() if name not in PATHS}
     metadata = {
         "format": "pt",
         "chifoumi": _FORMAT,
@@ -69,14 +60,10 @@ def write(classifier: Classifier, path: Path, *, half: bool = False) -> None:
 
 def arrays(classifier: Classifier) -> dict[str, np.ndarray]:
     """The classifier's weights by the names of `chifoumi_jax.convert`."""
-    model = nnx.merge(classifier.program.graph, classifier.weights)
-    if isinstance(model, CNN):
-        return cnn_to_arrays(model)
-    if isinstance(model, EfficientNetLite0):
-        return efficientnet_lite0_to_arrays(model)
-    if isinstance(model, MLP):
-        return mlp_to_arrays(model)
-    raise WeightsError(f"the network {classifier.recipe.model} has no names for safetensors")
+    to_arrays = architecture(classifier.recipe.model).to_arrays
+    if to_arrays is None:
+        raise WeightsError(f"the network {classifier.recipe.model} has no names for safetensors")
+    return to_arrays(nnx.merge(classifier.program.graph, classifier.weights))
 
 
 def load_safetensors(path: str | os.PathLike[str]) -> Classifier:
@@ -104,15 +91,11 @@ def load_safetensors(path: str | os.PathLike[str]) -> Classifier:
     return Classifier(recipe, classes, program, weights, calibration)
 
 
-def _model(recipe: Recipe, tensors: Arrays) -> CNN | EfficientNetLite0 | MLP:
-    if recipe.model == "cnn":
-        return cnn_from_arrays(tensors, recipe.image_size)
-    if recipe.model in STAGES_OF:
-        stages = STAGES_OF[recipe.model]
-        return efficientnet_lite0_from_torch(tensors, image_size=recipe.image_size, stages=stages)
-    if recipe.model not in ("mlp", "mlp-v21"):
+def _model(recipe: Recipe, tensors: Arrays) -> Network:
+    network = find_architecture(recipe.model)
+    if network is None or network.from_arrays is None:
         raise WeightsError(f"its recipe has model {recipe.model[:80]!r}, which no version writes")
-    return mlp_from_arrays(tensors, relu_logits=recipe.model == "mlp-v21")
+    return network.from_arrays(tensors, recipe.image_size)
 
 
 def _part(metadata: Mapping[str, str], name: str, kind: type) -> Any:
@@ -125,7 +108,7 @@ def _part(metadata: Mapping[str, str], name: str, kind: type) -> Any:
 
 
 def _recipe(fields: dict[str, Any]) -> Recipe:
-    hints = {name: hint for name, hint in get_type_hints(Recipe).items() if name not in _LOCAL}
+    hints = {name: hint for name, hint in TYPES.items() if name not in PATHS}
     for name, value in fields.items():
         if name not in hints:
             raise WeightsError(f"its recipe has a {name[:80]}, which this version does not know")

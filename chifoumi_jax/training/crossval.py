@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from chifoumi_jax.backbones import backbone
+from chifoumi_jax.backbones import architecture
 from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.folder.lists import read_groups
 from chifoumi_jax.data.folder.split import bind
@@ -119,7 +119,7 @@ def cross_validate(
         raise RecipeError(f"{recipe.name} has no pretrained network: take --recipe transfer")
     if recipe.data is None:
         raise RecipeError("give --data: a folder of photos")
-    backbone(recipe).require()
+    architecture(recipe.model).require()
     display = Display(quiet=quiet)
     with making(recipe.runs), display.counting("Reading photos") as progress:
         only_photos = recipe.replace(hands=0, valid_share=0.0)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from chifoumi_jax.backbones import BACKBONES
+from chifoumi_jax.backbones import architecture
 from chifoumi_jax.data.augment_study import study_mlp_augmentation
 from chifoumi_jax.data.order import Order, pad
 from chifoumi_jax.data.pipeline import Batch, all_batches, gather, padded_size
@@ -48,8 +48,7 @@ class Evaluation:
         self._data = data
         # No larger than what is validated and tested on: one compilation serves all splits.
         height, width, *_ = recipe.input_shape
-        # Its widest layer takes eight times the memory of an image that the CNN's does.
-        pixels = _BATCH_PIXELS // (8 if recipe.model in BACKBONES else 1)
+        pixels = _BATCH_PIXELS // architecture(recipe.model).relative_memory
         limit = max(1, pixels // (height * width))
         self._batch_size = min(limit, max(25, len(data.valid), len(data.test)))
 

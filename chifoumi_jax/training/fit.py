@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chifoumi_jax import distributed
-from chifoumi_jax.backbones import backbone
+from chifoumi_jax.backbones import architecture
 from chifoumi_jax.environment import cuda_clash
 from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import making
@@ -52,7 +52,7 @@ def _fit(recipe: Recipe, display: Display, stop: StopRequest) -> Run:
     if clash := cuda_clash():
         display.warn(f"Warning: {clash}.")
     if recipe.pretrained:
-        backbone(recipe).require()
+        architecture(recipe.model).require()
     with making(recipe.runs):
         data = read_photos(recipe, recipe.runs, display)
     _require_same_photos(data)

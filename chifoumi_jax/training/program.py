@@ -15,12 +15,12 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int32, Key, UInt8, UInt32
 
 from chifoumi_jax import distributed, losses
-from chifoumi_jax.backbones import backbone
+from chifoumi_jax.backbones import architecture
 from chifoumi_jax.data.augment_photos import BY_NAME, photo_augmentation
 from chifoumi_jax.data.augment_study import study_mlp_augmentation
 from chifoumi_jax.data.pipeline import Batch, Photos, take
-from chifoumi_jax.models import CNN, MLP
 from chifoumi_jax.models.backbone import Backbone
+from chifoumi_jax.models.network import Network
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.step import (
@@ -91,20 +91,13 @@ class Program:
         return abstract
 
 
-def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> CNN | MLP | Backbone:
+def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> Network:
     """The recipe's architecture with its initial weights.
 
     Raises:
         RecipeError: If there is none of that name.
     """
-    if recipe.model == "cnn":
-        return CNN(recipe.image_size, num_classes, dropout_rate=recipe.dropout_rate, rngs=rngs)
-    if recipe.model in ("mlp", "mlp-v21"):
-        relu_logits = recipe.model == "mlp-v21"
-        return MLP(
-            num_classes, dropout_rate=recipe.dropout_rate, relu_logits=relu_logits, rngs=rngs
-        )
-    return backbone(recipe).build(
+    return architecture(recipe.model).build(
         recipe.image_size,
         num_classes,
         dropout_rate=recipe.dropout_rate,
@@ -135,7 +128,7 @@ def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
 
 
 def build_optimizer(
-    recipe: Recipe, schedule: optax.Schedule, model: nnx.Module
+    recipe: Recipe, schedule: optax.Schedule, model: Network
 ) -> optax.GradientTransformation:
     """The recipe's optimiser, for this model's parameters."""
     if recipe.optimizer == "adamw":
@@ -279,11 +272,11 @@ def build(
     return Program(mesh, graph, seeds, init, noise, steps, evaluate, features, learning_rate)
 
 
-def _decays(model: nnx.Module, params: Params) -> Params:
+def _decays(model: Network, params: Params) -> Params:
     # What shifts and scales a channel is not drawn to zero, and what is frozen stays.
     def decays(path: Any, leaf: Array) -> bool:
         names = tuple(part.key for part in path if hasattr(part, "key"))
-        return leaf.ndim > 1 and not (isinstance(model, Backbone) and model.is_frozen(names))
+        return leaf.ndim > 1 and not model.is_frozen(names)
 
     kernels: Params = jax.tree_util.tree_map_with_path(decays, params)
     return kernels

@@ -11,11 +11,11 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import write_atomically, write_json
-from chifoumi_jax.recipes import Recipe
+from chifoumi_jax.recipes import PATHS, Recipe
 
 FORMAT_VERSION = 1
 _LEARNT = "photos.json"
@@ -175,10 +175,9 @@ def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, An
     version, fields = config["format"], config["recipe"]
     if version != FORMAT_VERSION:
         raise RunError(f"{path} has format {version}; this version reads {FORMAT_VERSION}")
-    hints = get_type_hints(Recipe)
     try:
         values: dict[str, Any] = {
-            name: Path(value) if value is not None and _is_path(hints[name]) else value
+            name: Path(value) if value is not None and name in PATHS else value
             for name, value in fields.items()
         }
         return Recipe(**values), config
@@ -216,7 +215,3 @@ def read(directory: str | os.PathLike[str]) -> Run:
     if (directory / "results.json").exists():
         results = json.loads((directory / "results.json").read_bytes())
     return Run(directory, history, results)
-
-
-def _is_path(hint: Any) -> bool:
-    return Path in (hint, *getattr(hint, "__args__", ()))

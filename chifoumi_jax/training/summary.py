@@ -11,25 +11,6 @@ from chifoumi_jax.models import count_params
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.program import build_model
 
-_KINDS = {
-    "conv2d": "Conv2D",
-    "activation": "Activation",
-    "max_pooling2d": "MaxPooling2D",
-    "flatten": "Flatten",
-    "dense": "Dense",
-    "dropout": "Dropout",
-    "fc": "Linear",
-    "relu": "ReLU",
-    "softmax": "Softmax",
-    "_conv_stem": "ConvNorm",
-    "_blocks.": "Block",
-    "_conv_head": "ConvNorm",
-    "_avg_pooling": "AvgPool",
-    "_fc": "Linear",
-    "feature_map": "Convolutions",
-    "classify": "Linear",
-}
-
 
 class Layer(NamedTuple):
     """One line of the table; the output's first dimension, the batch, is None."""
@@ -55,7 +36,7 @@ def layers(recipe: Recipe, num_classes: int = 3) -> list[Layer]:
     model = nnx.eval_shape(lambda: build_model(recipe, num_classes, nnx.Rngs(0)))
     params = {name: count_params(layer) for name, layer in model.layers.items()}
     return [
-        Layer(name, _KINDS[name.rstrip("_0123456789")], shape, params.get(name, 0))
+        Layer(name, model.layer_kinds[name.rstrip("_0123456789")], shape, params.get(name, 0))
         for name, shape in zip(names, shapes, strict=True)
     ]
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from chifoumi_jax import distributed
+from chifoumi_jax.backbones import architecture
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pipeline import Resident, Streamed, padded_size
 from chifoumi_jax.files import write_json
@@ -97,7 +98,8 @@ class Trainer:
             f"parameters on {devices} (compiled in {duration(time.monotonic() - start)}); "
             f"{found.sentence()}."
         )
-        if native.absence and self.recipe.model == "cnn" and jax.default_backend() == "cpu":
+        compiled_kernels = architecture(self.recipe.model).has_native_kernels
+        if native.absence and compiled_kernels and jax.default_backend() == "cpu":
             self.display.warn(f"Two to three times as slow as it could be: {native.absence}.")
         resources.check(found, directory)
 

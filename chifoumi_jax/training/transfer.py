@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float32, Int32, Key, UInt8
 
-from chifoumi_jax.backbones import backbone
+from chifoumi_jax.backbones import pretrained_backbone
 from chifoumi_jax.data.pipeline import all_batches
 from chifoumi_jax.distributed import everywhere
 from chifoumi_jax.losses import class_weights, smoothed_cross_entropy
@@ -76,7 +76,7 @@ def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> Tr
     Raises:
         PretrainedError: If there are no pretrained weights.
     """
-    graph, weights = nnx.split(backbone(recipe).pretrained(recipe.image_size))
+    graph, weights = nnx.split(pretrained_backbone(recipe.model, recipe.image_size))
 
     # One program: what the weights take the place of is then neither drawn nor compiled. To compile
     # the drawing took 20 seconds on a GPU.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from chifoumi_jax.errors import UserError
 from parity.check import Check
 from parity.comparison import Comparison
 from parity.study.cases import Batch, Training
@@ -13,7 +14,7 @@ from parity.study.cases import Batch, Training
 Found = Mapping[str, Any]
 
 
-class OriginalError(Exception):
+class OriginalError(UserError):
     """An original is there, but not as it must be to be compared with."""
 
 

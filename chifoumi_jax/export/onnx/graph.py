@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chifoumi_jax.export.network import (
+from chifoumi_jax.models.description import (
     Conv,
     Dense,
     Dropout,

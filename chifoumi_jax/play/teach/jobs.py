@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from chifoumi_jax.backbones import backbone
+from chifoumi_jax.backbones import architecture
 from chifoumi_jax.convert.pretrained import PretrainedError
 from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.pictures import read_pixels
@@ -229,7 +229,7 @@ def why_no_transfer() -> str | None:
     Looked at once: what is installed later counts from the next start.
     """
     try:
-        backbone(transfer).require()
+        architecture(transfer.model).require()
     except PretrainedError as error:
         return str(error)
     return None

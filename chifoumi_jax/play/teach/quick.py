@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float32, Int32, UInt8
 
-from chifoumi_jax.backbones import backbone
+from chifoumi_jax.backbones import pretrained_backbone
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.prediction.classifier import Classifier
@@ -75,7 +75,7 @@ def quick_classifier(
 
 @functools.lru_cache(maxsize=1)
 def _extractor(image_size: int) -> tuple[Program, Backbone]:
-    model = backbone(transfer).pretrained(image_size)
+    model = pretrained_backbone(transfer.model, image_size)
     return program_of(transfer, 1_000), model
 
 

@@ -70,13 +70,9 @@ class Telling(Display):
 def main(argument: str) -> int:
     """Train; gives the process's exit code."""
     from chifoumi_jax.compilation_cache import keep_compiled
-    from chifoumi_jax.convert.pretrained import PretrainedError
-    from chifoumi_jax.data.problems import DataError
-    from chifoumi_jax.training.checkpoint import CheckpointError
+    from chifoumi_jax.errors import UserError
     from chifoumi_jax.training.fit import fit
     from chifoumi_jax.training.progress import Stopped
-    from chifoumi_jax.training.resources import DoesNotFitError
-    from chifoumi_jax.training.run import RunError
 
     os.nice(_NICENESS)
     given = json.loads(argument)
@@ -89,14 +85,7 @@ def main(argument: str) -> int:
         tell(stopped=str(stopped.directory))
     except KeyboardInterrupt:
         tell(stopped=None)
-    except (
-        CheckpointError,
-        DataError,
-        DoesNotFitError,
-        OSError,
-        PretrainedError,
-        RunError,
-    ) as error:
+    except (UserError, OSError) as error:
         tell(error=str(error))
         return 1
     else:

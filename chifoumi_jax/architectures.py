@@ -1,0 +1,126 @@
+"""The networks of the study, each as one entry: how it is built, and how its weights are stored.
+
+What a network computes layer by layer, for other runtimes and for heat maps, its class says: see
+`models.network.Network`. Nothing else in the package asks for a network's name or type.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flax import nnx
+
+from chifoumi_jax.models.cnn import CNN, MIN_IMAGE_SIZE
+from chifoumi_jax.models.mlp import IMAGE_SIZE, MLP
+from chifoumi_jax.models.network import Network
+
+if TYPE_CHECKING:
+    from chifoumi_jax.models.backbone import Backbone
+
+IMAGE_SIZES = range(MIN_IMAGE_SIZE, 4096 + 1)
+
+Arrays = Mapping[str, Any]
+
+
+def _nothing_to_require() -> None:
+    """For networks without pretrained weights, and those whose weights are always there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network that a recipe can name.
+
+    Attributes:
+        build: `build(image_size, num_classes, dropout_rate=, frozen_stages=, rngs=)` gives the
+            network with random initial weights.
+        pretrained: `pretrained(image_size)` gives a network whose weights `build`'s can take over;
+            None if there is none.
+        require: Raises `PretrainedError` if there are no pretrained weights, before anything takes
+            time.
+        to_arrays: `to_arrays(network)` gives its weights by the original's names, as a safetensors
+            file holds them; None if they have no such names.
+        from_arrays: `from_arrays(arrays, image_size)` is the inverse.
+        image_sizes: The sizes of images that it takes.
+        has_feature_map: Whether it convolves, so that heat maps can be made.
+        relative_memory: Memory that an image's widest layer takes, relative to the study's CNN.
+        has_native_kernels: Whether its operations are faster with the compiled kernels.
+    """
+
+    build: Callable[..., Network]
+    pretrained: Callable[[int], Backbone] | None = None
+    require: Callable[[], None] = _nothing_to_require
+    to_arrays: Callable[[Any], dict[str, np.ndarray]] | None = None
+    from_arrays: Callable[[Arrays, int], Network] | None = None
+    image_sizes: range = IMAGE_SIZES
+    has_feature_map: bool = True
+    relative_memory: int = 8
+    has_native_kernels: bool = False
+
+
+def _build_cnn(
+    image_size: int, num_classes: int, *, dropout_rate: float, frozen_stages: int, rngs: nnx.Rngs
+) -> CNN:
+    del frozen_stages
+    return CNN(image_size, num_classes, dropout_rate=dropout_rate, rngs=rngs)
+
+
+def _cnn_to_arrays(network: CNN) -> dict[str, np.ndarray]:
+    from chifoumi_jax.convert.arrays import cnn_to_arrays
+
+    return cnn_to_arrays(network)
+
+
+def _cnn_from_arrays(arrays: Arrays, image_size: int) -> CNN:
+    from chifoumi_jax.convert.arrays import cnn_from_arrays
+
+    return cnn_from_arrays(arrays, image_size)
+
+
+def _mlp(relu_logits: bool) -> Architecture:
+    def build(
+        image_size: int,
+        num_classes: int,
+        *,
+        dropout_rate: float,
+        frozen_stages: int,
+        rngs: nnx.Rngs,
+    ) -> MLP:
+        del image_size, frozen_stages
+        return MLP(num_classes, dropout_rate=dropout_rate, relu_logits=relu_logits, rngs=rngs)
+
+    def to_arrays(network: MLP) -> dict[str, np.ndarray]:
+        from chifoumi_jax.convert.arrays import mlp_to_arrays
+
+        return mlp_to_arrays(network)
+
+    def from_arrays(arrays: Arrays, image_size: int) -> MLP:
+        from chifoumi_jax.convert.arrays import mlp_from_arrays
+
+        del image_size
+        return mlp_from_arrays(arrays, relu_logits=relu_logits)
+
+    return Architecture(
+        build,
+        to_arrays=to_arrays,
+        from_arrays=from_arrays,
+        image_sizes=range(IMAGE_SIZE, IMAGE_SIZE + 1),
+        has_feature_map=False,
+        relative_memory=1,
+    )
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "cnn": Architecture(
+        _build_cnn,
+        to_arrays=_cnn_to_arrays,
+        from_arrays=_cnn_from_arrays,
+        relative_memory=1,
+        has_native_kernels=True,
+    ),
+    "mlp": _mlp(relu_logits=False),
+    "mlp-v21": _mlp(relu_logits=True),
+}
+"""The study's networks, by the name that a recipe gives them."""
