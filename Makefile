@@ -60,7 +60,7 @@ checks: lint types test-newest
 # the other tests.
 ifneq ($(NEWEST_PYTHON),)
 test-newest: $(VENV)/.test $(NEWEST)/.packages
-	@$(ALONE) CHIFOUMI_PEERS_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
+	@$(ALONE) CHIFOUMI_BASELINES_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
 	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py > $(NEWEST)/tests.log \
 	  && echo "On the newest JAX: $$(tail -n 1 $(NEWEST)/tests.log | tr -d =)" \
 	  || { cat $(NEWEST)/tests.log; false; }

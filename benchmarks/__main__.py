@@ -1,22 +1,23 @@
-"""Measures ours beside its originals and its peers: `python -m benchmarks --report report/speed`.
+"""Speed and accuracy beside Keras, PyTorch and plain JAX: `python -m benchmarks`.
 
-Each peer runs in processes of its own, all in turn, several times. Keras and PyTorch are taken
-from `--peers-python`, another interpreter, where this one has them not; a peer that is not
-installed is left out, and the table says so. `--only accuracy` trains instead: every lever of the
-recipe `transfer`, judged on photos of sessions, and from sources, that it has not seen.
+Each baseline runs in processes of its own, all in turn, for several rounds. `--baselines-python`
+names another interpreter that has TensorFlow, Keras and PyTorch, if this one does not have them. A
+baseline that is not installed is left out, and the table says so. `--only accuracy` trains instead:
+every ablation of the recipe `transfer`, tested on photos of sessions and of sources that it has
+never seen.
 """
 
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
 
-from benchmarks.cases import CASES, DEFAULT, Settings
-from benchmarks.levers import LEVERS
+from benchmarks.ablations import ABLATIONS
+from benchmarks.cases import ALIASES, CASES, DEFAULT, Settings
 from benchmarks.measure import BaselineError, Case, machine
 from benchmarks.report import plot, table
 from chifoumi_jax.compilation_cache import keep_compiled
@@ -33,23 +34,25 @@ Name = Literal[
     "mlp",
     "decode",
     "start",
-    "growth",
+    "scaling",
     "precision",
     "accuracy",
+    # The earlier name of scaling.
+    "growth",
 ]
 
 if TYPE_CHECKING:
-    LeverName = str
+    AblationName = str
 else:
-    LeverName = tyro.extras.literal_type_from_choices([lever.name for lever in LEVERS])
+    AblationName = tyro.extras.literal_type_from_choices([ablation.name for ablation in ABLATIONS])
 
-GROWTH = {
+SCALING = {
     "images": (100, 1_000, 10_000, 100_000),
     "pixels": (64, 150, 300, 600, 1_200),
     "classes": (2, 10, 100, 1_000, 10_000),
     "devices": (1, 2, 4),
 }
-TINY_GROWTH = {"images": (10,), "devices": (2,)}
+TINY_SCALING = {"images": (10,), "devices": (2,)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Options:
         report: Folder for `report.json`, `table.md` and the plots.
         only: What to measure; by default everything but precision, which is for a GPU, and
             accuracy, which takes hours and stands alone.
-        peers_python: Interpreter that has TensorFlow, Keras and PyTorch; this one by default.
+        baselines_python: Interpreter that has TensorFlow, Keras and PyTorch; this one by default.
         data: Folder of photos for the whole trainings; rendered hands by default. For accuracy
             it must have train and test, and may have valid.
         also: Further folders of photos, or folders with test, to judge accuracy by.
@@ -69,7 +72,7 @@ class Options:
         jobs: How many trainings of accuracy run at once, for a GPU or many cores; each then takes
             more minutes.
         rows: Names of the rows of accuracy; all by default.
-        rounds: How often each peer has its turn.
+        rounds: How often each baseline has its turn.
         budget: Seconds of repetitions in a turn.
         epochs: Of the whole trainings.
         tiny: Measure next to nothing, to see that everything runs.
@@ -77,13 +80,14 @@ class Options:
 
     report: Path = Path("report/speed")
     only: tuple[Name, ...] = ()
-    peers_python: str = sys.executable
+    # The alias is the earlier name.
+    baselines_python: Annotated[str, tyro.conf.arg(aliases=["--peers-python"])] = sys.executable
     data: Path | None = None
     also: tuple[Path, ...] = ()
     groups: Path | None = None
     seeds: int = 5
     jobs: int = 1
-    rows: tuple[LeverName, ...] = ()
+    rows: tuple[AblationName, ...] = ()
     rounds: int = 3
     budget: float = 5
     epochs: int = 10
@@ -92,9 +96,9 @@ class Options:
 
 def settings(options: Options, console: Console) -> Settings:
     """The sizes that the options stand for."""
-    growth: Mapping[str, Sequence[int]] = TINY_GROWTH if options.tiny else GROWTH
+    scaling: Mapping[str, Sequence[int]] = TINY_SCALING if options.tiny else SCALING
     return Settings(
-        peers_python=options.peers_python,
+        baselines_python=options.baselines_python,
         rounds=1 if options.tiny else options.rounds,
         budget=0 if options.tiny else options.budget,
         least=1 if options.tiny else 3,
@@ -109,14 +113,14 @@ def settings(options: Options, console: Console) -> Settings:
         precisions=("bfloat16",) if options.tiny else ("float32", "tf32", "bfloat16"),
         photos=4 if options.tiny else 300,
         photo_size=(64, 48) if options.tiny else (4160, 3120),
-        growth=growth,
+        scaling=scaling,
         data=options.data or hands_folder(),
         say=lambda line: console.print(line, markup=False),
     )
 
 
 def measure_accuracy(options: Options, console: Console) -> None:
-    """Train every lever, and print the table."""
+    """Train every ablation, and print the table."""
     from benchmarks.accuracy import Plan, matrix, measure, table
 
     if options.data is None:
@@ -177,7 +181,7 @@ def main() -> None:
             console.print("Drawing the rendered hands, this once; it takes about a minute.")
         given = settings(options, console)
         for name in options.only or DEFAULT:
-            for case in CASES[name](given):
+            for case in CASES[ALIASES.get(name, name)](given):
                 cases.append(case)
                 # At once: what is measured takes hours, and may be stopped.
                 write(options.report, cases)

@@ -1,4 +1,4 @@
-"""Accuracy on photos that a model has never seen: what each lever gives, and source by source.
+"""Accuracy on photos that a model has never seen: what each ablation gives, and source by source.
 
 A training is kept under the report's folder, so that a stopped command goes on where it was. It is
 judged on each folder of photos; what it is trained on has the folder `train` beside `test`.
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.levers import LEVERS, Lever
+from benchmarks.ablations import ABLATIONS, Ablation
 from benchmarks.measure import BaselineError
 from chifoumi_jax.compilation_cache import keep_compiled
 from chifoumi_jax.data.dataset import Dataset
@@ -60,7 +60,7 @@ class Plan:
         groups: The sessions of `photos`.
         seeds: How many, counted up from 0.
         jobs: How many trainings run at once, each in a process of its own if there are several.
-        rows: Names of the levers; all by default.
+        rows: Names of the ablations; all by default.
         changes: Of every recipe, to see that everything runs.
     """
 
@@ -74,12 +74,12 @@ class Plan:
     rows: Sequence[str]
     changes: Mapping[str, Any]
 
-    def trainings(self) -> list[list[Lever]]:
+    def trainings(self) -> list[list[Ablation]]:
         """The rows that were asked for, those together that ask the same networks."""
-        by_folder: dict[str, list[Lever]] = {}
-        for lever in LEVERS:
-            if not self.rows or lever.name in self.rows:
-                by_folder.setdefault(lever.folder, []).append(lever)
+        by_folder: dict[str, list[Ablation]] = {}
+        for ablation in ABLATIONS:
+            if not self.rows or ablation.name in self.rows:
+                by_folder.setdefault(ablation.folder, []).append(ablation)
         return list(by_folder.values())
 
     def folders(self) -> dict[str, Path]:
@@ -103,16 +103,16 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     kept = plan.report / "accuracy.json"
     rows = _earlier_rows(plan, kept)
     found: dict[str, Any] = {}
-    trainings = [(levers, seed) for levers in plan.trainings() for seed in range(plan.seeds)]
+    trainings = [(ablations, seed) for ablations in plan.trainings() for seed in range(plan.seeds)]
     with _workers(plan.jobs) as map_in_order:
         answers = iter(map_in_order(partial(_answers, plan), trainings))
-        for levers in plan.trainings():
+        for ablations in plan.trainings():
             by_seed = itertools.islice(answers, plan.seeds)
-            for lever, of_lever in zip(levers, zip(*by_seed, strict=True), strict=True):
-                rows[lever.name] = _row(plan, lever, of_lever)
-                say(_line(rows[lever.name]))
+            for ablation, of_ablation in zip(ablations, zip(*by_seed, strict=True), strict=True):
+                rows[ablation.name] = _row(plan, ablation, of_ablation)
+                say(_line(rows[ablation.name]))
             # The rows of an earlier call stay.
-            ordered = [rows[each.name] for each in LEVERS if each.name in rows]
+            ordered = [rows[each.name] for each in ABLATIONS if each.name in rows]
             found = {"photos": str(plan.photos), "changes": dict(plan.changes), "rows": ordered}
             write_json(kept, found)
             write_atomically(plan.report / "accuracy.md", table(found) + matrix(found))
@@ -186,10 +186,10 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _answers(plan: Plan, training: tuple[Sequence[Lever], int]) -> list[Answers]:
+def _answers(plan: Plan, training: tuple[Sequence[Ablation], int]) -> list[Answers]:
     """Train, or take what is trained, and judge it for each row that asks it."""
-    levers, seed = training
-    first = levers[0]
+    ablations, seed = training
+    first = ablations[0]
     given: dict[str, Any] = {} if first.trained_on == "hands" else {"data": plan.photos}
     if first.trained_on == "photos" and plan.groups is not None:
         given["groups"] = plan.groups
@@ -199,29 +199,29 @@ def _answers(plan: Plan, training: tuple[Sequence[Lever], int]) -> list[Answers]
     minutes = sum(epoch["seconds"] for epoch in run.history) / 60
     count = int(run.results["train_images"])
     found = []
-    for lever in levers:
+    for ablation in ablations:
         outcomes, shown = {}, {}
         for name, folder in plan.folders().items():
-            judged = judge(run.directory, data=folder, **lever.reading)
+            judged = judge(run.directory, data=folder, **ablation.reading)
             outcomes[name] = judged.outcome
-            if _drawn(lever) and seed == 0:
+            if _drawn(ablation) and seed == 0:
                 shown[name] = dataclasses.replace(judged.data, test=judged.split)
         found.append(Answers(count, minutes, outcomes, shown))
     return found
 
 
-def _drawn(lever: Lever) -> bool:
+def _drawn(ablation: Ablation) -> bool:
     # By its name: in another process it is a copy.
-    return lever.name == LEVERS[0].name or lever.trained_on == "hands"
+    return ablation.name == ABLATIONS[0].name or ablation.trained_on == "hands"
 
 
-def _row(plan: Plan, lever: Lever, answers: Sequence[Answers]) -> dict[str, Any]:
+def _row(plan: Plan, ablation: Ablation, answers: Sequence[Answers]) -> dict[str, Any]:
     for name, data in answers[0].shown.items():
         outcomes = [each.outcomes[name] for each in answers]
-        _draw(plan, f"{lever.slug}-{name.replace(', ', '-').replace(' ', '-')}", data, outcomes)
+        _draw(plan, f"{ablation.slug}-{name.replace(', ', '-').replace(' ', '-')}", data, outcomes)
     return {
-        "name": lever.name,
-        "trained_on": lever.trained_on,
+        "name": ablation.name,
+        "trained_on": ablation.trained_on,
         "photos": answers[0].photos,
         "minutes": [each.minutes for each in answers],
         "accuracy": {
@@ -246,7 +246,7 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Markdown: a line for each lever, a column for each folder."""
+    """Markdown: a line for each ablation, a column for each folder."""
     names = _folders(found)
     lines = [
         "| | images | " + " | ".join(names) + " | minutes |",
@@ -276,7 +276,7 @@ def matrix(found: Mapping[str, Any]) -> str:
 
 
 def plot(found: Mapping[str, Any]) -> Figure:
-    """Each training's accuracy, a line for each lever."""
+    """Each training's accuracy, a line for each ablation."""
     rows = found["rows"]
     names = _folders(found)
     figure = new_figure(3 + 2.2 * len(names), 1.2 + 0.36 * len(rows))

@@ -1,4 +1,4 @@
-"""What is compared, and how each peer does it."""
+"""What is compared, and how each baseline does it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Settings:
     """How large and how often.
 
     Attributes:
-        peers_python: Interpreter with TensorFlow, Keras and PyTorch.
-        rounds: How often each peer has its turn.
+        baselines_python: Interpreter with TensorFlow, Keras and PyTorch.
+        rounds: How often each baseline has its turn.
         budget: Seconds of repetitions in a turn.
         least: Repetitions in a turn, at least.
         batch_size: Of a training step.
@@ -36,12 +36,12 @@ class Settings:
         precisions: Of `precision`.
         photos: Large photos that are decoded.
         photo_size: Their width and height.
-        growth: Values of each quantity that the cost grows with.
+        scaling: Values of each quantity that the cost grows with.
         data: Folder of photos for whole trainings.
         say: Gets a line for each measurement.
     """
 
-    peers_python: str
+    baselines_python: str
     rounds: int
     budget: float
     least: int
@@ -56,7 +56,7 @@ class Settings:
     precisions: Sequence[str]
     photos: int
     photo_size: tuple[int, int]
-    growth: Mapping[str, Sequence[int]]
+    scaling: Mapping[str, Sequence[int]]
     data: Path
     say: Callable[[str], None]
 
@@ -70,7 +70,7 @@ def step(settings: Settings) -> Iterator[Case]:
     yield alternate(
         f"training step, {size} px, batch {batch}",
         "s",
-        _peers(settings, "train", batch),
+        _frameworks(settings, "train", batch),
         settings.rounds,
         settings.say,
     )
@@ -110,8 +110,8 @@ def feeding(settings: Settings) -> Iterator[Case]:
     numbers = (settings.batch_size, settings.image_size, settings.budget, settings.least)
     tasks = {
         "a whole step": ("chifoumi", "train"),
-        "its images, all on the device": ("feeding", "resident"),
-        "its images, read ahead": ("feeding", "streamed"),
+        "its images, all on the device": ("input_pipeline", "resident"),
+        "its images, read ahead": ("input_pipeline", "streamed"),
     }
     yield alternate(
         f"images of a step, {settings.image_size} px, batch {settings.batch_size}",
@@ -129,10 +129,10 @@ def predict(settings: Settings) -> Iterator[Case]:
         yield alternate(
             f"prediction, {settings.image_size} px, batch {batch}",
             "images/s",
-            _peers(settings, "predict", batch, rate)
+            _frameworks(settings, "predict", batch, rate)
             | {
                 f"{name}, predict_on_batch": measure
-                for name, measure in _peers(settings, "predict_on_batch", batch, rate).items()
+                for name, measure in _frameworks(settings, "predict_on_batch", batch, rate).items()
                 if name.startswith("Keras on TensorFlow")
             },
             settings.rounds,
@@ -149,7 +149,7 @@ def train(settings: Settings) -> Iterator[Case]:
             directory = Path(name)
             shared = ("--data", settings.data, "--image-size", size, "--epochs", settings.epochs)
             ours = (sys.executable, "-m", "chifoumi_jax.train", "--recipe", "study-cnn", "--quiet")
-            theirs = (settings.peers_python, "-m", "reference.keras_cnn")
+            theirs = (settings.baselines_python, "-m", "reference.keras_cnn")
             saved = directory / "keras.weights.h5"
             yield alternate(
                 f"whole training, {size} px, {settings.epochs} epochs",
@@ -171,7 +171,7 @@ def mlp(settings: Settings) -> Iterator[Case]:
         directory = Path(name)
         shared = ("--data", settings.data, "--epochs", epochs)
         ours = (sys.executable, "-m", "chifoumi_jax.train", "--recipe", "study-mlp", "--quiet")
-        theirs = (settings.peers_python, "-m", "reference.torch_mlp", *shared)
+        theirs = (settings.baselines_python, "-m", "reference.torch_mlp", *shared)
         yield alternate(
             f"whole training of the MLP, {epochs} epochs",
             "s",
@@ -191,7 +191,9 @@ def mlp(settings: Settings) -> Iterator[Case]:
         "s",
         {
             OURS: worker(sys.executable, ("epochs_chifoumi", "mlp", *arguments, 0, 1), {}),
-            "PyTorch": worker(settings.peers_python, ("epochs_torch", "mlp", *arguments, 0, 1), {}),
+            "PyTorch": worker(
+                settings.baselines_python, ("epochs_torch", "mlp", *arguments, 0, 1), {}
+            ),
         },
         settings.rounds,
         settings.say,
@@ -260,7 +262,7 @@ def precision(settings: Settings) -> Iterator[Case]:
         ) -> Measurement:
             return worker(sys.executable, ("precision", task, name, *numbers), {}, convert)
 
-        peers = {
+        baselines = {
             OURS: one("ours"),
             "XLA's own convolutions": one("xla"),
             "memory's bound": one("memory"),
@@ -268,11 +270,13 @@ def precision(settings: Settings) -> Iterator[Case]:
         }
         if name == "float32":
             # What its accuracy costs on units that have no float32.
-            peers["arithmetic's bound, TF32 three times"] = one("product", "tf32", lambda s: 3 * s)
+            baselines["arithmetic's bound, TF32 three times"] = one(
+                "product", "tf32", lambda s: 3 * s
+            )
         yield alternate(
             f"training step in {name}, {size} px, batch {batch}",
             "s",
-            peers,
+            baselines,
             settings.rounds,
             settings.say,
         )
@@ -292,7 +296,7 @@ def precision(settings: Settings) -> Iterator[Case]:
     )
 
 
-def growth(settings: Settings) -> Iterator[Case]:
+def scaling(settings: Settings) -> Iterator[Case]:
     """How the cost grows: one value after another, ours alone."""
 
     def case(name: str, task: str, values: Sequence[int]) -> Case:
@@ -300,11 +304,11 @@ def growth(settings: Settings) -> Iterator[Case]:
             devices = value if task == "devices" else 1
             own = os.environ.get("XLA_FLAGS", "")
             flags = {"XLA_FLAGS": f"{own} --xla_force_host_platform_device_count={devices}"}
-            arguments = ("growth", task, value, settings.budget, settings.least)
+            arguments = ("scaling", task, value, settings.budget, settings.least)
             return worker(sys.executable, arguments, flags)
 
-        peers = {str(value): measure(value) for value in values}
-        return alternate(name, "s", peers, settings.rounds, settings.say)
+        baselines = {str(value): measure(value) for value in values}
+        return alternate(name, "s", baselines, settings.rounds, settings.say)
 
     names = {
         "images": "an epoch of the MLP, by images",
@@ -312,7 +316,7 @@ def growth(settings: Settings) -> Iterator[Case]:
         "classes": "a step of the CNN at 64 px, by classes",
         "devices": "a step of the CNN at 150 px, by simulated devices",
     }
-    for task, values in settings.growth.items():
+    for task, values in settings.scaling.items():
         yield case(names[task], task, values)
 
 
@@ -325,22 +329,24 @@ CASES: dict[str, Callable[[Settings], Iterator[Case]]] = {
     "mlp": mlp,
     "decode": decode,
     "start": start,
-    "growth": growth,
+    "scaling": scaling,
     "precision": precision,
 }
-# What is measured where nothing else is asked for; precisions are for a GPU.
+# Measured by default; precisions are for a GPU.
 DEFAULT = tuple(name for name in CASES if name != "precision")
+# Earlier names of a case, still understood.
+ALIASES = {"growth": "scaling"}
 
 
-def _peers(
+def _frameworks(
     settings: Settings,
     task: str,
     batch: int,
     convert: Callable[[float], float] = lambda seconds: seconds,
 ) -> dict[str, Measurement]:
     """Every framework's way of doing a task."""
-    theirs = settings.peers_python
-    peers: dict[str, tuple[str, str, Mapping[str, str]]] = {
+    theirs = settings.baselines_python
+    baselines: dict[str, tuple[str, str, Mapping[str, str]]] = {
         OURS: (sys.executable, "chifoumi", {}),
         "Keras on TensorFlow": (theirs, "keras", {"KERAS_BACKEND": "tensorflow"}),
         "PyTorch, channels last": (theirs, "torch", {"TORCH_FORMAT": "channels_last"}),
@@ -352,7 +358,7 @@ def _peers(
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
     return {
         name: worker(python, (module, task, *numbers), {**environment, **quiet}, convert)
-        for name, (python, module, environment) in peers.items()
+        for name, (python, module, environment) in baselines.items()
     }
 
 
@@ -367,14 +373,14 @@ def _finetune_by_torch(
     numbers = (*sizes, settings.budget, settings.least)
     arguments = ("finetune_torch", task, *numbers)
     return {
-        f"PyTorch, {name}": worker(settings.peers_python, arguments, {"TORCH_FORMAT": layout})
+        f"PyTorch, {name}": worker(settings.baselines_python, arguments, {"TORCH_FORMAT": layout})
         for name, layout in (("channels last", "channels_last"), ("NCHW", "contiguous"))
     }
 
 
 def _import_before(settings: Settings, ours: str, theirs: str) -> None:
     """Import both once, so that no start that is timed compiles Python's modules."""
-    for python, module in ((sys.executable, ours), (settings.peers_python, theirs)):
+    for python, module in ((sys.executable, ours), (settings.baselines_python, theirs)):
         # One that cannot be imported is named when it is measured.
         with contextlib.suppress(BaselineError):
             run([python, "-c", f"import {module}"])

@@ -1,4 +1,4 @@
-"""Times processes: each peer in its turn, round after round, so that a noisy minute hits all."""
+"""Timing of processes: baselines take turns in rounds, so that a noisy minute affects all."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class BaselineError(UserError):
 
 @dataclasses.dataclass
 class Row:
-    """What was measured of one peer.
+    """What was measured of one baseline.
 
     Attributes:
-        peer: Its name.
+        name: Its name.
         values: Every repetition, in the case's unit.
         peak_bytes: Largest memory of any of its processes.
         versions: Of what it ran on.
         error: Why there are no values.
     """
 
-    peer: str
+    name: str
     values: list[float] = dataclasses.field(default_factory=list)
     peak_bytes: int = 0
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -51,7 +51,7 @@ class Case:
     Attributes:
         name: What is measured.
         unit: Of the values.
-        rows: One for each peer, ours first.
+        rows: One for each baseline, ours first.
         more_is_better: Whether the values are rates.
     """
 
@@ -75,28 +75,28 @@ Measurement = Callable[[], tuple[Sequence[float], int, Mapping[str, str]]]
 def alternate(
     name: str,
     unit: str,
-    peers: Mapping[str, Measurement],
+    baselines: Mapping[str, Measurement],
     rounds: int,
     say: Callable[[str], None],
     *,
     more_is_better: bool = False,
 ) -> Case:
-    """Measure each peer once a round; a peer that cannot be run is left out of the next rounds."""
-    case = Case(name, unit, [Row(peer) for peer in peers], more_is_better)
+    """Measure each baseline once a round; one that fails is left out of the next rounds."""
+    case = Case(name, unit, [Row(baseline) for baseline in baselines], more_is_better)
     for number in range(rounds):
-        for row, measure in zip(case.rows, peers.values(), strict=True):
+        for row, measure in zip(case.rows, baselines.values(), strict=True):
             if row.error is not None:
                 continue
             try:
                 values, peak, versions = measure()
             except BaselineError as error:
                 row.error = str(error)
-                say(f"{name}: {row.peer}: {row.error}")
+                say(f"{name}: {row.name}: {row.error}")
                 continue
             row.values += values
             row.peak_bytes = max(row.peak_bytes, peak)
             row.versions = dict(versions)
-            say(f"{name}, round {number + 1}: {row.peer} {statistics.median(values):.4g} {unit}")
+            say(f"{name}, round {number + 1}: {row.name} {statistics.median(values):.4g} {unit}")
     if case.rows[0].error is not None:
         raise BaselineError(f"{name}: {case.rows[0].error}")
     return case
@@ -184,7 +184,7 @@ def command(words: Sequence[object], environment: Mapping[str, str] | None = Non
     """A measurement of a whole command, from its start to its end."""
 
     def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
-        output = run([sys.executable, "-m", "benchmarks.watch", *words], environment)
+        output = run([sys.executable, "-m", "benchmarks.time_and_memory", *words], environment)
         found = json.loads(output.splitlines()[-1])
         return [found["seconds"]], found["peak_bytes"], {}
 

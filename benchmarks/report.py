@@ -27,12 +27,12 @@ def table(cases: Sequence[Case], machine: dict[str, Any]) -> str:
         lines.append("|---|---|---|---|---|")
         for row in case.rows:
             if row.error is not None:
-                lines.append(f"| {row.peer} | not measured: {row.error} | | | |")
+                lines.append(f"| {row.name} | not measured: {row.error} | | | |")
                 continue
-            is_ours = row is case.rows[0] or row.peer.isdecimal()
+            is_ours = row is case.rows[0] or row.name.isdecimal()
             ratio = "" if is_ours else f"{case.ratio(row):.2f} x"
             lines.append(
-                f"| {row.peer}{_versions(row.versions)} | **{row.median:.3g}** "
+                f"| {row.name}{_versions(row.versions)} | **{row.median:.3g}** "
                 f"| {min(row.values):.3g} to {max(row.values):.3g} ({len(row.values)}) "
                 f"| {row.peak_bytes / 1e9:.2g} GB | {ratio} |"
             )
@@ -40,7 +40,7 @@ def table(cases: Sequence[Case], machine: dict[str, Any]) -> str:
 
 
 def plot(case: Case, path: Path) -> None:
-    """A bar for each peer with the range of its repetitions; a line where rows are numbers."""
+    """A bar for each baseline with the range of its repetitions; a line where rows are numbers."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -53,10 +53,10 @@ def plot(case: Case, path: Path) -> None:
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(7, 0.5 * len(rows) + 1.6), layout="constrained")
         axes = figure.add_subplot()
-        if all(row.peer.isdecimal() for row in rows):
+        if all(row.name.isdecimal() for row in rows):
             figure.set_size_inches(6, 4)
             quantity = case.name.rpartition(", by ")[2]
-            values = [int(row.peer) for row in rows]
+            values = [int(row.name) for row in rows]
             axes.errorbar(values, medians, spread, marker="o", capsize=3)
             axes.set(xscale="log", yscale="log", xlabel=quantity, ylabel=case.unit)
             axes.set_xticks(values, [f"{value:,}" for value in values])
@@ -69,7 +69,7 @@ def plot(case: Case, path: Path) -> None:
             axes.grid(alpha=0.3)
         else:
             colours = ["#2a6f97"] + ["#adb5bd"] * (len(rows) - 1)
-            bars = axes.barh([row.peer for row in rows], medians, xerr=spread, color=colours)
+            bars = axes.barh([row.name for row in rows], medians, xerr=spread, color=colours)
             axes.bar_label(bars, [f" {value:.3g}" for value in medians], padding=4)
             axes.invert_yaxis()
             axes.set(xlabel=case.unit, xlim=(0, 1.15 * max(max(row.values) for row in rows)))

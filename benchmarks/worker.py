@@ -1,4 +1,4 @@
-"""Times one peer, in a process of its own: `python -m benchmarks.worker chifoumi train 25 600 5 3`.
+"""Times one baseline in its own process: `python -m benchmarks.worker chifoumi train 25 600 5 3`.
 
 Prints one line of JSON: the seconds of each repetition, and the process' peak memory.
 """
@@ -20,8 +20,8 @@ WARM_UP = 2
 
 def main() -> None:
     """Warm up, then repeat for `budget` seconds, at least `least` times: the last two arguments."""
-    peer, task, *given, budget, least = sys.argv[1:]
-    module = importlib.import_module(f"benchmarks.peers.{peer}")
+    baseline, task, *given, budget, least = sys.argv[1:]
+    module = importlib.import_module(f"benchmarks.baselines.{baseline}")
     work = getattr(module, task)(*(int(word) if word.isdecimal() else word for word in given))
     for _ in range(getattr(module, "WARM_UP", WARM_UP)):
         work()

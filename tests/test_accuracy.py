@@ -1,4 +1,4 @@
-"""The table of levers: trainings that are kept, judged on photos of several sources."""
+"""The table of ablations: trainings that are kept, judged on photos of several sources."""
 
 import json
 import os
@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
+from benchmarks.ablations import ABLATIONS, Ablation
 from benchmarks.accuracy import SOURCES, Plan, _drawn, _workers, matrix, measure, spread, table
-from benchmarks.levers import LEVERS, Lever
 from benchmarks.measure import BaselineError
 from chifoumi_jax.recipes import cnn, transfer
 from chifoumi_jax.reports import Judged, judge
@@ -75,10 +75,10 @@ def test_rows_that_ask_the_same_network_otherwise_train_it_once(
 ) -> None:
     for place in ("photos/train", "photos/test", "hands"):
         write_photos(tmp_path / place, 4, seed=len(place))
-    whole = Lever("whole", {"average": 0.99, "mirror_test": True}, base=cnn)
+    whole = Ablation("whole", {"average": 0.99, "mirror_test": True}, base=cnn)
     rows = [whole, replace(whole, name="last step", reading={"averaged": False})]
-    monkeypatch.setattr("benchmarks.levers.LEVERS", rows)
-    monkeypatch.setattr("benchmarks.accuracy.LEVERS", rows)
+    monkeypatch.setattr("benchmarks.ablations.ABLATIONS", rows)
+    monkeypatch.setattr("benchmarks.accuracy.ABLATIONS", rows)
     answers = []
 
     def kept(*given: Any, **asked: Any) -> Judged:
@@ -131,18 +131,20 @@ def test_a_killed_worker_is_no_traceback() -> None:
 
 
 def test_a_worker_knows_which_rows_are_drawn_and_who_was_stopped() -> None:
-    drawn = [lever.name for lever in LEVERS if _drawn(pickle.loads(pickle.dumps(lever)))]
+    drawn = [
+        ablation.name for ablation in ABLATIONS if _drawn(pickle.loads(pickle.dumps(ablation)))
+    ]
     assert drawn == ["all together", "rendered hands alone"]
     stopped = pickle.loads(pickle.dumps(Stopped(Path("runs/a"))))
     assert str(stopped) == "stopped and saved in runs/a" and stopped.directory == Path("runs/a")
 
 
-def test_each_lever_is_another_training_or_asks_otherwise() -> None:
-    recipes = [(lever.recipe(), lever.trained_on, lever.reading) for lever in LEVERS]
-    assert len({str(each) for each in recipes}) == len(LEVERS)
+def test_each_ablation_is_another_training_or_asks_otherwise() -> None:
+    recipes = [(ablation.recipe(), ablation.trained_on, ablation.reading) for ablation in ABLATIONS]
+    assert len({str(each) for each in recipes}) == len(ABLATIONS)
     assert recipes[0] == (transfer, "photos", {})
-    assert len({lever.slug for lever in LEVERS}) == len(LEVERS)
-    assert set(SOURCES.values()) <= {lever.name for lever in LEVERS}
+    assert len({ablation.slug for ablation in ABLATIONS}) == len(ABLATIONS)
+    assert set(SOURCES.values()) <= {ablation.name for ablation in ABLATIONS}
 
 
 def test_tables() -> None:

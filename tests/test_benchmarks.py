@@ -14,13 +14,15 @@ from benchmarks.report import table
 from tests.commands import environment
 
 # Predictions go the way of steps, the CNN's whole trainings that of the MLP's. What stands in one
-# dictionary runs in one process. On the newest JAX, where a second interpreter has the peers, the
+# dictionary runs in one process. On the newest JAX, where a second interpreter has the baselines, the
 # steps of all are enough.
-PEERS_PYTHON = os.environ.get("CHIFOUMI_PEERS_PYTHON")
+BASELINES_PYTHON = os.environ.get("CHIFOUMI_BASELINES_PYTHON")
 STEPS = {"step": 1}
 TRAININGS = {"mlp": 2, "precision": 2}
 GROUPS = (
-    [STEPS] if PEERS_PYTHON else [TRAININGS, {"feeding": 1, "decode": 1, "growth": 2, "start": 1}]
+    [STEPS]
+    if BASELINES_PYTHON
+    else [TRAININGS, {"feeding": 1, "decode": 1, "scaling": 2, "start": 1}]
 )
 
 
@@ -31,7 +33,7 @@ def reports(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
     # Side by side: what they measure does not matter.
     for cases, directory in zip(GROUPS, directories, strict=True):
         command = [sys.executable, "-m", "benchmarks", "--tiny", "--report", str(directory)]
-        command += ["--peers-python", PEERS_PYTHON or sys.executable, "--only", *cases]
+        command += ["--baselines-python", BASELINES_PYTHON or sys.executable, "--only", *cases]
         process = subprocess.Popen(
             [*command, "--data", str(photos)],
             stdout=subprocess.PIPE,
@@ -47,12 +49,12 @@ def reports(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
     return directories
 
 
-def test_measures_every_peer(reports: list[Path]) -> None:
+def test_measures_every_baseline(reports: list[Path]) -> None:
     found = [json.loads((report / "report.json").read_text()) for report in reports]
     assert all(one["machine"]["cores"] >= 1 for one in found)
     every = [case for one in found for case in one["cases"]]
-    peers = {case["name"]: [row["peer"] for row in case["rows"]] for case in every}
-    assert len(peers) == len(every) == sum(sum(cases.values()) for cases in GROUPS)
+    baselines = {case["name"]: [row["name"] for row in case["rows"]] for case in every}
+    assert len(baselines) == len(every) == sum(sum(cases.values()) for cases in GROUPS)
     for case in every:
         for row in case["rows"]:
             assert row["error"] is None, row
@@ -60,7 +62,7 @@ def test_measures_every_peer(reports: list[Path]) -> None:
             assert min(row["values"]) > 0
             assert row["peak_bytes"] > 1e7
     if STEPS in GROUPS:
-        assert peers["training step, 24 px, batch 4"] == [
+        assert baselines["training step, 24 px, batch 4"] == [
             "chifoumi-jax",
             "Keras on TensorFlow",
             "PyTorch, channels last",
@@ -69,7 +71,7 @@ def test_measures_every_peer(reports: list[Path]) -> None:
             "plain JAX",
         ]
     else:
-        assert "PyTorch" in peers["whole training of the MLP, 2 epochs"]
+        assert "PyTorch" in baselines["whole training of the MLP, 2 epochs"]
 
 
 def test_draws_every_case(reports: list[Path]) -> None:
@@ -81,7 +83,7 @@ def test_draws_every_case(reports: list[Path]) -> None:
                 assert min(image.size) > 100
 
 
-def test_a_peer_that_cannot_run_is_named() -> None:
+def test_a_baseline_that_cannot_run_is_named() -> None:
     turns: list[str] = []
 
     def good() -> tuple[list[float], int, dict[str, str]]:

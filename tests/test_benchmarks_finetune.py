@@ -18,8 +18,8 @@ from rich.console import Console
 
 from benchmarks import cases
 from benchmarks.__main__ import Options, settings
+from benchmarks.baselines import finetune_chifoumi, finetune_torch
 from benchmarks.measure import Measurement
-from benchmarks.peers import finetune_chifoumi, finetune_torch
 from chifoumi_jax import count_params, recipes
 from chifoumi_jax.models import EfficientNetLite0
 from chifoumi_jax.ops import depthwise_conv
@@ -73,7 +73,7 @@ def test_torch_takes_steps() -> None:
     finetune_torch.depthwise(2, 6, 8)()
 
 
-def test_every_peer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_baseline_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def worker(python: str, arguments: Sequence[Any], *_: object) -> Measurement:
@@ -88,9 +88,9 @@ def test_every_peer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
         "fine-tuning step, every stage, 128 px, batch 32",
         "depthwise convolution and its gradients, 32 x 32 x 32 x 144",
     ]
-    assert all(case.rows[0].peer.startswith("chifoumi-jax") for case in found)
+    assert all(case.rows[0].name.startswith("chifoumi-jax") for case in found)
     assert len(asked) == 3 + 3 + 4
     for module, task, *numbers in asked:
-        taken = inspect.signature(getattr(import_module(f"benchmarks.peers.{module}"), task))
+        taken = inspect.signature(getattr(import_module(f"benchmarks.baselines.{module}"), task))
         # All but the budget and the least number of repetitions.
         assert len(taken.parameters) == len(numbers) - 2

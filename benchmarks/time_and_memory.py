@@ -1,4 +1,4 @@
-"""Runs a command and prints its seconds and peak memory as JSON: `python -m benchmarks.watch …`.
+"""Seconds and peak memory of a command, as JSON: `python -m benchmarks.time_and_memory COMMAND`.
 
 A process of its own, since the system tells a parent the peak memory of all its children as one.
 """

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from benchmarks.peers import inputs
+from benchmarks.baselines import inputs
 from chifoumi_jax.data.dataset import Split
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pipeline import Photos, Streamed, take

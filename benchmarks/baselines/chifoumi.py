@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from benchmarks.peers import inputs
+from benchmarks.baselines import inputs
 from chifoumi_jax import recipes
 from chifoumi_jax.data.pipeline import Photos
 from chifoumi_jax.prediction.classifier import Classifier

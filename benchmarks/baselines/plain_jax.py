@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from benchmarks.peers import inputs
+from benchmarks.baselines import inputs
 
 
 class PlainCNN(nnx.Module):

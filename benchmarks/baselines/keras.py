@@ -7,7 +7,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 
-from benchmarks.peers import inputs
+from benchmarks.baselines import inputs
 
 
 def _model(image_size: int) -> keras.Sequential:

@@ -1,4 +1,4 @@
-"""What all peers work on."""
+"""What all baselines work on."""
 
 import numpy as np
 
