@@ -1,6 +1,6 @@
 """Proving that a JAX model equals its Keras or PyTorch original, rung by rung.
 
-`parity.compare` does it for any model; `parity.study` for the study's.
+`parity.compare` does it for any model; `parity.systems` for the study's.
 """
 
 from typing import TYPE_CHECKING, Any

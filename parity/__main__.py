@@ -41,11 +41,11 @@ def main(
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:
         from parity import report as reports
+        from parity.candidate import CANDIDATES, is_called
         from parity.check import RUNGS, Verdict, judge
+        from parity.faults.planted import find, planted
+        from parity.original import OriginalError
         from parity.precision import environment
-        from parity.study.candidate import CANDIDATES, is_called
-        from parity.study.faults import find, planted
-        from parity.study.original import OriginalError
 
         numbers = {name: number for number, name in RUNGS.items()}
         numbers |= {str(number): number for number in RUNGS}
@@ -59,7 +59,7 @@ def main(
             return 2
         report.mkdir(parents=True, exist_ok=True)
         with _libraries_silent():
-            from parity.study.ladder import checks, originals
+            from parity.rungs.ladder import checks, originals
 
             every = originals(None if rung else only)
     except ModuleNotFoundError as error:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from chifoumi_jax.files import write_atomically
 from parity.check import RUNGS, Verdict
-from parity.study.faults import Caught
+from parity.faults.planted import Caught
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "ABSENT": "yellow"}
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from parity.candidate import CANDIDATES
 from parity.check import RUNGS, Check, judge
+from parity.faults.plain_cnn import PlainCNN
+from parity.faults.planted import Fault, find, planted
 from parity.report import explain
-from parity.study import ladder
-from parity.study.candidate import CANDIDATES
-from parity.study.faults import Fault, find, planted
-from parity.study.plain_cnn import PlainCNN
-from parity.study.trajectory import no_farther
+from parity.rungs import ladder
+from parity.rungs.trajectory import no_farther
 
 LADDER = ladder.checks(ladder.originals())
 FAULTS = list(planted())

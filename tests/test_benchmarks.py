@@ -13,9 +13,9 @@ from benchmarks.measure import BaselineError, alternate
 from benchmarks.report import table
 from tests.commands import environment
 
-# Predictions go the way of steps, the CNN's whole trainings that of the MLP's. What stands in one
-# dictionary runs in one process. On the newest JAX, where a second interpreter has the baselines, the
-# steps of all are enough.
+# The cases of one dictionary run in one process. Predictions run the same code as steps, and the
+# CNN's whole trainings the same as the MLP's. On the newest JAX, where a second interpreter has the
+# baselines, the steps of all are enough.
 BASELINES_PYTHON = os.environ.get("CHIFOUMI_BASELINES_PYTHON")
 STEPS = {"step": 1}
 TRAININGS = {"mlp": 2, "precision": 2}

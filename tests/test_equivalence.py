@@ -105,8 +105,8 @@ def test_a_stale_result_is_refused(tmp_path: Path) -> None:
 def test_too_few_runs_and_runs_that_learnt_nothing_prove_nothing(
     runs: int, trained: float, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from parity.study import accuracy
-    from parity.study.candidate import cnn
+    from parity.candidate import cnn
+    from parity.rungs import accuracy
 
     results = [
         {"seed": seed, "train_accuracy": trained, "test_accuracy": 0.5 + 0.001 * (seed % 3)}

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from parity import report
+from parity.candidate import cnn
 from parity.check import Check, Verdict, judge
 from parity.comparison import Comparison, Difference
-from parity.study.candidate import cnn
-from parity.study.faults import Caught, Fault
+from parity.faults.planted import Caught, Fault
 from tests.commands import run_module
 
 

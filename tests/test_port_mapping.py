@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from flax import nnx
 
 import parity
-from parity.port.pairing import likeness
+from parity.port.mapping.pairing import likeness
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.standard_normal((3, 4)).astype("float32")

@@ -12,19 +12,19 @@ from chifoumi_jax.models.dropout import draw_mask
 from chifoumi_jax.recipes import RECIPES, Recipe
 from chifoumi_jax.training import program
 from chifoumi_jax.training.step import make_step
+from parity.candidate import CANDIDATES
 from parity.check import Check, judge
+from parity.originals.keras_cnn import KerasOriginal
+from parity.originals.torch_mlp import TorchOriginal
 from parity.report import explain
-from parity.study import pixels, shipped
-from parity.study.candidate import CANDIDATES
-from parity.study.keras_original import KerasOriginal
-from parity.study.torch_original import TorchOriginal
+from parity.rungs import pixels, recipe_program
 
 
 def _failed(original: KerasOriginal | TorchOriginal) -> list[str]:
-    shipped._program.cache_clear()
-    checks: list[Check] = list(shipped.checks(original))
+    recipe_program._program.cache_clear()
+    checks: list[Check] = list(recipe_program.checks(original))
     verdicts = [judge(check, CANDIDATES[check.candidate]) for check in checks]
-    shipped._program.cache_clear()
+    recipe_program._program.cache_clear()
     failed = [verdict.check for verdict in verdicts if verdict.status == "FAIL"]
     return [check.case.partition(" ")[0] for check in failed]
 
@@ -43,20 +43,20 @@ def _failed(original: KerasOriginal | TorchOriginal) -> list[str]:
 def test_a_wrong_recipe_is_found(
     changes: dict[str, object], found: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shipped, "DRAWS", 1)
+    monkeypatch.setattr(recipe_program, "DRAWS", 1)
     wrong: Recipe = RECIPES["study-mlp"].replace(**changes)
     monkeypatch.setitem(RECIPES, "study-mlp", wrong)
     assert _failed(TorchOriginal("3")) == found
 
 
 def test_a_wrong_mask_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "DRAWS", 1)
+    monkeypatch.setattr(recipe_program, "DRAWS", 1)
     monkeypatch.setattr(mlp, "draw_mask", lambda key, shape, rate: draw_mask(key, shape, 1 - rate))
     assert _failed(TorchOriginal("3")) == ["dropout"]
 
 
 def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "DRAWS", 1)
+    monkeypatch.setattr(recipe_program, "DRAWS", 1)
 
     def summed(graph: Any, prepare: Any, loss: Loss, *rest: Any) -> Any:
         return make_step(graph, prepare, lambda *given: 8 * loss(*given), *rest)

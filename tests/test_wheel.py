@@ -61,7 +61,7 @@ def test_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
         "import chifoumi_jax; print(chifoumi_jax.__file__)\n"
-        "from parity.study.golden_original import golden_originals\n"
+        "from parity.originals.golden import golden_originals\n"
         "print(len(golden_originals()), 'recorded')\n"
         "from chifoumi_jax.ops import native; print('native:', native.instruction_set())\n"
         "from chifoumi_jax.cli import main; main(['summary'])"

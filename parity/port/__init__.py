@@ -1,7 +1,7 @@
 """Proving that anyone's port of a Keras or PyTorch model computes what the original does."""
 
 from parity.port.compare import compare, transfer
-from parity.port.mapping import WeightMapping
+from parity.port.mapping.mapping import WeightMapping
 from parity.port.report import Report
 
 __all__ = ["Report", "WeightMapping", "compare", "transfer"]

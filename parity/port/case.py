@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from parity.check import AbsentError
-from parity.port.candidate import Candidate
+from parity.port.candidates.base import Candidate
+from parity.port.candidates.observe import COMPILE, Observer, observer
 from parity.port.layer import Arrays, Call, Objective, Run, Slope
-from parity.port.mapping import WeightMapping
-from parity.port.observe import COMPILE, Observer, observer
-from parity.port.reference import Reference
+from parity.port.mapping.mapping import WeightMapping
+from parity.port.references.base import Reference
 from parity.port.trees import arguments, cast, is_float, named
 
 

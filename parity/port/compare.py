@@ -7,15 +7,15 @@ import numpy as np
 
 from parity.check import judge
 from parity.comparison import Comparison
-from parity.port.bounds import Bound, bound_of, check_bounds, rung_names
 from parity.port.case import Case
-from parity.port.checks import absent, check, computed_checks
-from parity.port.exactness import compare_weights
 from parity.port.prepare import Prepared, prepare
+from parity.port.preserve_rng import undisturbed
 from parity.port.report import Report
+from parity.port.rungs.bounds import Bound, bound_of, check_bounds, rung_names
+from parity.port.rungs.checks import absent, check, computed_checks
+from parity.port.rungs.structure import compare_structure
+from parity.port.rungs.weights import compare_weights
 from parity.port.sides import candidate_of
-from parity.port.structure import compare_structure
-from parity.port.undisturbed import undisturbed
 
 
 def compare(

@@ -8,18 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from parity.port import layouts
-from parity.port.candidate import Candidate, Leaf
+from parity.port.candidates.base import Candidate, Leaf
 from parity.port.case import Pair
-from parity.port.mapping import WeightMapping
-from parity.port.overrides import joined, overrides_of, without
-from parity.port.pairing import mapping_of, pair_up
-from parity.port.reference import Reference
+from parity.port.mapping import layouts
+from parity.port.mapping.mapping import WeightMapping
+from parity.port.mapping.overrides import joined, overrides_of, without
+from parity.port.mapping.pairing import mapping_of, pair_up
+from parity.port.mapping.uses import first_uses
+from parity.port.perturbed import shaken
+from parity.port.references.base import Reference
 from parity.port.refine import refine
-from parity.port.shaken import shaken
 from parity.port.sides import candidate_of, reference_of
 from parity.port.trees import is_float
-from parity.port.uses import first_uses
 from parity.precision import pinned
 
 

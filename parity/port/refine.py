@@ -5,12 +5,12 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from parity.comparison import Difference, compare
-from parity.port.candidate import Leaf
+from parity.port.candidates.base import Leaf
 from parity.port.case import Pair
 from parity.port.layer import Arrays
-from parity.port.layerwise import compare_layers
-from parity.port.mapping import WeightMapping
-from parity.port.pairing import Paired, mapping_of
+from parity.port.mapping.mapping import WeightMapping
+from parity.port.mapping.pairing import Paired, mapping_of
+from parity.port.rungs.layerwise import compare_layers
 
 #: Passes of the candidate that are spent on choices.
 TRIES = 24

@@ -9,7 +9,7 @@ from typing import Any
 
 from parity.check import RUNGS, Verdict
 from parity.comparison import Difference
-from parity.port.mapping import WeightMapping
+from parity.port.mapping.mapping import WeightMapping
 
 _LIKE_FLOAT32 = 1e-6
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from flax import linen, nnx
 
-from parity.port.candidate import Candidate
-from parity.port.function_candidate import FunctionCandidate
-from parity.port.linen_candidate import LinenCandidate
-from parity.port.nnx_candidate import NNXCandidate
-from parity.port.reference import Reference
+from parity.port.candidates.base import Candidate
+from parity.port.candidates.function import FunctionCandidate
+from parity.port.candidates.linen import LinenCandidate
+from parity.port.candidates.nnx import NNXCandidate
+from parity.port.references.base import Reference
 
 
 def candidate_of(candidate: Any) -> Candidate:
@@ -48,11 +48,11 @@ def reference_of(reference: Any, batch: Any) -> Reference:
         TypeError: If it is neither.
     """
     if "torch" in sys.modules and isinstance(reference, sys.modules["torch"].nn.Module):
-        from parity.port.torch_reference import TorchReference
+        from parity.port.references.torch import TorchReference
 
         return TorchReference(reference, batch)
     if "keras" in sys.modules and isinstance(reference, sys.modules["keras"].Model):
-        from parity.port.keras_reference import KerasReference
+        from parity.port.references.keras import KerasReference
 
         return KerasReference(reference, batch)
     raise TypeError(

@@ -1,0 +1,1 @@
+"""Faults that ports are known for, planted on purpose: the ladder must find each."""

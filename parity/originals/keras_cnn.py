@@ -1,0 +1,182 @@
+"""The study's CNN on today's Keras and TensorFlow, as an original to compare with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from parity.cases import Batch, Training
+from parity.original import LiveOriginal, OriginalError, moments
+from reference import keras_cnn, order, photos
+from reference.legacy import seeded
+
+
+class KerasOriginal(LiveOriginal):
+    """Keras 3 on TensorFlow, with the study's loss and Adam (see `reference.keras_cnn`)."""
+
+    candidate = "study-cnn"
+
+    def __init__(self) -> None:
+        import keras
+
+        self.name = f"Keras {keras.__version__}"
+        if keras.backend.backend() != "tensorflow":
+            raise OriginalError(
+                f"Keras runs on {keras.backend.backend()}, the original is Keras on TensorFlow: "
+                "set KERAS_BACKEND=tensorflow"
+            )
+        self.dropout_rate = float(keras_cnn.build(64).get_layer("dropout_1").rate)
+
+    def settings(self) -> dict[str, int | float]:
+        """Dropout is active in all epochs."""
+        return {
+            "image_size": keras_cnn.build().input_shape[1],
+            "batch_size": keras_cnn.BATCH_SIZE,
+            "epochs": keras_cnn.EPOCHS,
+            "dropout_rate": self.dropout_rate,
+            "dropout_epochs": -1,
+        }
+
+    def structure(self) -> list[tuple[str, str, tuple[int | None, ...], int]]:
+        """Layers at the study's size."""
+        return [
+            (layer.name, type(layer).__name__, tuple(layer.output.shape), layer.count_params())
+            for layer in keras_cnn.build().layers
+        ]
+
+    def initial(self, draws: int) -> dict[str, np.ndarray]:
+        """Moments of the initial weights."""
+        import keras
+
+        names, found = list(seeded.cnn_shapes(64)), []
+        for draw in range(draws):
+            keras.utils.set_random_seed(1000 + draw)
+            found.append(dict(zip(names, keras_cnn.build(64).get_weights(), strict=True)))
+        return {name: np.array([moments(draw[name]) for draw in found]) for name in names}
+
+    def pixels(self) -> dict[str, np.ndarray]:
+        """The loader's pixels of the cases of `seeded.RESIZES`."""
+        return {
+            f"pixels/{number}": photos.keras_resize(Image.fromarray(seeded.decoded(number)), size)
+            for number, (_, size) in enumerate(seeded.RESIZES)
+        }
+
+    def scaled(self) -> dict[str, np.ndarray]:
+        """What becomes of each of the 256 values."""
+        return {"every value": keras_cnn.scale(np.arange(256, dtype=np.uint8))}
+
+    def order(self, images: int, batch_size: int, steps: int) -> list[int]:
+        """Sizes of the batches."""
+        shown = order.batches(images, batch_size, np.arange)
+        return [len(next(shown)) for _ in range(steps)]
+
+    def forward(self, size: int, dtype: str) -> dict[str, np.ndarray]:
+        """Every layer's output of the case's first batch."""
+        pixels, _ = seeded.cnn_batch(size, 0)
+        found = keras_cnn.outputs(_model(size, dtype), _images(pixels, dtype))
+        named = {name: np.asarray(value) for name, value in found.items()}
+        return {**named, "whole": named["activation_5"]}
+
+    def gradients(self, size: int, dtype: str, batch: Batch) -> dict[str, np.ndarray]:
+        """Loss and gradients of one batch."""
+        model = _model(size, dtype)
+        images = tf.constant(_images(batch.pixels, dtype))
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            loss = _loss(model, images, batch, dtype)
+        weights = model.trainable_variables
+        *found, at_images = tape.gradient(loss, [*[w.value for w in weights], images])
+        named = dict(zip(seeded.cnn_shapes(size), map(np.asarray, found), strict=True))
+        return {"loss": np.asarray(loss), **named, "input": np.asarray(at_images)}
+
+    def losses(self, dtype: str) -> dict[str, np.ndarray]:
+        """Loss and gradient of the edge cases, from logits."""
+        logits, labels = seeded.loss_logits(dtype)
+        x = tf.constant(logits)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            targets = np.eye(3, dtype=dtype)[labels]
+            loss = keras_cnn.categorical_crossentropy(targets, tf.nn.softmax(x))
+        return {"value": np.asarray(loss), "gradient": np.asarray(tape.gradient(loss, x))}
+
+    def ties(self, dtype: str) -> dict[str, np.ndarray]:
+        """Pooled values and their gradient, where values tie."""
+        x = tf.constant(seeded.tied_values(dtype))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            pooled = tf.nn.max_pool2d(tf.nn.relu(x), 2, 2, "VALID")
+        gradient = tape.gradient(pooled, x, tf.constant(seeded.tied_gradient(dtype)))
+        return {"pooled": np.asarray(pooled), "gradient": np.asarray(gradient)}
+
+    def optimise(self, dtype: str, kept_steps: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Adam alone, on prescribed gradients."""
+        shapes = seeded.cnn_shapes(64)
+        weights = seeded.cnn_weights(64, dtype)
+        variables = [tf.Variable(value) for value in weights.values()]
+        adam = keras_cnn.StudyAdam()
+        adam.build(variables)
+        found: dict[str, np.ndarray] = {}
+        for number in range(max(kept_steps)):
+            grads = [seeded.gradients(name, s, number, dtype) for name, s in shapes.items()]
+            adam.apply([tf.constant(g) for g in grads], variables)
+            if number + 1 in kept_steps:
+                found |= _named(number + 1, variables, adam)
+        return found
+
+    def train(self, training: Training, dtype: str) -> dict[str, np.ndarray]:
+        """Weights and Adam's means after the kept steps, and each loss."""
+        model = _model(training.image_size, dtype, training)
+        adam = keras_cnn.StudyAdam()
+        step = keras_cnn.make_step(model, adam)
+        found: dict[str, np.ndarray] = {}
+        losses = []
+        for number, batch in enumerate(training.batches, start=1):
+            targets = np.eye(3, dtype=dtype)[batch.labels]
+            mask = batch.masks[0] if batch.masks else np.ones((len(targets), 64), bool)
+            loss, _ = step(_images(batch.pixels, dtype), targets, mask)
+            losses.append(np.asarray(loss))
+            if number in training.kept_steps:
+                means = adam if training.with_means else None
+                found |= _named(number, model.trainable_variables, means)
+        return {**found, "loss": np.array(losses)}
+
+    def predict(
+        self, weights: Mapping[str, np.ndarray], pixels: np.ndarray, dtype: str
+    ) -> np.ndarray:
+        """Probabilities, in evaluation mode, at 64 pixels."""
+        model = keras_cnn.build(64, dtype=dtype, dropout=0.5)
+        model.set_weights([weights[name] for name in seeded.cnn_shapes(64)])
+        return np.asarray(model(_images(pixels, dtype), training=False))
+
+
+def _model(size: int, dtype: str, training: Training | None = None) -> Any:
+    model = keras_cnn.build(size, dtype=dtype)
+    weights = seeded.cnn_weights(size, dtype) if training is None else training.weights
+    model.set_weights(list(weights.values()))
+    return model
+
+
+def _images(pixels: np.ndarray, dtype: str) -> np.ndarray:
+    return keras_cnn.scale(pixels).astype(dtype)
+
+
+def _loss(model: Any, images: Any, batch: Batch, dtype: str) -> Any:
+    mask = batch.masks[0] if batch.masks else None
+    probabilities = keras_cnn.outputs(model, images, mask)["activation_5"]
+    targets = np.eye(3, dtype=dtype)[batch.labels]
+    return tf.reduce_mean(keras_cnn.categorical_crossentropy(targets, probabilities))
+
+
+def _named(step: int, variables: Any, adam: Any) -> dict[str, np.ndarray]:
+    import keras
+
+    parts = {"params": variables}
+    if adam is not None:
+        parts |= {"mu": adam._momentums, "nu": adam._velocities}
+    return {
+        f"{step}/{kind}/{name}": np.array(keras.ops.convert_to_numpy(value))
+        for kind, values in parts.items()
+        for name, value in zip(seeded.cnn_shapes(64), values, strict=True)
+    }

@@ -1,0 +1,51 @@
+"""The way in which PyTorch's multi-head attention fills the arrays of Flax's."""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from parity.port.layer import Layer
+from parity.port.mapping.mapping import Entry, Pieces, Rule
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_PROJECTION = re.compile(r"(?:^|\.)(q|k|v|o)[a-z_]*\.(kernel|bias)$")
+
+
+def fits(layer: Layer, shapes: Shapes, kind: str) -> list[tuple[Entry, ...]]:
+    """One way, or none if the arrays do not fit.
+
+    The candidate has a layer each whose name begins with q, k, v and o, such as `query` or
+    `q_proj`; its heads may have an axis of their own.
+    """
+    del kind
+    paths: dict[tuple[str, str], str] = {}
+    for path in shapes:
+        found = _PROJECTION.search(path)
+        if found is None:
+            return []
+        paths[found.group(1), found.group(2)] = path
+    entries = []
+    for parameter in layer.parameters:
+        # PyTorch's own names: in_proj_weight, in_proj_bias, out_proj.weight, out_proj.bias.
+        which = "qkv" if parameter.role.startswith("in_proj") else "o"
+        what = "bias" if parameter.role.endswith("bias") else "kernel"
+        targets = [paths.get((letter, what)) for letter in which]
+        known = [path for path in targets if path is not None]
+        size = sum(int(np.prod(shapes[path])) for path in known)
+        if len(known) != len(which) or size != int(np.prod(parameter.shape)):
+            return []
+        entries.append(_entry(parameter.name, parameter.shape, known, shapes))
+    return [tuple(entries)]
+
+
+def _entry(name: str, shape: tuple[int, ...], paths: list[str], shapes: Shapes) -> Entry:
+    def apply(array: np.ndarray) -> Pieces:
+        parts = np.split(array, len(paths), axis=0)
+        return tuple(part.T.reshape(shapes[path]) for part, path in zip(parts, paths, strict=True))
+
+    words = "(in, out) ← (out, in)" if len(shape) == 2 else ""
+    if len(paths) > 1:
+        words = "; ".join(w for w in ("query, key and value apart", words) if w)
+    return Entry(name, shape, tuple(paths), Rule(words, apply))

@@ -1,0 +1,1 @@
+"""What `parity.compare` is given as an original: Keras models and PyTorch modules."""

@@ -1,0 +1,1 @@
+"""The rungs of the ladder for anyone's port, one a file."""

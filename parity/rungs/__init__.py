@@ -1,0 +1,1 @@
+"""The rungs of the ladder for the study's ports, one a file."""

@@ -1,0 +1,96 @@
+"""Rung 10: the same predictions after the same training, and the same accuracy after any."""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from parity import candidate as port
+from parity import equivalence
+from parity.candidate import Candidate
+from parity.check import Check
+from parity.comparison import Comparison, Difference
+from parity.original import LiveOriginal, Original
+from parity.precision import pinned
+from parity.rungs.trajectory import final_weights, recipe, trained_by_original, trained_by_port
+from reference.legacy import seeded
+
+
+def checks(original: Original) -> Iterator[Check]:
+    """Independent training ends alike; after rung 9 every prediction agrees."""
+    # Of the recorded weights only samples are kept, with which nothing can be predicted.
+    if not isinstance(original, LiveOriginal):
+        return
+    if original.candidate == "study-cnn":
+        yield original.check(
+            10,
+            case="independent training on photos, as committed",
+            bound=1 - equivalence.CONFIDENCE,
+            because="p value of two one-sided t tests with a margin of 5 points",
+            run=_equivalence,
+        )
+    yield original.check(
+        10,
+        case="every prediction after the whole recipe",
+        bound=0.0,
+        because="labels are equal or not",
+        run=functools.partial(_predictions, original),
+    )
+
+
+def _equivalence(candidate: Candidate) -> Comparison:
+    result = equivalence.read_result()
+    found = equivalence.tost(
+        equivalence.accuracies(result, "jax"), equivalence.accuracies(result, "keras")
+    )
+    runs = min(len(result["runs"][side]) for side in ("jax", "keras"))
+    # The spread of few runs says little about how many are needed: hence the plan's number too.
+    needed = max(found.needed, equivalence.LEAST_SEEDS)
+    reason = "" if runs >= needed else f"{runs} runs a side, {needed} are needed"
+    power = Difference("runs a side", math.inf if reason else 0.0, reason=reason)
+    learnt = [_learnt(result, side) for side in ("jax", "keras")]
+    test = Difference(
+        "p value, that the means differ by less than the margin",
+        found.p,
+        max_abs=abs(found.difference),
+        candidate=float(np.mean(equivalence.accuracies(result, "jax"))),
+        reference=float(np.mean(equivalence.accuracies(result, "keras"))),
+    )
+    return Comparison((power, *learnt, test), found.sentence())
+
+
+def _learnt(result: dict[str, Any], side: str) -> Difference:
+    # Two frameworks that both learn nothing are equal, too.
+    chance, runs = equivalence.share_at_chance(result, side)
+    reason = f"{chance} of {runs} runs stayed at chance" if 2 * chance >= runs else ""
+    name = f"{side}: most runs learnt"
+    return Difference(name, math.inf if reason else 0.0, reason=reason)
+
+
+def _predictions(original: LiveOriginal, candidate: Candidate) -> Comparison:
+    training = recipe(original)
+    size = training.image_size
+    pictures = np.concatenate([seeded.training_set(n, size)[0] for n in (294, 192)])
+    if size == 32:
+        pictures = pictures[..., 0]
+    theirs = original.predict(
+        final_weights(trained_by_original(original), training), pictures, "float64"
+    )
+    with pinned("float64"):
+        weights = final_weights(trained_by_port(candidate, original), training)
+        ours = port.predict(candidate, weights, pictures, size, "float64")
+    apart = np.flatnonzero(ours.argmax(1) != theirs.argmax(1))
+    first = f"picture {apart[0]} first" if apart.size else ""
+    if len(np.unique(theirs.argmax(1))) < 2:
+        return Comparison(
+            (Difference("labels", math.inf, reason="the original gives every picture one label"),)
+        )
+    difference = Difference(
+        "predicted labels",
+        float(apart.size),
+        max_abs=float(np.abs(ours - theirs).max()),
+        reason=f"{apart.size} of {len(pictures)} differ, {first}" if apart.size else "",
+    )
+    return Comparison((difference,), f"{len(pictures)} predictions")

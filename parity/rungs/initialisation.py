@@ -1,0 +1,106 @@
+"""Rung 2: initial weights of the same distribution, statistically, from seeded draws."""
+
+import functools
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from parity.candidate import Candidate, once
+from parity.check import Check
+from parity.comparison import Comparison, Difference
+from parity.original import Original, moments
+from reference.legacy import seeded
+
+DRAWS = 40
+_MOMENTS = ("mean", "mean square", "mean fourth power")
+_Z = 5.0
+_EXTREME = 25.0
+
+
+def checks(original: Original) -> Iterator[Check]:
+    """Moments, then extremes."""
+    theirs = functools.cache(lambda: original.initial(DRAWS))
+    yield original.check(
+        2,
+        quick=True,
+        case="moments",
+        bound=_Z,
+        because="z score; of 30 such scores one exceeds 5 by chance in 1 of 50,000 ladders",
+        run=lambda candidate: _compare_moments(_draw(candidate), theirs()),
+    )
+    yield original.check(
+        2,
+        quick=True,
+        case="extremes",
+        bound=_EXTREME,
+        because="N (1 - max/bound) of N uniform draws is exponential: above 25 once in 7e10",
+        run=lambda candidate: _compare_extremes(_draw(candidate), theirs()),
+    )
+
+
+@once("initial")
+def _draw(candidate: Candidate) -> dict[str, np.ndarray]:
+    draws = [candidate.initial(seed) for seed in range(DRAWS)]
+    return {name: np.array([moments(draw[name]) for draw in draws]) for name in draws[0]}
+
+
+def _compare_moments(
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
+) -> Comparison:
+    found = []
+    for name in theirs:
+        for place, moment in enumerate(_MOMENTS, start=2):
+            mine, yours = ours[name][:, place], theirs[name][:, place]
+            spread = math.hypot(_standard_error(mine), _standard_error(yours))
+            apart = abs(float(mine.mean() - yours.mean()))
+            # Biases that are all zero have no spread, and must be equal.
+            error = apart / spread if spread else (0.0 if apart == 0 else math.inf)
+            found.append(
+                Difference(
+                    f"{name} ({moment})",
+                    error,
+                    max_abs=apart,
+                    candidate=float(mine.mean()),
+                    reference=float(yours.mean()),
+                )
+            )
+    return Comparison(tuple(found), _power(theirs))
+
+
+def _compare_extremes(
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
+) -> Comparison:
+    found = []
+    for name in theirs:
+        count = _sizes()[name] * min(len(ours[name]), len(theirs[name]))
+        for what, pick in (("least", np.min), ("greatest", np.max)):
+            column = 0 if what == "least" else 1
+            mine, yours = float(pick(ours[name][:, column])), float(pick(theirs[name][:, column]))
+            scale = max(abs(mine), abs(yours))
+            apart = abs(mine - yours)
+            error = count * apart / scale if scale else 0.0
+            found.append(
+                Difference(
+                    f"{name} ({what})", error, max_abs=apart, candidate=mine, reference=yours
+                )
+            )
+    return Comparison(tuple(found))
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def _power(theirs: Mapping[str, np.ndarray]) -> str:
+    # The mean square of N uniform draws has the relative standard error sqrt(0.8 / N). A
+    # difference of (5 + 2.33) standard errors of two such means is found in 99 of 100 cases.
+    smallest = min(_sizes()[name] for name in theirs if np.any(theirs[name]))
+    share = (_Z + 2.33) * math.sqrt(2 * 0.8 / (smallest * DRAWS))
+    return f"finds a spread {share / 2:.1%} too large in the smallest weight, 99 times of 100"
+
+
+@functools.cache
+def _sizes() -> dict[str, int]:
+    shapes = {**seeded.cnn_shapes(64), **seeded.mlp_shapes()}
+    return {name: int(np.prod(shape)) for name, shape in shapes.items()}

@@ -1,0 +1,47 @@
+"""Rung 1: the same layers in the same order, with the same shapes and numbers of parameters."""
+
+import math
+from collections.abc import Iterator
+
+from parity.candidate import Candidate
+from parity.check import Check
+from parity.comparison import Comparison, Difference
+from parity.original import Original
+from parity.originals.golden import GoldenOriginal
+
+TOTALS = {"study-cnn": 21_856_483, "study-mlp": 67_779, "study-mlp-v21": 67_779}
+"""As the study prints them."""
+
+
+def checks(original: Original) -> Iterator[Check]:
+    """Rows of the table, and their sum."""
+
+    def run(candidate: Candidate) -> Comparison:
+        ours = [(row.name, row.kind, row.output_shape, row.params) for row in candidate.structure()]
+        theirs = original.structure()
+        total = sum(row[3] for row in ours)
+        if isinstance(original, GoldenOriginal) and original.candidate != "study-cnn":
+            # PyTorch 1.0.0 says which weights there are, not which functions run between them.
+            ours = [row for row in ours if row[3]]
+        found = [
+            _difference(f"layer {place + 1}", mine, yours)
+            for place, (mine, yours) in enumerate(zip(ours, theirs, strict=False))
+        ]
+        found.append(_difference("number of layers", len(ours), len(theirs)))
+        found.append(_difference("total parameters", total, TOTALS[original.candidate]))
+        return Comparison(tuple(found), f"{total:,} parameters")
+
+    yield original.check(
+        1,
+        case="the study's size",
+        bound=0.0,
+        because="names, kinds, shapes and counts are equal or not",
+        run=run,
+        quick=True,
+    )
+
+
+def _difference(what: str, ours: object, theirs: object) -> Difference:
+    if ours == theirs:
+        return Difference(what, 0.0)
+    return Difference(what, math.inf, reason=f"{ours} where the original has {theirs}")
