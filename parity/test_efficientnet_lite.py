@@ -19,7 +19,7 @@ from chifoumi_jax.convert import efficientnet_lite0_from_torch
 from chifoumi_jax.convert.efficientnet_lite import efficientnet_lite0_to_arrays, variables
 from chifoumi_jax.convert.pretrained import pretrained_efficientnet_lite0, read_old_pickle
 from chifoumi_jax.models import EfficientNetLite0
-from chifoumi_jax.training.step import join
+from chifoumi_jax.training.step import merge_statistics
 from parity.comparison import compare, compare_exactly
 from parity.precision import pinned
 
@@ -138,7 +138,7 @@ def test_call_is_its_activations(original: EfficientNet, float64: None) -> None:
     np.testing.assert_array_equal(model(pixels), model.activations(pixels)["_fc"])
 
 
-@pytest.mark.parametrize("by_batch", [False, True], ids=["running moments", "batch's moments"])
+@pytest.mark.parametrize("by_batch", [False, True], ids=["running statistics", "batch's moments"])
 def test_gradients(original: EfficientNet, by_batch: bool, float64: None) -> None:
     pixels, labels = images(2), np.array([1, 500, 999])
     model = candidate(original)
@@ -150,17 +150,17 @@ def test_gradients(original: EfficientNet, by_batch: bool, float64: None) -> Non
     reference = {name: p.grad.numpy() for name, p in original.named_parameters()}
 
     graph, _ = nnx.split(model)
-    params, moments = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+    params, statistics = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
 
-    def mean_loss(params: Any, moments: Any) -> jax.Array:
-        # Fresh variables: the running moments are written to, where the gradient is taken.
-        moments = jax.tree.map(jnp.asarray, moments)
-        logits = nnx.merge(graph, join(params, moments))(pixels, None, by_batch)
+    def mean_loss(params: Any, statistics: Any) -> jax.Array:
+        # Fresh variables: the running statistics are written to, where the gradient is taken.
+        statistics = jax.tree.map(jnp.asarray, statistics)
+        logits = nnx.merge(graph, merge_statistics(params, statistics))(pixels, None, by_batch)
         rows = jnp.arange(len(labels))
         return -jnp.mean(jax.nn.log_softmax(logits)[rows, labels])
 
-    grads = jax.jit(jax.grad(mean_loss))(params, moments)
-    ours = efficientnet_lite0_to_arrays(nnx.merge(graph, join(grads, moments)))
+    grads = jax.jit(jax.grad(mean_loss))(params, statistics)
+    ours = efficientnet_lite0_to_arrays(nnx.merge(graph, merge_statistics(grads, statistics)))
     # Before a normalisation by the batch a shift has no effect: its gradient is rounding alone.
     largest = max(float(np.abs(array).max()) for array in reference.values())
     scale = {n: max(float(np.abs(a).max()), 1e-4 * largest) for n, a in reference.items()}
@@ -179,12 +179,12 @@ def test_running_moments_follow_the_batches(original: EfficientNet, float64: Non
         found = compare(ours, theirs)
         assert found.first_beyond(GRADIENTS) is None, found.worst.sentence()
     after = original.state_dict()
-    moments = {name: after[name].numpy() for name in after if "running" in name}
+    statistics = {name: after[name].numpy() for name in after if "running" in name}
     kept = efficientnet_lite0_to_arrays(model)
-    found = compare({name: kept[name] for name in moments}, moments)
+    found = compare({name: kept[name] for name in statistics}, statistics)
     assert found.first_beyond(FORWARD) is None, found.worst.sentence()
     moved: Mapping[str, Any] = {
-        name: float(abs(after[name] - before[name]).max()) for name in moments
+        name: float(abs(after[name] - before[name]).max()) for name in statistics
     }
     original.load_state_dict(before)
     assert min(moved.values()) > 0, "nothing followed"

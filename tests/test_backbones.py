@@ -48,8 +48,18 @@ def test_one_that_lacks_a_method_is_named() -> None:
         def is_frozen(self, path: tuple[Any, ...]) -> bool:
             return not path
 
-    with pytest.raises(TypeError, match=r"feature_map.*take_over"):
+    with pytest.raises(TypeError, match=r"feature_map.*load_pretrained"):
         Half()  # type: ignore[abstract]  # What mypy refuses is what is tried.
+
+
+def test_the_method_of_version_0_1_0_still_serves() -> None:
+    class Earlier(tiny_backbone.Tiny):
+        def take_over(self, pretrained: Backbone) -> None:
+            self.taken_over = pretrained.num_classes
+
+    model = Earlier(32, 3, rngs=nnx.Rngs(0))
+    model.load_pretrained(tiny_backbone.weights(32))
+    assert model.taken_over == 10
 
 
 def test_it_is_trained_from_its_weights(finished: Run) -> None:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from chifoumi_jax.ops import depthwise_conv, depthwise_native, native
 from chifoumi_jax.ops.depthwise import differentiable
-from chifoumi_jax.ops.depthwise_passes import accelerated, shifted
+from chifoumi_jax.ops.depthwise_implementation import accelerated, shifted
 from tests.kernels import needs_native, printed_by_threads
 
 # NumPy arrays, which JAX takes for its own.
@@ -26,7 +26,7 @@ Operation = Callable[..., Float[Array, "batch rows columns channels"]]
 
 NATIVE = ("x86-64-v4", "x86-64-v3", "baseline")
 WAYS: dict[str, Operation] = {
-    **{name: differentiable(depthwise_native.passes) for name in NATIVE},
+    **{name: differentiable(depthwise_native.implementation) for name in NATIVE},
     "shifted": differentiable(shifted),
     "accelerated": differentiable(accelerated),
 }

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jaxtyping import Array, Float
 
-from chifoumi_jax.ops import bands, conv_relu_pool, conv_relu_pool_lax, native
+from chifoumi_jax.ops import conv_relu_pool, conv_relu_pool_lax, native, xla_blocked
 from chifoumi_jax.ops.conv_relu_pool import differentiable
 from tests.kernels import needs_native, printed_by_threads
 
@@ -21,13 +21,18 @@ Arrays = tuple[Any, ...]
 Operation = Callable[..., Float[Array, "batch rows columns out"]]
 
 WAYS: dict[str, Operation] = {
-    **{name: differentiable(native.passes) for name in ("x86-64-v4", "x86-64-v3", "baseline")},
-    "bands": differentiable(bands.passes),
-    "whole": conv_relu_pool_lax,
+    **{
+        name: differentiable(native.implementation)
+        for name in ("x86-64-v4", "x86-64-v3", "baseline")
+    },
+    "xla_blocked": differentiable(xla_blocked.implementation),
+    "xla": conv_relu_pool_lax,
 }
 
 each = pytest.mark.parametrize("way", WAYS)
-native_only = pytest.mark.parametrize("way", [way for way in WAYS if way not in ("bands", "whole")])
+native_only = pytest.mark.parametrize(
+    "way", [way for way in WAYS if way not in ("xla_blocked", "xla")]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +45,7 @@ def float64() -> Iterator[None]:
 def operation(way: str) -> Iterator[Operation]:
     """One way of computing the operation; of the native kernels, with one instruction set."""
     before = native.instruction_set()
-    if way not in ("bands", "whole") and not native.use_instruction_set(way):
+    if way not in ("xla_blocked", "xla") and not native.use_instruction_set(way):
         pytest.skip(native.absence or f"this processor has no {way}")
     yield WAYS[way]
     if before:
@@ -201,8 +206,8 @@ def test_equals_the_reference_however_the_bands_fall(
     windows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 7 rows of 2 x 5 windows: bands of 1, 2 (the last overlaps), 4 (likewise) and 7 rows.
-    monkeypatch.setattr(bands, "WINDOWS_PER_BAND", windows)
-    assert_equals_reference(WAYS["bands"], *random_case((2, 17, 12, 3), out=4))
+    monkeypatch.setattr(xla_blocked, "WINDOWS_PER_BAND", windows)
+    assert_equals_reference(WAYS["xla_blocked"], *random_case((2, 17, 12, 3), out=4))
 
 
 @each
@@ -288,7 +293,7 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Ope
     # In 64 bits there is no convolution that could be counted.
     arguments = [argument.astype(np.float32) for argument in exact]
 
-    def passes(*argnums: int) -> int:
+    def implementation(*argnums: int) -> int:
         def weighted(*arguments: Array) -> Array:
             return (operation(*arguments) * weight).sum()
 
@@ -296,7 +301,7 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Ope
         assert compiled is not None
         return sum(compiled.count(f" {part}(") for part in ("convolution", "while", "custom-call"))
 
-    assert passes(1, 2) < passes(0, 1, 2)
+    assert implementation(1, 2) < implementation(0, 1, 2)
 
 
 @pytest.mark.parametrize("operation", [conv_relu_pool, conv_relu_pool_lax])
@@ -336,7 +341,7 @@ def test_says_what_is_wrong_with_a_dtype(operation: Operation) -> None:
 def test_the_kernels_read_nothing_beyond_a_bias() -> None:
     images, kernel = jnp.ones((1, 6, 6, 3)), jnp.ones((3, 3, 3, 5))
     with pytest.raises(jax.errors.JaxRuntimeError, match="do not belong together"):
-        native.passes.pool(images, kernel, jnp.ones(4))
+        native.implementation.pool(images, kernel, jnp.ones(4))
 
 
 @pytest.mark.skipif(

@@ -104,7 +104,7 @@ def test_a_seed_gives_the_same_weights_and_another_others(
     size = sizes.get(recipe.model, {})
     recipe = recipe.replace(data=photos, runs=tmp_path, epochs=2, **size)
     runs = [fit(recipe.replace(seed=seed), quiet=True) for seed in (0, 0, 1)]
-    # Running moments are the pretrained network's, whatever the seed.
+    # Running statistics are the pretrained network's, whatever the seed.
     weights = [
         jax.tree.leaves(nnx.filter_state(load(run.directory).weights, nnx.Param)) for run in runs
     ]

@@ -33,7 +33,7 @@ from chifoumi_jax.training import run
 from chifoumi_jax.training.display import Display
 from chifoumi_jax.training.program import _decays, build_schedule
 from chifoumi_jax.training.run import Run
-from chifoumi_jax.training.step import NOTHING, _follow, join
+from chifoumi_jax.training.step import NOTHING, _follow, merge_statistics
 from chifoumi_jax.training.trainer import Trainer
 from chifoumi_jax.training.transfer import split_features, with_pretrained
 from tests.commands import chifoumi, environment
@@ -103,7 +103,7 @@ def test_learns_easy_photos(finished: Run) -> None:
 
 def test_begins_with_pretrained_weights_and_a_trained_last_layer(trainer: Trainer) -> None:
     state = trainer.begin()
-    begun = join(state.params, state.moments)
+    begun = merge_statistics(state.params, state.statistics)
     kept = nnx.state(pretrained_efficientnet_lite0(32))
     # A smaller network with the stages that it has.
     assert len(begun["blocks"]) == 3 < len(kept["blocks"]) == 16
@@ -160,7 +160,7 @@ def test_the_average_is_what_is_evaluated(finished: Run, trainer: Trainer) -> No
     state, progress = restore(finished.directory, trainer.program, steps)
     assert progress.step == steps
     loaded = load(finished.directory).weights
-    wanted = join(state.average, state.moments)
+    wanted = merge_statistics(state.average, state.statistics)
     for got, want in zip(*map(jax.tree.leaves, (loaded, wanted)), strict=True):
         np.testing.assert_array_equal(got, want)
     pairs = zip(*map(jax.tree.leaves, (state.average, state.params)), strict=True)
@@ -201,11 +201,11 @@ def test_a_photo_and_its_mirror_image_get_the_same_answer(finished: Run) -> None
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_take_over_leaves_the_last_layer() -> None:
+def test_load_pretrained_leaves_the_last_layer() -> None:
     whole = pretrained_efficientnet_lite0(32)
     graph, state = nnx.split(whole)
     model = nnx.merge(graph, jax.tree.map(jnp.zeros_like, state))
-    model.take_over(whole)
+    model.load_pretrained(whole)
     taken, kept = map(nnx.state, (model, whole))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(taken["classify"]))
     for tree in (taken, kept):

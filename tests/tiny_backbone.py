@@ -41,7 +41,7 @@ class Tiny(Backbone):
     def is_frozen(self, path: tuple[Any, ...]) -> bool:
         return self.is_first_frozen and path[0] == "first"
 
-    def take_over(self, pretrained: Backbone) -> None:
+    def load_pretrained(self, pretrained: Backbone) -> None:
         assert isinstance(pretrained, Tiny)
         for name in ("first", "second"):
             nnx.update(getattr(self, name), nnx.state(getattr(pretrained, name)))

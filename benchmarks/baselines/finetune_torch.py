@@ -52,7 +52,7 @@ def _model(image_size: int) -> EfficientNet:
         strict=False,
     )
     model._global_params = model._global_params._replace(drop_connect_rate=0.0)
-    # ImageNet's running moments, as our recipe has them; of dropout both take 0.2.
+    # ImageNet's running statistics, as our recipe has them; of dropout both take 0.2.
     model.eval()
     model._dropout.train()
     return model.to(DEVICE, memory_format=memory_format())

@@ -22,7 +22,7 @@ from chifoumi_jax.models import cnn
 from chifoumi_jax.ops import conv_relu_pool_lax
 from chifoumi_jax.recipes import Precision
 from chifoumi_jax.training.program import build
-from chifoumi_jax.training.step import device_mesh, products
+from chifoumi_jax.training.step import device_mesh, matmul_precision
 
 # Steps in a call, as in a training's loop.
 STEPS = 4
@@ -109,6 +109,6 @@ def _multiply(count: int, precision: Precision) -> Callable[[], None]:
     # Rounded up to what tensor cores take at once.
     side = -(-round((STEPS * count / 2) ** (1 / 3)) // 128) * 128
     left, right = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
-    with products(precision):
+    with matmul_precision(precision):
         multiply = jax.jit(jnp.matmul).lower(left, right).compile()
     return lambda: jax.block_until_ready(multiply(left, right))

@@ -37,7 +37,7 @@ def efficientnet_lite0_from_torch(
     dtype: DTypeLike = jnp.float32,
     stages: int = len(STAGES),
 ) -> EfficientNetLite0:
-    """The network with the weights and running moments of the PyTorch port, bit for bit.
+    """The network with the weights and running statistics of the PyTorch port, bit for bit.
 
     Args:
         source: A `.pt`, `.pth` or `.safetensors` file of a state dict, a state dict, or a module,
@@ -62,7 +62,7 @@ def efficientnet_lite0_from_torch(
 
 
 def efficientnet_lite0_to_arrays(model: EfficientNetLite0) -> dict[str, Float[np.ndarray, "..."]]:
-    """The network's weights and running moments by PyTorch's names, laid out as there."""
+    """The network's weights and running statistics by PyTorch's names, laid out as there."""
     return {
         name: np.ascontiguousarray(_to_torch(name, np.asarray(variable[...])))
         for name, variable in variables(model).items()
@@ -70,7 +70,7 @@ def efficientnet_lite0_to_arrays(model: EfficientNetLite0) -> dict[str, Float[np
 
 
 def variables(model: EfficientNetLite0) -> dict[str, nnx.Variable[Any]]:
-    """The network's parameters and running moments by PyTorch's names, in its order."""
+    """The network's parameters and running statistics by PyTorch's names, in its order."""
     found: dict[str, nnx.Variable[Any]] = {}
     for name, layer in model.convolutions.items():
         block, _, convolution = name.rpartition(".")

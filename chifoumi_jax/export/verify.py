@@ -20,7 +20,7 @@ from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.program import build_input, build_scale
 from chifoumi_jax.training.program_cache import program_of
-from chifoumi_jax.training.step import Params, forward, products
+from chifoumi_jax.training.step import Params, forward, matmul_precision
 
 # Runtimes add float32 products up in another order, and each sum is rounded otherwise, layer after
 # layer: some ulp (6e-8) of the largest partial sum. In proportion to the largest logit, or to 1.
@@ -127,7 +127,7 @@ def _asking(recipe: Recipe, graph: nnx.GraphDef[Any]) -> Callable[..., tuple[jax
     # Kept: a run that is written in several formats is asked the same in each.
     @jax.jit
     def ask(weights: Params, pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
-        with products("float32"):
+        with matmul_precision("float32"):
             images = build_input(recipe)(pixels)
             sides = (images, images[:, :, ::-1]) if recipe.mirror_test else (images,)
             logits = forward(graph, weights, jnp.concatenate(sides), None, "float32")

@@ -17,7 +17,7 @@ class Backbone(Network):
 
     A subclass sets `image_size`, `num_classes`, `dropout_rate` and `classify`, computes the
     convolutions in `feature_map`, and says which layers `is_frozen` names and how it copies
-    pretrained weights (`take_over`).
+    pretrained weights (`load_pretrained`).
     """
 
     classify: nnx.Linear
@@ -35,8 +35,15 @@ class Backbone(Network):
         """Whether what stands at this path of the state stays as it was pretrained."""
 
     @abstractmethod
-    def take_over(self, pretrained: "Backbone") -> None:
-        """Take all weights and running moments of another one but the last layer's."""
+    def load_pretrained(self, pretrained: "Backbone") -> None:
+        """Copy all weights and running statistics of another one, except the last layer's."""
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        # `take_over` was the name of `load_pretrained` up to version 0.1.0.
+        earlier = cls.__dict__.get("take_over")
+        if earlier is not None and "load_pretrained" not in cls.__dict__:
+            cls.load_pretrained = earlier  # type: ignore[method-assign]
+        super().__init_subclass__(**given)
 
     def features(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False

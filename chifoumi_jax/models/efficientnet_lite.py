@@ -58,7 +58,7 @@ def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 class BatchNorm(nnx.Module):
-    """What normalises a convolution's channels: the trained scale and bias, and running moments."""
+    """Batch normalisation of channels: trained scale and bias, and running statistics."""
 
     def __init__(self, channels: int):
         self.scale = nnx.Param(jnp.ones(channels))
@@ -67,7 +67,7 @@ class BatchNorm(nnx.Module):
         self.variance = nnx.BatchStat(jnp.ones(channels))
 
     def folded(self) -> tuple[Float[Array, " channels"], Float[Array, " channels"]]:
-        """Factor and offset that stand for normalisation by the running moments."""
+        """Factor and offset that stand for normalisation by the running statistics."""
         factor = self.scale[...] * jax.lax.rsqrt(self.variance[...] + _EPSILON)
         return factor, self.bias[...] - self.mean[...] * factor
 
@@ -235,8 +235,8 @@ class EfficientNetLite0(Backbone):
         in_stages = part == "stem" or (part == "blocks" and path[1] < self.frozen_blocks)
         return self.frozen_blocks > 0 and in_stages
 
-    def take_over(self, pretrained: Backbone) -> None:
-        """Take all weights and running moments of another one but the last layer's.
+    def load_pretrained(self, pretrained: Backbone) -> None:
+        """Copy all weights and running statistics of another one, except the last layer's.
 
         A model with fewer stages takes those that it has; its last convolution stays.
         """

@@ -8,17 +8,17 @@ import jax
 from jax import lax
 from jaxtyping import Array
 
-from chifoumi_jax.ops import bands, native, whole
-from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
+from chifoumi_jax.ops import native, xla, xla_blocked
+from chifoumi_jax.ops.implementation import Bias, Images, Implementation, Kernel, Pooled, Winner
 
 
 def conv_relu_pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
     """Keras' `Conv2D(out, 3)`, `Activation("relu")`, `MaxPooling2D(2)`, without padding.
 
     Equal to `lax`'s own operations to rounding; gradients follow the tie rules of
-    `pooling.relu_pool`. Computed by `native` on a CPU, or by `bands` where that is not compiled or
-    does not serve the type; on a Hopper GPU by `tiles` where they are faster; by `whole` elsewhere.
-    `jax.export` writes no kernels down: give it `conv_relu_pool_lax`.
+    `pooling.relu_pool`. On a CPU `native` computes it, or `xla_blocked` where that is not compiled
+    or does not support the type; on a Hopper GPU `pallas_gpu` where it is faster; elsewhere `xla`.
+    `jax.export` cannot write native kernels: give it `conv_relu_pool_lax`.
 
     Args:
         images: Float, any size from 4 x 4.
@@ -36,7 +36,7 @@ def conv_relu_pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
 
 
 def conv_relu_pool_lax(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
-    """`conv_relu_pool`, computed by `whole` on every platform; same arguments, results, errors."""
+    """`conv_relu_pool`, computed by `xla` on every platform; same arguments, results, errors."""
     _check(images, kernel, bias)
     return _whole(images, kernel, bias)
 
@@ -57,17 +57,17 @@ def _check(images: Images, kernel: Kernel, bias: Bias) -> None:
         raise ValueError(f"images, kernel and bias are {', '.join(dtypes)}; make them one")
 
 
-def differentiable(passes: Passes) -> Callable[[Images, Kernel, Bias], Pooled]:
+def differentiable(implementation: Implementation) -> Callable[[Images, Kernel, Bias], Pooled]:
     """The operation that these passes compute and differentiate; it checks nothing."""
 
     @jax.custom_vjp
     def operation(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
-        return passes.pool(images, kernel, bias)
+        return implementation.pool(images, kernel, bias)
 
     def run(
         images: Images, kernel: Kernel, bias: Bias
     ) -> tuple[Pooled, tuple[Images, Kernel, Winner]]:
-        pooled, winner = passes.forward(images, kernel, bias)
+        pooled, winner = implementation.forward(images, kernel, bias)
         return pooled, (images, kernel, winner)
 
     def pull_back(
@@ -75,8 +75,8 @@ def differentiable(passes: Passes) -> Callable[[Images, Kernel, Bias], Pooled]:
     ) -> tuple[Images, Kernel, Bias]:
         images, kernel, winner = saved
         return (
-            passes.image_gradient(images, kernel, gradient, winner),
-            *passes.weight_gradients(images, kernel, gradient, winner),
+            implementation.image_gradient(images, kernel, gradient, winner),
+            *implementation.weight_gradients(images, kernel, gradient, winner),
         )
 
     operation.defvjp(run, pull_back)
@@ -88,13 +88,21 @@ def _by_platform(name: str) -> Callable[..., Any]:
     # default backend here could name another one. It sits inside the gradient's rule: no switch is
     # ever differentiated, and a gradient that nobody uses is still removed.
     def compute(*arguments: Array) -> Any:
-        ways = {"cpu": native.passes if native.serves(arguments[0].dtype) else bands.passes}
+        ways = {
+            "cpu": native.implementation
+            if native.serves(arguments[0].dtype)
+            else xla_blocked.implementation
+        }
         if _has_hopper() and _tiles_serve(name, *arguments[:2]):
-            from chifoumi_jax.ops import tiles
+            from chifoumi_jax.ops import pallas_gpu
 
-            ways["cuda"] = tiles.passes
-        chosen = {platform: getattr(passes, name) for platform, passes in ways.items()}
-        return lax.platform_dependent(*arguments, **chosen, default=getattr(whole.passes, name))
+            ways["cuda"] = pallas_gpu.implementation
+        chosen = {
+            platform: getattr(implementation, name) for platform, implementation in ways.items()
+        }
+        return lax.platform_dependent(
+            *arguments, **chosen, default=getattr(xla.implementation, name)
+        )
 
     return compute
 
@@ -113,12 +121,12 @@ def _has_hopper() -> bool:
 def _tiles_serve(name: str, images: Images, kernel: Kernel) -> bool:
     # Imported here: others are not to wait for Pallas.
     try:
-        from chifoumi_jax.ops import tiles
+        from chifoumi_jax.ops import pallas_gpu
     except (ImportError, AttributeError):
         # JAX is to drop Pallas' way through Triton.
         return False
-    return tiles.serves(name, images, kernel)
+    return pallas_gpu.serves(name, images, kernel)
 
 
-_chosen = differentiable(Passes(*map(_by_platform, Passes._fields)))
-_whole = differentiable(whole.passes)
+_chosen = differentiable(Implementation(*map(_by_platform, Implementation._fields)))
+_whole = differentiable(xla.implementation)

@@ -10,8 +10,8 @@ from jax import lax
 from jaxtyping import Array
 
 from chifoumi_jax.ops import depthwise_native, native
-from chifoumi_jax.ops.depthwise_passes import (
-    DepthwisePasses,
+from chifoumi_jax.ops.depthwise_implementation import (
+    DepthwiseImplementation,
     Images,
     Kernel,
     Result,
@@ -55,22 +55,24 @@ def depthwise_conv(images: Images, kernel: Kernel, stride: int = 1) -> Result:
     return _chosen(images, kernel, stride)
 
 
-def differentiable(passes: DepthwisePasses) -> Callable[[Images, Kernel, int], Result]:
-    """The operation that these passes compute and differentiate; it checks nothing."""
+def differentiable(
+    implementation: DepthwiseImplementation,
+) -> Callable[[Images, Kernel, int], Result]:
+    """The operation with the implementation's own gradients; it checks no argument."""
 
     @partial(jax.custom_vjp, nondiff_argnums=(2,))
     def operation(images: Images, kernel: Kernel, stride: int) -> Result:
-        return passes.forward(images, kernel, stride)
+        return implementation.forward(images, kernel, stride)
 
     def run(images: Images, kernel: Kernel, stride: int) -> tuple[Result, tuple[Images, Kernel]]:
-        return passes.forward(images, kernel, stride), (images, kernel)
+        return implementation.forward(images, kernel, stride), (images, kernel)
 
     def pull_back(
         stride: int, saved: tuple[Images, Kernel], gradient: Result
     ) -> tuple[Images, Kernel]:
         return (
-            passes.image_gradient(*saved, gradient, stride),
-            passes.kernel_gradient(*saved, gradient, stride),
+            implementation.image_gradient(*saved, gradient, stride),
+            implementation.kernel_gradient(*saved, gradient, stride),
         )
 
     operation.defvjp(run, pull_back)
@@ -81,7 +83,7 @@ def _by_platform(name: str) -> Callable[..., Any]:
     # As in `conv_relu_pool`: chosen when XLA compiles, and never differentiated.
     def chosen(*arguments: Any) -> Array:
         *arrays, stride = arguments
-        on_cpu = depthwise_native.passes if native.serves(arrays[0].dtype) else shifted
+        on_cpu = depthwise_native.implementation if native.serves(arrays[0].dtype) else shifted
         return lax.platform_dependent(
             *arrays,
             cpu=partial(_with_stride, getattr(on_cpu, name), stride),
@@ -95,4 +97,6 @@ def _with_stride(function: Callable[..., Array], stride: int, *arrays: Array) ->
     return function(*arrays, stride)
 
 
-_chosen = differentiable(DepthwisePasses(*map(_by_platform, DepthwisePasses._fields)))
+_chosen = differentiable(
+    DepthwiseImplementation(*map(_by_platform, DepthwiseImplementation._fields))
+)

@@ -11,7 +11,12 @@ import jax
 import numpy as np
 
 from chifoumi_jax.ops import native
-from chifoumi_jax.ops.depthwise_passes import DepthwisePasses, Images, Kernel, Result
+from chifoumi_jax.ops.depthwise_implementation import (
+    DepthwiseImplementation,
+    Images,
+    Kernel,
+    Result,
+)
 
 
 def _forward(images: Images, kernel: Kernel, stride: int) -> Result:
@@ -37,4 +42,4 @@ def _image_gradient(images: Images, kernel: Kernel, gradient: Result, stride: in
     return result
 
 
-passes = DepthwisePasses(_forward, _kernel_gradient, _image_gradient)
+implementation = DepthwiseImplementation(_forward, _kernel_gradient, _image_gradient)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner
+from chifoumi_jax.ops.implementation import Bias, Images, Implementation, Kernel, Pooled, Winner
 
 _LIBRARY = Path(__file__).with_name("_native.so")
 _TARGETS = (
@@ -115,4 +115,4 @@ def _image_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Wi
     return result
 
 
-passes = Passes(_pool, _forward, _weight_gradients, _image_gradient)
+implementation = Implementation(_pool, _forward, _weight_gradients, _image_gradient)

@@ -29,7 +29,7 @@ from chifoumi_jax.backbones import architecture
 from chifoumi_jax.models.network import Network
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.run import RunError
-from chifoumi_jax.training.step import AXIS, Params, Scale, products
+from chifoumi_jax.training.step import AXIS, Params, Scale, matmul_precision
 
 Explanation = Callable[
     [Params, UInt8[np.ndarray, "batch ..."], Int32[np.ndarray, " batch"]],
@@ -103,7 +103,7 @@ def make_explanation(
         check_vma=False,
     )
     def explain(weights: Params, pixels: Array, labels: Array) -> Array:
-        with products("float32"):
+        with matmul_precision("float32"):
             model = nnx.merge(graph, weights)
             assert isinstance(model, Network)
             return heat_maps(model, scale(pixels), labels, mirror=mirror)

@@ -13,7 +13,7 @@ from chifoumi_jax.training import calibration, checkpoint, run
 from chifoumi_jax.training.calibration import UNCALIBRATED
 from chifoumi_jax.training.program_cache import program_of
 from chifoumi_jax.training.run import RunError
-from chifoumi_jax.training.step import NOTHING, join
+from chifoumi_jax.training.step import NOTHING, STATISTICS, merge_statistics
 
 
 def load(
@@ -71,11 +71,11 @@ def load(
         step = checkpoint.best(checkpoints, step)
     program = program_of(recipe, len(classes))
     # A training's average is all that is needed of what it trained.
-    names = ("average" if recipe.average else "params", "moments")
+    names = ("average" if recipe.average else "params", STATISTICS)
     parts = program.abstract_state().trees()
     wanted = {name: parts[name] for name in names if name in parts}
     trees, _ = checkpoint.load(checkpoints / f"{step:08d}", wanted)
-    weights = join(trees[names[0]], trees.get("moments", NOTHING))
+    weights = merge_statistics(trees[names[0]], trees.get(STATISTICS, NOTHING))
     # Of what the training ended with: of another state it says nothing.
     known = recipe == trained and (step == last or recipe.patience)
     measured = calibration.read(Path(directory)) if known else UNCALIBRATED

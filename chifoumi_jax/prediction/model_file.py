@@ -27,7 +27,7 @@ from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.recipes import PATHS, TYPES, Recipe
 from chifoumi_jax.training.calibration import Calibration
 from chifoumi_jax.training.program_cache import program_of
-from chifoumi_jax.training.step import Params, join
+from chifoumi_jax.training.step import Params, merge_statistics
 
 SUFFIX = ".safetensors"
 _FORMAT = "chifoumi-1"
@@ -85,7 +85,7 @@ def load_safetensors(path: str | os.PathLike[str]) -> Classifier:
     with about(os.fspath(path)):
         if model.num_classes != len(classes):
             raise WeightsError(f"it names {len(classes)} classes for {model.num_classes}")
-    weights: Params = join(nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat))
+    weights: Params = merge_statistics(nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat))
     program = program_of(recipe, len(classes))
     weights = jax.device_put(weights, program.replicated)
     return Classifier(recipe, classes, program, weights, calibration)

@@ -34,7 +34,7 @@ from chifoumi_jax.training.step import (
     TrainState,
     make_evaluation,
     make_step,
-    products,
+    matmul_precision,
     scale_keras,
     scale_torch,
     standardize,
@@ -207,10 +207,10 @@ def build(
     @partial(jax.jit, out_shardings=replicated)
     def init(key: Key[Array, ""]) -> TrainState:
         model = build_model(recipe, num_classes, nnx.Rngs(key))
-        params, moments = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+        params, statistics = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
         average = params if recipe.average else NOTHING
         return TrainState(
-            params, optimizer.init(params), jnp.zeros([], jnp.int32), moments, average
+            params, optimizer.init(params), jnp.zeros([], jnp.int32), statistics, average
         )
 
     def noise(seed: Key[Array, ""], number: Int32[Array, ""], size: int, dropout: bool) -> Noise:
@@ -258,7 +258,7 @@ def build(
 
     @partial(jax.jit, in_shardings=(replicated, sharded), out_shardings=replicated)
     def features_shared(weights: Params, pixels: Array) -> Array:
-        with products(recipe.precision):
+        with matmul_precision(recipe.precision):
             model = nnx.merge(graph, weights)
             assert isinstance(model, Backbone)
             return model.features(prepared(pixels))

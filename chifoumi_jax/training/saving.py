@@ -70,4 +70,4 @@ def restore(directory: Path, program: Program, step: int) -> tuple[TrainState, P
     """
     path = directory / "checkpoints" / f"{step:08d}"
     trees, progress = checkpoint.load(path, program.abstract_state().trees())
-    return TrainState(**trees), Progress.from_json(progress)
+    return TrainState.from_trees(trees), Progress.from_json(progress)

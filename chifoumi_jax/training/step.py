@@ -23,6 +23,10 @@ Params = nnx.State[Any, Any]
 AXIS = "data"
 NOTHING: Params = nnx.State({})
 
+# Names in a checkpoint, where they are not the fields': the format was fixed under these.
+STATISTICS = "moments"
+_TREES = {"statistics": STATISTICS}
+
 # 1/255 in two parts. Products of the first, of 12 bits, with a pixel are exact.
 _BY_255_HIGH = np.float32(round(2**20 / 255) / 2**20)
 _BY_255_LOW = np.float32(1 / 255 - float(_BY_255_HIGH))
@@ -35,24 +39,34 @@ class TrainState(NamedTuple):
         params: What is trained.
         opt_state: The optimiser's state.
         step: Steps taken.
-        moments: Running moments of batch normalisation; empty where there is none.
+        statistics: Running statistics of batch normalisation; empty where there is none.
         average: The parameters' moving average; empty where none is kept.
     """
 
     params: Params
     opt_state: optax.OptState
     step: Int32[Array, ""]
-    moments: Params = NOTHING
+    statistics: Params = NOTHING
     average: Params = NOTHING
 
     @property
     def weights(self) -> Params:
         """All that the network is evaluated with."""
-        return join(self.average or self.params, self.moments)
+        return merge_statistics(self.average or self.params, self.statistics)
 
     def trees(self) -> dict[str, Any]:
-        """The parts that hold arrays, by name."""
-        return {name: tree for name, tree in self._asdict().items() if jax.tree.leaves(tree)}
+        """The parts that hold arrays, by their names in a checkpoint."""
+        return {
+            _TREES.get(name, name): tree
+            for name, tree in self._asdict().items()
+            if jax.tree.leaves(tree)
+        }
+
+    @classmethod
+    def from_trees(cls, trees: dict[str, Any]) -> "TrainState":
+        """The inverse of `trees`."""
+        names = {tree: name for name, tree in _TREES.items()}
+        return cls(**{names.get(tree, tree): arrays for tree, arrays in trees.items()})
 
 
 class Noise(NamedTuple):
@@ -112,15 +126,15 @@ def forward(
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
-def products(precision: Precision) -> Any:
+def matmul_precision(precision: Precision) -> Any:
     """A context in which products are traced that have this precision on an accelerator."""
     # Left alone, JAX takes the accelerator's fastest for float32: TF32 on a GPU.
     return jax.default_matmul_precision("tensorfloat32" if precision == "tf32" else "float32")
 
 
-def join(params: Params, moments: Params) -> Params:
-    """Parameters and running moments in one."""
-    joined: Params = nnx.merge_state(params, moments)
+def merge_statistics(params: Params, statistics: Params) -> Params:
+    """Parameters and running statistics in one state."""
+    joined: Params = nnx.merge_state(params, statistics)
     return joined
 
 
@@ -149,26 +163,28 @@ def make_step(
         check_vma=False,
     )
     def gradients(
-        params: Params, moments: Params, batch: Batch, noise: Noise
+        params: Params, statistics: Params, batch: Batch, noise: Noise
     ) -> tuple[Params, Sums]:
         images = prepare(noise.augmentation, jnp.asarray(batch.pixels))
         count = _over_devices(jnp.sum(batch.weights), mesh)
 
         def mean_loss(params: Params) -> tuple[Array, Sums]:
-            logits = forward(graph, join(params, moments), images, noise.masks, precision)
+            logits = forward(
+                graph, merge_statistics(params, statistics), images, noise.masks, precision
+            )
             sums = _sums(loss, logits, batch)
             return sums.loss / count, sums
 
-        with products(precision):
+        with matmul_precision(precision):
             (_, sums), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
         return _over_devices((grads, sums), mesh)
 
     def step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Sums]:
-        grads, sums = gradients(state.params, state.moments, batch, noise)
+        grads, sums = gradients(state.params, state.statistics, batch, noise)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         averaged = _follow(state.average, params, average, state.step)
-        return TrainState(params, opt_state, state.step + 1, state.moments, averaged), sums
+        return TrainState(params, opt_state, state.step + 1, state.statistics, averaged), sums
 
     return step
 
@@ -194,7 +210,7 @@ def make_evaluation(
         check_vma=False,
     )
     def evaluate(weights: Params, batch: Batch) -> tuple[Array, Sums]:
-        with products(precision):
+        with matmul_precision(precision):
             images = scale(jnp.asarray(batch.pixels))
             logits = forward(graph, weights, images, None, precision)
             if mirror:

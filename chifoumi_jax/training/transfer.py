@@ -25,7 +25,7 @@ from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.heads import train_head
 from chifoumi_jax.training.program import Program
-from chifoumi_jax.training.step import Params, TrainState, join
+from chifoumi_jax.training.step import Params, TrainState, merge_statistics
 
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Dataset, Split
@@ -83,9 +83,9 @@ def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> Tr
     @partial(jax.jit, out_shardings=program.replicated)
     def init(key: Key[Array, ""], weights: Params) -> TrainState:
         state = program.init(key)
-        model = nnx.merge(program.graph, join(state.params, state.moments))
+        model = nnx.merge(program.graph, merge_statistics(state.params, state.statistics))
         assert isinstance(model, Backbone)
-        model.take_over(nnx.merge(graph, weights))
+        model.load_pretrained(nnx.merge(graph, weights))
         model.classify.kernel.set_value(jnp.zeros_like(model.classify.kernel[...]))
         return _replaced(state, model)
 
@@ -111,13 +111,13 @@ def split_features(
 
 
 def _replaced(state: TrainState, model: nnx.Module) -> TrainState:
-    params, moments = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+    params, statistics = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     average = params if state.average else state.average
-    return state._replace(params=params, moments=moments, average=average)
+    return state._replace(params=params, statistics=statistics, average=average)
 
 
 def _alone(state: TrainState, program: Program) -> TrainState:
     # The step gives its arguments' memory away: no array may stand in two places.
-    trees = everywhere((state.params, state.moments, state.average), program.replicated)
-    params, moments, average = jax.tree.map(jnp.array, trees)
-    return state._replace(params=params, moments=moments, average=average)
+    trees = everywhere((state.params, state.statistics, state.average), program.replicated)
+    params, statistics, average = jax.tree.map(jnp.array, trees)
+    return state._replace(params=params, statistics=statistics, average=average)

@@ -12,7 +12,7 @@ from parity.port.mapping.mapping import WeightMapping
 from parity.port.mapping.pairing import Paired, mapping_of
 from parity.port.rungs.layerwise import compare_layers
 
-#: Passes of the candidate that are spent on choices.
+#: Implementation of the candidate that are spent on choices.
 TRIES = 24
 _AGREES = {"float64": 1e-8, "float32": 1e-3}
 

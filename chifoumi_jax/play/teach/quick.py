@@ -19,7 +19,7 @@ from chifoumi_jax.recipes import transfer
 from chifoumi_jax.training.heads import train_head
 from chifoumi_jax.training.program import Program
 from chifoumi_jax.training.program_cache import program_of
-from chifoumi_jax.training.step import Params, join
+from chifoumi_jax.training.step import Params, merge_statistics
 
 # One size of batch, so that one is compiled.
 _BATCH = 16
@@ -88,4 +88,4 @@ def _features(
 
 
 def _weights(model: Backbone) -> Params:
-    return join(nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat))
+    return merge_statistics(nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat))

@@ -16,7 +16,7 @@ Pool = Callable[[Images, Kernel, Bias], Pooled]
 Forward = Callable[[Images, Kernel, Bias], tuple[Pooled, Winner]]
 
 
-class Passes(NamedTuple):
+class Implementation(NamedTuple):
     """Two forward passes, without and with what the gradients need, and two backward passes.
 
     The gradients are two functions, not one with two results, so that a first layer, which needs no

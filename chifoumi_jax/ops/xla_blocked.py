@@ -13,7 +13,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
-from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner, without_winners
+from chifoumi_jax.ops.implementation import (
+    Bias,
+    Images,
+    Implementation,
+    Kernel,
+    Pooled,
+    Winner,
+    without_winners,
+)
 from chifoumi_jax.ops.pooling import CLOSED, bias_gradient, relu_pool, unpool, unpool_places
 
 WINDOWS_PER_BAND = 2048
@@ -170,4 +178,6 @@ def _product(
     return jnp.einsum("bhwp,pq->bhwq", patches, kernel.reshape(-1, kernel.shape[3]))
 
 
-passes = Passes(without_winners(_forward), _forward, _weight_gradients, _image_gradient)
+implementation = Implementation(
+    without_winners(_forward), _forward, _weight_gradients, _image_gradient
+)

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Array
 
-from chifoumi_jax.ops import tiles, whole
+from chifoumi_jax.ops import pallas_gpu, xla
 from chifoumi_jax.ops.pooling import CLOSED
 
 # The module: the package has the function by that name.
 operation: Any = importlib.import_module("chifoumi_jax.ops.conv_relu_pool")
-passes = tiles.passes if operation._has_hopper() else tiles.interpreted
+implementation = pallas_gpu.implementation if operation._has_hopper() else pallas_gpu.interpreted
 
 PRECISIONS = ("float32", "tensorfloat32")
 
@@ -35,15 +35,15 @@ def draw(
     return values(*shape), values(3, 3, shape[3], out), values(out)
 
 
-def results(passes: Any, images: Array, kernel: Array, bias: Array) -> dict[str, Array]:
+def results(implementation: Any, images: Array, kernel: Array, bias: Array) -> dict[str, Array]:
     """Everything that a training step takes of the passes."""
-    pooled, winner = passes.forward(images, kernel, bias)
+    pooled, winner = implementation.forward(images, kernel, bias)
     random = np.random.default_rng(0)
     gradient = jnp.asarray(random.integers(-2, 3, pooled.shape), pooled.dtype)
-    of_kernel, of_bias = passes.weight_gradients(images, kernel, gradient, winner)
+    of_kernel, of_bias = implementation.weight_gradients(images, kernel, gradient, winner)
     found = {"pooled": pooled, "winner": winner, "of kernel": of_kernel, "of bias": of_bias}
     if images.shape[3] > 3:
-        found["of images"] = passes.image_gradient(images, kernel, gradient, winner)
+        found["of images"] = implementation.image_gradient(images, kernel, gradient, winner)
     return found
 
 
@@ -62,10 +62,10 @@ def test_sums_of_whole_numbers_equal_xlas_bit_for_bit(
 ) -> None:
     # They are exact in any order and precision, and full of ties and of zeros.
     arguments = draw(shape, out, seed, whole_numbers=True)
-    assert tiles.can_serve(*arguments[:2])
+    assert pallas_gpu.can_serve(*arguments[:2])
     with jax.default_matmul_precision(precision):
-        ours = results(passes, *arguments)
-    for name, expected in results(whole.passes, *arguments).items():
+        ours = results(implementation, *arguments)
+    for name, expected in results(xla.implementation, *arguments).items():
         np.testing.assert_array_equal(ours[name], expected, err_msg=name)
 
 
@@ -73,7 +73,7 @@ def test_sums_of_whole_numbers_equal_xlas_bit_for_bit(
 def test_float32_equals_xlas_to_rounding(channels: int) -> None:
     arguments = draw((2, 12, 15, channels), out=32)
     with jax.default_matmul_precision("float32"):
-        ours, theirs = (results(way, *arguments) for way in (passes, whole.passes))
+        ours, theirs = (results(way, *arguments) for way in (implementation, xla.implementation))
     for name, expected in theirs.items():
         # Sums of some hundred terms, whose rounding is a few times 2 ** -24 of the largest.
         scale = float(jnp.abs(expected).max())
@@ -82,9 +82,9 @@ def test_float32_equals_xlas_to_rounding(channels: int) -> None:
 
 def test_bfloat16_sums_in_float32() -> None:
     images, kernel, bias = (a.astype(jnp.bfloat16) for a in draw((1, 8, 9, 32), out=32))
-    ours = results(passes, images, kernel, bias)
+    ours = results(implementation, images, kernel, bias)
     images, kernel, bias = (a.astype(jnp.float32) for a in (images, kernel, bias))
-    exact = results(whole.passes, images, kernel, bias)
+    exact = results(xla.implementation, images, kernel, bias)
     for name in ("pooled", "of kernel", "of images"):
         assert ours[name].dtype == jnp.bfloat16
         # One rounding to eight bits, at the end.
@@ -101,14 +101,16 @@ def test_equal_patches_tie(channels: int) -> None:
         jnp.asarray(random.random(channels), jnp.float32), (2, 8, 8, channels)
     )
     kernel = jnp.asarray(random.normal(size=(3, 3, channels, 16)) / 17, jnp.float32)
-    _, winner = passes.forward(images, kernel, jnp.ones(16))
+    _, winner = implementation.forward(images, kernel, jnp.ones(16))
     assert set(np.unique(winner)) <= {0, CLOSED}
 
 
 def test_what_is_not_a_number_stays() -> None:
     images, kernel, bias = draw((1, 4, 6, 3), out=16)
     for row, column in ((0, 0), (2, 1), (3, 3)):
-        pooled, winner = passes.forward(images.at[0, row, column, 1].set(jnp.nan), kernel, bias)
+        pooled, winner = implementation.forward(
+            images.at[0, row, column, 1].set(jnp.nan), kernel, bias
+        )
         assert np.isnan(pooled[0, 0, 0]).all()
         assert (winner[0, 0, 0] == CLOSED).all()
 
@@ -116,7 +118,7 @@ def test_what_is_not_a_number_stays() -> None:
 def test_no_maximum_follows_what_is_not_a_number() -> None:
     # Compiled, a maximum of it and zero is zero; interpreted it is not.
     arguments = draw((1, 8, 8, 16), out=16)
-    body = str(jax.make_jaxpr(tiles.passes.forward)(*arguments))
+    body = str(jax.make_jaxpr(pallas_gpu.implementation.forward)(*arguments))
     assert "pallas_call" in body and "reduce_max" in body
     assert re.search(r"= max\b", body) is None
 
@@ -126,9 +128,9 @@ def test_programs_that_sum_over_many_rows_leave_none_out(
     channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 3 x 5 rows of windows for 7 programs, or for one for each row of pixels: some have one more.
-    monkeypatch.setattr(tiles, "PROGRAMS", 7)
+    monkeypatch.setattr(pallas_gpu, "PROGRAMS", 7)
     arguments = draw((3, 13, 70, channels), out=16, whole_numbers=True)
-    ours, theirs = (results(way, *arguments) for way in (passes, whole.passes))
+    ours, theirs = (results(way, *arguments) for way in (implementation, xla.implementation))
     for name, expected in theirs.items():
         np.testing.assert_array_equal(ours[name], expected, err_msg=name)
 
@@ -136,7 +138,7 @@ def test_programs_that_sum_over_many_rows_leave_none_out(
 def test_places_are_counted_in_32_bits_whatever_jax_counts_in() -> None:
     with jax.enable_x64(True):
         arguments = draw((1, 8, 9, 16), out=16, whole_numbers=True)
-        ours, theirs = (results(way, *arguments) for way in (passes, whole.passes))
+        ours, theirs = (results(way, *arguments) for way in (implementation, xla.implementation))
         for name, expected in theirs.items():
             np.testing.assert_array_equal(ours[name], expected, err_msg=name)
             assert ours[name].dtype == expected.dtype
@@ -145,9 +147,9 @@ def test_places_are_counted_in_32_bits_whatever_jax_counts_in() -> None:
 @pytest.mark.parametrize("precision", ["F32_F32_F32", "BF16_BF16_F32_X6", "bfloat16"])
 def test_other_precisions_are_left_to_xla(precision: str) -> None:
     images, kernel, _ = draw((1, 8, 8, 3), out=16)
-    assert tiles.can_serve(images, kernel)
+    assert pallas_gpu.can_serve(images, kernel)
     with jax.default_matmul_precision(precision):
-        assert not tiles.can_serve(images, kernel)
+        assert not pallas_gpu.can_serve(images, kernel)
 
 
 def test_an_export_for_any_number_of_images_is_left_to_xla(hopper: None) -> None:
@@ -174,7 +176,7 @@ def test_other_arrays_are_left_to_xla(shape: tuple[int, ...], out: int, dtype: A
     images = jax.ShapeDtypeStruct(shape, dtype)
     kernel = jax.ShapeDtypeStruct((3, 3, shape[3], out), dtype)
     # Shapes stand in for arrays: one of them would take five gigabytes.
-    assert not tiles.can_serve(images, kernel)  # type: ignore[arg-type]
+    assert not pallas_gpu.can_serve(images, kernel)  # type: ignore[arg-type]
 
 
 def lowered(precision: str, dtype: Any) -> str:
@@ -231,8 +233,8 @@ def test_a_jax_without_triton_leaves_it_to_xla(
     hopper: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jax.experimental.pallas.triton", None)
-    monkeypatch.delitem(sys.modules, "chifoumi_jax.ops.tiles")
-    monkeypatch.delattr("chifoumi_jax.ops.tiles")
+    monkeypatch.delitem(sys.modules, "chifoumi_jax.ops.pallas_gpu")
+    monkeypatch.delattr("chifoumi_jax.ops.pallas_gpu")
     monkeypatch.delattr("jax.experimental.pallas.triton")
     assert "triton" not in lowered("float32", jnp.float32)
 

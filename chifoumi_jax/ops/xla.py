@@ -1,6 +1,6 @@
 """The plain way: whole arrays through XLA's own convolutions and their own gradients.
 
-For accelerators, whose library convolutions are fast, and the reference for `bands`.
+For accelerators, whose library convolutions are fast, and the reference for `xla_blocked`.
 """
 
 import jax
@@ -8,7 +8,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner, without_winners
+from chifoumi_jax.ops.implementation import (
+    Bias,
+    Images,
+    Implementation,
+    Kernel,
+    Pooled,
+    Winner,
+    without_winners,
+)
 from chifoumi_jax.ops.pooling import bias_gradient, relu_pool, unpool
 
 
@@ -43,4 +51,6 @@ def _pull_back(
     return images_gradient, kernel_gradient
 
 
-passes = Passes(without_winners(_forward), _forward, _weight_gradients, _image_gradient)
+implementation = Implementation(
+    without_winners(_forward), _forward, _weight_gradients, _image_gradient
+)

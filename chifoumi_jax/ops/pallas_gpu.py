@@ -3,10 +3,10 @@
 As in `native`, the convolution's output never reaches memory, nor does its gradient: both are four
 times as large as what is kept. A tile's products go to the tensor cores. Written in Pallas, which
 XLA compiles with Triton, so that there is nothing to build beforehand. (JAX 0.12 says that it will
-drop this way for Mosaic's; `conv_relu_pool` falls back to `whole` then.)
+drop this way for Mosaic's; `conv_relu_pool` falls back to `xla` then.)
 
 For Hopper cards (compute capability 9.0), where tiles were measured, and there for those passes
-that took longer in `whole` (`is_faster`); docs/results.md has the figures of whole steps.
+that took longer in `xla` (`is_faster`); docs/results.md has the figures of whole steps.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,15 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Float, Int, Int32
 
-from chifoumi_jax.ops.passes import Bias, Images, Kernel, Passes, Pooled, Winner, without_winners
+from chifoumi_jax.ops.implementation import (
+    Bias,
+    Images,
+    Implementation,
+    Kernel,
+    Pooled,
+    Winner,
+    without_winners,
+)
 from chifoumi_jax.ops.pooling import CLOSED, bias_gradient
 
 PLACES = 4
@@ -55,7 +63,7 @@ class Tile(NamedTuple):
 
 
 def serves(name: str, images: Images, kernel: Kernel) -> bool:
-    """Whether one of the `Passes`, by its name, is computed in tiles."""
+    """Whether one of the `Implementation`, by its name, is computed in tiles."""
     return can_serve(images, kernel) and is_faster(name, images, kernel)
 
 
@@ -76,7 +84,7 @@ def can_serve(images: Images, kernel: Kernel) -> bool:
 
 
 def is_faster(name: str, images: Images, kernel: Kernel) -> bool:
-    """Whether tiles took less time than `whole` on an H100, by precision and channels."""
+    """Whether tiles took less time than `xla` on an H100, by precision and channels."""
     precision, out = _precision(images), kernel.shape[3]
     if name == "weight_gradients":
         # With more the sums do not fit into the registers.
@@ -165,7 +173,7 @@ class _Tiles:
     ) -> tuple[Kernel, Bias]:
         """Each program has some rows of windows, and of a window's 4 x 4 pixels all or a row.
 
-        As in `bands`: one product for all places, which has 16/9 of the arithmetic that is needed.
+        As in `xla_blocked`, one product serves all places; it does 16/9 of the arithmetic needed.
         """
         few = images.shape[3] == 3
         images, precision = _in_fours(images), _precision(images)
@@ -307,9 +315,9 @@ class _Tiles:
         )(*(argument.reshape(-1) for argument in arguments))
         return tuple(a.reshape(result.shape) for a, result in zip(found, results, strict=True))
 
-    def passes(self) -> Passes:
+    def implementation(self) -> Implementation:
         """All of them."""
-        return Passes(
+        return Implementation(
             without_winners(self.forward), self.forward, self.weight_gradients, self.image_gradient
         )
 
@@ -378,5 +386,5 @@ def _of_place(slope: Array, won: Array, place: Any) -> Array:
     return jnp.where(won == place, slope, jnp.zeros_like(slope))
 
 
-passes = _Tiles(interpreted=False).passes()
-interpreted = _Tiles(interpreted=True).passes()
+implementation = _Tiles(interpreted=False).implementation()
+interpreted = _Tiles(interpreted=True).implementation()

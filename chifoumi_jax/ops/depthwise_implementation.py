@@ -15,7 +15,7 @@ Result = Float[Array, "batch rows columns channels"]
 Forward = Callable[[Images, Kernel, int], Result]
 
 
-class DepthwisePasses(NamedTuple):
+class DepthwiseImplementation(NamedTuple):
     """A forward pass and two backward passes; the last argument of each is the stride.
 
     The gradients are two functions, not one with two results: under `jit` an unused call is
@@ -32,7 +32,7 @@ class DepthwisePasses(NamedTuple):
     """From images, kernel and the result's gradient."""
 
 
-def _derived(forward: Forward) -> DepthwisePasses:
+def _derived(forward: Forward) -> DepthwiseImplementation:
     """The passes whose gradients JAX derives."""
 
     def kernel_gradient(images: Images, kernel: Kernel, gradient: Result, stride: int) -> Kernel:
@@ -43,7 +43,7 @@ def _derived(forward: Forward) -> DepthwisePasses:
         _, pull_back = jax.vjp(lambda images: forward(images, kernel, stride), images)
         return pull_back(gradient)[0]
 
-    return DepthwisePasses(forward, kernel_gradient, image_gradient)
+    return DepthwiseImplementation(forward, kernel_gradient, image_gradient)
 
 
 def _grouped(images: Images, kernel: Kernel, stride: int) -> Result:
