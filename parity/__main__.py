@@ -41,18 +41,18 @@ def main(
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:
         from parity import report as reports
-        from parity.candidate import CANDIDATES, is_called
         from parity.check import RUNGS, Verdict, judge
         from parity.faults.planted import find, planted
         from parity.original import OriginalError
         from parity.precision import environment
+        from parity.systems.registry import CASES, is_called
 
         numbers = {name: number for number, name in RUNGS.items()}
         numbers |= {str(number): number for number in RUNGS}
         rung = numbers.get(only or "")
         # Before TensorFlow and PyTorch are imported, which takes seconds.
-        if not (only is None or rung or any(is_called(name, only) for name in CANDIDATES)):
-            known = ", ".join([*CANDIDATES, *RUNGS.values()])
+        if not (only is None or rung or any(is_called(name, only) for name in CASES)):
+            known = ", ".join([*CASES, *RUNGS.values()])
             print(
                 f"error: no port and no rung is called {only}; there are {known}", file=sys.stderr
             )
@@ -83,8 +83,8 @@ def main(
     with console.status("") as status:
         for check in climbed:
             status.update(f"{len(verdicts) + 1} of {len(climbed)}: {check.title}")
-            verdicts.append(judge(check, CANDIDATES[check.candidate]))
-        ports = {original.candidate for original in every}
+            verdicts.append(judge(check, CASES[check.candidate].port))
+        ports = {original.case.name for original in every}
         chosen = [f for f in planted() if f.port.name in ports and rung in (None, f.rung)]
         caught = []
         for fault in chosen if faults else ():

@@ -1,9 +1,9 @@
-"""The JAX port as replaceable parts, so that each is compared and a fault can be planted in any."""
+"""A JAX port as replaceable parts: each is compared, and a fault can be planted in any."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,26 +14,15 @@ from jaxtyping import Array
 from PIL import Image
 
 from chifoumi_jax import losses, recipes
-from chifoumi_jax.convert.arrays import (
-    cnn_from_arrays,
-    cnn_to_arrays,
-    mlp_from_arrays,
-    mlp_to_arrays,
-)
 from chifoumi_jax.data.augment_study import flip, rotate
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pixels import resize_pixels
-from chifoumi_jax.metrics import Running
-from chifoumi_jax.ops import conv_relu_pool
-from chifoumi_jax.optim import keras_adam, torch_sgd
+from chifoumi_jax.metrics import RunningMean
 from chifoumi_jax.training.program import build_model
-from chifoumi_jax.training.step import scale_keras, scale_torch
 from chifoumi_jax.training.summary import Layer, layers
 from parity.cases import Batch, Masks, Training
-from parity.comparison import Comparison, compare
-from reference.legacy import seeded
+from parity.slope import Slope
 
-T = TypeVar("T")
 Model = Any
 Weights = Mapping[str, np.ndarray]
 
@@ -83,6 +72,36 @@ class Candidate:
         return dataclasses.replace(self, **parts)
 
 
+def candidate(recipe: recipes.Recipe, small: recipes.Recipe, **parts: Any) -> Candidate:
+    """The port that a recipe trains.
+
+    Args:
+        recipe: At the study's size.
+        small: The same at the size at which today's originals are compared.
+        parts: The parts that differ between models.
+    """
+    layout = recipe.layout
+    return Candidate(
+        name=recipe.name,
+        structure=lambda: layers(recipe),
+        initial=_initial(small, parts["to_arrays"]),
+        resize=lambda image, size: resize_pixels(image, size, layout),
+        augment=_augment,
+        order=_order(recipe),
+        printed=_printed,
+        outputs=lambda model, images: model.activations(images),
+        logits=logits,
+        reduce=jnp.mean,
+        **parts,
+    )
+
+
+def logits(model: Model, images: Array, masks: Any) -> Array:
+    """A model's logits; dropout is active if there are masks."""
+    found: Array = model(images, masks)
+    return found
+
+
 def _order(recipe: recipes.Recipe) -> Callable[[int, int, int], Sequence[np.ndarray]]:
     def rows(images: int, batch_size: int, epochs: int) -> list[np.ndarray]:
         order = Order(images, batch_size, epochs, seed=0, kind=recipe.order)
@@ -92,7 +111,7 @@ def _order(recipe: recipes.Recipe) -> Callable[[int, int, int], Sequence[np.ndar
 
 
 def _printed(batches: Sequence[tuple[float, int]]) -> float:
-    running = Running()
+    running = RunningMean()
     for mean, size in batches:
         running.add(mean * size, size)
     return running.printed
@@ -107,36 +126,6 @@ def _augment(image: np.ndarray, kind: str, angle: str) -> np.ndarray:
     )
 
 
-def cnn_ties(block: Callable[[Array, Array, Array], Array], dtype: str) -> Weights:
-    """A convolution with the identity in its middle, so that the tied values reach the ReLU."""
-    values = seeded.tied_values(dtype)
-    channels = values.shape[-1]
-    kernel = np.zeros((3, 3, channels, channels), dtype)
-    kernel[1, 1] = np.eye(channels)
-    images = jnp.asarray(np.pad(values, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=7))
-    pooled, pull_back = jax.vjp(
-        lambda x: block(x, jnp.asarray(kernel), jnp.zeros(channels, dtype)), images
-    )
-    gradient = pull_back(jnp.asarray(seeded.tied_gradient(dtype)))[0]
-    return {"pooled": np.asarray(pooled), "gradient": np.asarray(gradient)[:, 1:-1, 1:-1]}
-
-
-def _mlp_ties(
-    from_arrays: Callable[..., Model], logits: Callable[..., Array], dtype: str
-) -> Weights:
-    """Four pixels go each through one ReLU; all later ones are open."""
-    weights = {name: np.zeros(shape, dtype) for name, shape in seeded.mlp_shapes().items()}
-    for name in ("fc1.weight", "fc2.weight"):
-        weights[name][range(4), range(4)] = 1
-    weights["fc2.bias"][:] = 1
-    weights["fc3.weight"][0] = 1
-    model = from_arrays(weights, 32, dtype)
-    images = np.zeros((1, 32, 32), dtype)
-    images[0, 0, :4] = (-1, -0.0, 0, 1)
-    gradient = jax.grad(lambda x: logits(model, x, None)[0, 0])(jnp.asarray(images))
-    return {"relu": np.asarray(gradient)[0, 0, :4]}
-
-
 def _initial(
     recipe: recipes.Recipe, to_arrays: Callable[[Model], Weights]
 ) -> Callable[[int], Weights]:
@@ -145,106 +134,6 @@ def _initial(
     )
     graph, _ = nnx.split(nnx.eval_shape(lambda: build_model(recipe, 3, nnx.Rngs(0))))
     return lambda seed: to_arrays(nnx.merge(graph, build(jax.random.key(seed))))
-
-
-def _logits(model: Model, images: Array, masks: Any) -> Array:
-    logits: Array = model(images, masks)
-    return logits
-
-
-def _candidate(recipe: recipes.Recipe, small: recipes.Recipe, **parts: Any) -> Candidate:
-    layout = recipe.layout
-    return Candidate(
-        name=recipe.name,
-        structure=lambda: layers(recipe),
-        initial=_initial(small, parts["to_arrays"]),
-        resize=lambda image, size: resize_pixels(image, size, layout),
-        augment=_augment,
-        order=_order(recipe),
-        printed=_printed,
-        outputs=lambda model, images: model.activations(images),
-        logits=_logits,
-        reduce=jnp.mean,
-        **parts,
-    )
-
-
-cnn = _candidate(
-    recipes.study_cnn,
-    recipes.study_cnn.replace(image_size=64),
-    scale=scale_keras,
-    from_arrays=cnn_from_arrays,
-    to_arrays=cnn_to_arrays,
-    loss=losses.softmax_categorical_crossentropy,
-    optimizer=keras_adam,
-    ties=functools.partial(cnn_ties, conv_relu_pool),
-)
-
-
-def _mlp(recipe: recipes.Recipe, **parts: Any) -> Candidate:
-    def from_arrays(weights: Weights, image_size: int, dtype: Any) -> Model:
-        del image_size
-        return mlp_from_arrays(
-            weights,
-            dtype=dtype,
-            relu_logits=recipe.model == "mlp-v21",
-            dropout_rate=recipe.dropout_rate,
-        )
-
-    return _candidate(
-        recipe,
-        recipe,
-        scale=scale_torch,
-        from_arrays=from_arrays,
-        to_arrays=mlp_to_arrays,
-        optimizer=lambda: torch_sgd(recipe.learning_rate, recipe.momentum),
-        ties=functools.partial(_mlp_ties, from_arrays, _logits),
-        **parts,
-    )
-
-
-mlp = _mlp(recipes.study_mlp, loss=losses.cross_entropy)
-mlp_v21 = _mlp(recipes.study_mlp_v21, loss=losses.cross_entropy_of_softmax)
-
-CANDIDATES = {candidate.name: candidate for candidate in (cnn, mlp, mlp_v21)}
-
-
-def is_called(name: str, only: str) -> bool:
-    """Whether a user who asks for `only` means the candidate of this name."""
-    # Both MLPs are "mlp", and no port is "t".
-    return f"-{only}-" in f"-{name}-"
-
-
-def once(*parts: str) -> Callable[[Callable[[Candidate], T]], Callable[[Candidate], T]]:
-    """Keep what a function gives for a port, by the parts of the port that it uses.
-
-    A port with a fault in another part has the same result, which need not be computed again.
-    """
-
-    def decorate(function: Callable[[Candidate], T]) -> Callable[[Candidate], T]:
-        kept = functools.lru_cache(maxsize=2)(function)
-
-        @functools.wraps(function)
-        def with_these_parts(candidate: Candidate) -> T:
-            used = {part: getattr(candidate, part) for part in parts}
-            return kept(CANDIDATES[candidate.name].replace(**used))
-
-        return with_these_parts
-
-    return decorate
-
-
-def against(
-    theirs: Callable[[], Mapping[str, Any]],
-    ours: Callable[[Candidate], Mapping[str, Any]],
-    *parts: str,
-) -> Callable[[Candidate], Comparison]:
-    """Compare what a port gives, which depends on `parts` of it alone, with what its original does.
-
-    Both are computed when first asked for, and kept.
-    """
-    kept, original = once(*parts)(ours), functools.cache(theirs)
-    return lambda candidate: compare(kept(candidate), original())
 
 
 def forward(candidate: Candidate, weights: Weights, batch: Batch, size: int, dtype: str) -> Weights:
@@ -267,9 +156,7 @@ def forward(candidate: Candidate, weights: Weights, batch: Batch, size: int, dty
     return found
 
 
-def gradients(
-    candidate: Candidate, weights: Weights, batch: Batch, size: int, dtype: str
-) -> tuple[float, Weights]:
+def gradients(candidate: Candidate, weights: Weights, batch: Batch, size: int, dtype: str) -> Slope:
     """The batch's loss, and its gradient for each weight and for the input."""
     graph, state = nnx.split(candidate.from_arrays(weights, size, dtype))
     images = _images(candidate, batch, dtype)
@@ -281,9 +168,8 @@ def gradients(
         )
 
     loss, (grads, at_images) = run(state, images, jnp.asarray(batch.labels), batch.masks)
-    arrays = dict(candidate.to_arrays(nnx.merge(graph, grads)))
-    arrays["input"] = np.asarray(at_images)
-    return float(loss), arrays
+    weights_gradients = candidate.to_arrays(nnx.merge(graph, grads))
+    return Slope(float(loss), weights_gradients, {"input": np.asarray(at_images)})
 
 
 def optimise(

@@ -79,6 +79,11 @@ class Verdict:
     message: str
     seconds: float
 
+    @property
+    def compared(self) -> bool:
+        """Whether anything was compared."""
+        return bool(self.comparison.differences)
+
 
 def judge(check: Check, candidate: Any) -> Verdict:
     """Run a check. Whatever keeps it from comparing, other than `AbsentError`, is a failure."""

@@ -1,15 +1,24 @@
 """What an original can be asked."""
 
+from __future__ import annotations
+
 import abc
-from collections.abc import Callable, Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chifoumi_jax.errors import UserError
-from parity.cases import Batch, Training
+from parity.cases import Batch, Masks, Training
 from parity.check import Check
 from parity.comparison import Comparison
+from parity.slope import Slope
+from reference.legacy import seeded
+
+if TYPE_CHECKING:
+    from parity.systems.case import Case
 
 Found = Mapping[str, Any]
 
@@ -23,11 +32,13 @@ class Original(abc.ABC):
 
     Attributes:
         name: Framework and version, as the report shows it.
-        candidate: Name of the port that it is the original of.
+        case: The port that it is the original of, and what they are compared on.
+        lists_functions: Whether `structure` has the functions between layers with weights too.
     """
 
     name: str
-    candidate: str
+    case: Case
+    lists_functions: bool = True
 
     def check(
         self,
@@ -40,7 +51,7 @@ class Original(abc.ABC):
         quick: bool = False,
     ) -> Check:
         """A check of this original's port; see `Check`."""
-        return Check(rung, self.candidate, self.name, case, bound, because, run, quick)
+        return Check(rung, self.case.name, self.name, case, bound, because, run, quick)
 
     @abc.abstractmethod
     def structure(self) -> list[tuple[str, str, tuple[int | None, ...], int]]:
@@ -67,7 +78,7 @@ class Original(abc.ABC):
         """Every layer's output, and the whole's."""
 
     @abc.abstractmethod
-    def gradients(self, size: int, dtype: str, batch: Batch) -> Found:
+    def gradients(self, size: int, dtype: str, batch: Batch) -> Slope:
         """The loss, and the gradient of every weight and of the input."""
 
     @abc.abstractmethod
@@ -86,12 +97,92 @@ class Original(abc.ABC):
     def train(self, training: Training, dtype: str) -> Found:
         """Weights and the optimiser's means after training, and each step's loss."""
 
+    @property
+    @abc.abstractmethod
+    def sizes(self) -> tuple[int, ...]:
+        """Height and width of the images on which it is compared."""
+
+    @abc.abstractmethod
+    def masks(self, size: int, dtype: str) -> Masks | None:
+        """The dropout masks of the batch whose gradients are compared; None without dropout."""
+
+    @abc.abstractmethod
+    def trainings(
+        self,
+        dtype: str,
+        size: int,
+        draws: Sequence[int],
+        *,
+        steps: int = seeded.STEPS,
+        masks_from: str | None = None,
+    ) -> list[Training]:
+        """The first steps of several draws, with the masks that this original used or will use.
+
+        Args:
+            dtype: Of the weights.
+            size: Of the images.
+            draws: Numbers of the draws.
+            steps: For no more steps than this are pictures drawn.
+            masks_from: The precision of the recording whose masks are used; `dtype` if None.
+        """
+
+    @property
+    @abc.abstractmethod
+    def whole_recipe(self) -> Training | None:
+        """The study's whole training in float64, in the order and with the masks it used.
+
+        None if this original has not trained by the whole recipe.
+        """
+
 
 class LiveOriginal(Original):
-    """An original that runs in this process, and can therefore be given anything."""
+    """An original that runs in this process, and can therefore be given anything.
+
+    Attributes:
+        dropout_rate: Share of the units that the original's dropout zeroes; 0 without dropout.
+        file_forms: Kinds of files and objects through which weights go into JAX and back.
+    """
 
     dropout_rate: float
-    """Share of the units that the original's dropout zeroes; 0 without dropout."""
+    file_forms: tuple[str, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The small size alone."""
+        return (self.case.size,)
+
+    def masks(self, size: int, dtype: str) -> Masks | None:
+        """Those of the case."""
+        del size, dtype
+        return self.case.masks
+
+    def trainings(
+        self,
+        dtype: str,
+        size: int,
+        draws: Sequence[int],
+        *,
+        steps: int = seeded.STEPS,
+        masks_from: str | None = None,
+    ) -> list[Training]:
+        """Those of the case."""
+        del masks_from
+        return [self.case.steps(size, dtype, draw, steps) for draw in draws]
+
+    @functools.cached_property
+    def whole_recipe(self) -> Training:
+        """That of the case."""
+        return self.case.whole_recipe("float64")
+
+    @abc.abstractmethod
+    def load(self, path: Path, size: int) -> np.ndarray:
+        """A photo's pixels as the original's loader gives them."""
+
+    @abc.abstractmethod
+    def through_file(
+        self, weights: Mapping[str, np.ndarray], form: str, folder: Path
+    ) -> tuple[Any, Mapping[str, np.ndarray]]:
+        """The JAX model that got these weights through one of `file_forms`, and what came back."""
 
     @abc.abstractmethod
     def settings(self) -> Mapping[str, int | float]:

@@ -1,23 +1,26 @@
-"""What the ladder found: a table in the terminal, `report.json`, and a page of its own."""
+"""What the ladder found: a table in the terminal, `report.json`, and a page."""
 
-import html
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chifoumi_jax.files import write_atomically
+from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.html import page_environment
 from parity.check import RUNGS, Verdict
 from parity.faults.planted import Caught
+from parity.verdicts import explain, figure, finite
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "ABSENT": "yellow"}
+# Bars in a plot; a longer list shows the quantities with the largest errors.
+_MOST_BARS = 60
 
 
 def passed(verdicts: Sequence[Verdict], caught: Sequence[Caught]) -> bool:
@@ -43,15 +46,15 @@ def print_table(console: Console, verdicts: Sequence[Verdict]) -> None:
         verdict = max(group, key=_severity)
         check = verdict.check
         rung = f"{check.rung} {RUNGS[check.rung]}"
-        compared = bool(verdict.comparison.differences)
+        compared = verdict.compared
         table.add_row(
             rung if rung != before else "",
             check.candidate,
             check.original,
             f"{verdict.worst.quantity} ({check.case})" if compared else check.case,
             str(len(group)),
-            number(verdict.worst.error) if compared else "–",
-            number(check.bound),
+            figure(verdict.worst.error) if compared else "–",
+            figure(check.bound),
             Text(verdict.status, style=_COLOURS[verdict.status]),
         )
         before = rung
@@ -92,20 +95,6 @@ def print_faults(console: Console, caught: Sequence[Caught]) -> None:
     console.print(_score(caught))
 
 
-def explain(verdict: Verdict) -> str:
-    """The first quantity beyond the bound, or why nothing was compared."""
-    if verdict.comparison.differences and verdict.first is not None:
-        return verdict.first.sentence()
-    return verdict.message or "nothing was compared"
-
-
-def number(value: float) -> str:
-    """A figure of two digits."""
-    if value == 0:
-        return "0"
-    return f"{value:.1e}" if not 1e-2 <= value < 1e4 else f"{value:.3g}"
-
-
 def as_json(
     environment: Mapping[str, str], verdicts: Sequence[Verdict], caught: Sequence[Caught]
 ) -> dict[str, Any]:
@@ -122,14 +111,14 @@ def as_json(
                 "original": verdict.check.original,
                 "case": verdict.check.case,
                 "verdict": verdict.status,
-                "error": _finite(verdict.worst.error),
+                "error": finite(verdict.worst.error),
                 "bound": verdict.check.bound,
                 "because": verdict.check.because,
                 "worst": verdict.worst.quantity,
                 "message": verdict.message if verdict.status == "PASS" else explain(verdict),
                 "seconds": round(verdict.seconds, 2),
                 "quantities": {
-                    difference.quantity: _finite(difference.error)
+                    difference.quantity: finite(difference.error)
                     for difference in verdict.comparison.differences
                 },
             }
@@ -159,83 +148,44 @@ def write(
     """Write `report.json` and `report.html` into a folder, which is made if absent."""
     directory.mkdir(parents=True, exist_ok=True)
     data = as_json(environment, verdicts, caught)
-    write_atomically(directory / "report.json", json.dumps(data, indent=1, allow_nan=False) + "\n")
+    write_json(directory / "report.json", data)
     write_atomically(directory / "report.html", page(environment, verdicts, caught))
 
 
 def page(
     environment: Mapping[str, str], verdicts: Sequence[Verdict], caught: Sequence[Caught]
 ) -> str:
-    """A page that needs nothing else: verdicts, error by quantity, faults."""
-    rows = "".join(_row(verdict) for verdict in verdicts)
-    faults = "".join(
-        f"<tr class={'PASS' if each.as_expected else 'FAIL'}><td>{html.escape(each.fault.name)}"
-        f"<td>{html.escape(each.fault.port.name)}<td>{html.escape(each.sentence())}"
-        for each in caught
+    """A page that needs nothing else: verdicts, planted faults, and the error by quantity."""
+    templates = page_environment("parity", "templates")
+    templates.filters |= {
+        "explain": explain,
+        "figure": figure,
+        "has_plot": _has_plot,
+        "plot": _plot,
+        "score": _score,
+    }
+    return templates.get_template("ladder.html.jinja").render(
+        passed=passed(verdicts, caught),
+        environment=environment,
+        verdicts=verdicts,
+        caught=caught,
+        rungs=RUNGS,
     )
-    planted = f"<h2>Planted faults</h2><p>{_score(caught)}</p><table>{faults}</table>"
-    versions = ", ".join(f"{name} {value}" for name, value in environment.items())
-    outcome = "All rungs hold" if passed(verdicts, caught) else "Not all rungs hold"
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Parity</title>
-<meta name="viewport" content="width=device-width">
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 76rem;
-  margin: 2rem auto; padding: 0 1rem }}
-table {{ border-collapse: collapse; width: 100%; margin: 1rem 0 }}
-td, th {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8884;
-  vertical-align: top }}
-td.n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }}
-.PASS .v {{ color: #1a7f37 }} .FAIL .v, .FAIL {{ color: #d1242f }} .ABSENT .v {{ color: #9a6700 }}
-summary {{ cursor: pointer }} svg {{ max-width: 100%; height: auto; background: #fff }}
-</style>
-<h1>Parity: {outcome}</h1>
-<p>{html.escape(versions)}</p>
-<table><tr><th>rung<th>original<th>case<th>worst quantity<th>error<th>bound<th>verdict{rows}</table>
-{planted if caught else ""}
-<h2>Error by quantity</h2>
-{"".join(_plots(verdicts))}
-</html>
-"""
 
 
-def _row(verdict: Verdict) -> str:
-    check = verdict.check
-    detail = explain(verdict) if verdict.status != "PASS" else verdict.message
-    compared = bool(verdict.comparison.differences)
-    cells = (
-        ("", f"{check.rung} {RUNGS[check.rung]}"),
-        ("", check.original),
-        ("", f"{check.candidate}, {check.case}"),
-        ("", (verdict.worst.quantity if compared else "–") + (f" – {detail}" if detail else "")),
-        ("n", number(verdict.worst.error) if compared else "–"),
-        ("n", number(check.bound)),
-        ("v", verdict.status),
-    )
-    because = html.escape(check.because, quote=True)
-    inside = "".join(f'<td class="{kind}">{html.escape(text)}' for kind, text in cells)
-    return f'<tr class="{verdict.status}" title="{because}">{inside}'
+def _has_plot(verdict: Verdict) -> bool:
+    found = [d for d in verdict.comparison.differences if math.isfinite(d.error)]
+    return len(found) > 1 and any(d.error for d in found) and verdict.check.bound > 0
 
 
-def _plots(verdicts: Sequence[Verdict]) -> list[str]:
-    plots = []
-    for verdict in verdicts:
-        found = [d for d in verdict.comparison.differences if math.isfinite(d.error)]
-        if len(found) > 1 and any(d.error for d in found) and verdict.check.bound > 0:
-            title = html.escape(verdict.check.title)
-            plots.append(f"<details><summary>{title}</summary>{_plot(verdict)}</details>")
-    return plots
-
-
-def _plot(verdict: Verdict) -> str:
+def _plot(verdict: Verdict) -> Markup:
     import matplotlib
     from matplotlib.figure import Figure
 
     found = [d for d in verdict.comparison.differences if math.isfinite(d.error)]
-    # The order of computation, from the top; of long lists those that are farthest off.
-    if len(found) > 60:
-        farthest = sorted(found, key=lambda d: -d.error)[:60]
+    # From the top in the order of computation.
+    if len(found) > _MOST_BARS:
+        farthest = sorted(found, key=lambda d: -d.error)[:_MOST_BARS]
         found = [d for d in found if d in farthest]
     figure = Figure(figsize=(9, 0.9 + 0.2 * len(found)), layout="constrained")
     axes = figure.subplots()
@@ -253,14 +203,11 @@ def _plot(verdict: Verdict) -> str:
     axes.invert_yaxis()
     axes.set_xlabel("error (line: bound)")
     text = io.StringIO()
-    # Text as text: a letter drawn as a path takes more space than the bars.
+    # Text stays text, because letters drawn as paths take more space than the bars.
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         figure.savefig(text, format="svg")
-    return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def _finite(value: float) -> float | str:
-    return value if math.isfinite(value) else "inf"
+    # Matplotlib escapes the names of the quantities.
+    return Markup(text.getvalue()[text.getvalue().index("<svg") :])
 
 
 def _score(caught: Sequence[Caught]) -> str:

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from parity.candidate import CANDIDATES
 from parity.check import RUNGS, Check, judge
 from parity.faults.plain_cnn import PlainCNN
 from parity.faults.planted import Fault, find, planted
-from parity.report import explain
 from parity.rungs import ladder
 from parity.rungs.trajectory import no_farther
+from parity.systems.registry import CASES
+from parity.verdicts import explain
 
 LADDER = ladder.checks(ladder.originals())
 FAULTS = list(planted())
@@ -16,7 +16,7 @@ QUICK = [check for check in LADDER if check.quick and check.candidate == "study-
 
 @pytest.mark.parametrize("check", LADDER, ids=lambda check: check.title)
 def test_rung(check: Check) -> None:
-    verdict = judge(check, CANDIDATES[check.candidate])
+    verdict = judge(check, CASES[check.candidate].port)
     if verdict.status == "ABSENT":
         assert check.case == "photos"
         pytest.skip(verdict.message)

@@ -105,7 +105,7 @@ def test_a_stale_result_is_refused(tmp_path: Path) -> None:
 def test_too_few_runs_and_runs_that_learnt_nothing_prove_nothing(
     runs: int, trained: float, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from parity.candidate import cnn
+    from parity.systems.study_cnn import PORT as cnn
     from parity.rungs import accuracy
 
     results = [

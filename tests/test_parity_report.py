@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from parity import report
-from parity.candidate import cnn
+from parity.systems.study_cnn import PORT as cnn
 from parity.check import Check, Verdict, judge
 from parity.comparison import Comparison, Difference
 from parity.faults.planted import Caught, Fault

@@ -12,18 +12,18 @@ from chifoumi_jax.models.dropout import draw_mask
 from chifoumi_jax.recipes import RECIPES, Recipe
 from chifoumi_jax.training import program
 from chifoumi_jax.training.step import make_step
-from parity.candidate import CANDIDATES
 from parity.check import Check, judge
 from parity.originals.keras_cnn import KerasOriginal
 from parity.originals.torch_mlp import TorchOriginal
-from parity.report import explain
+from parity.verdicts import explain
 from parity.rungs import pixels, recipe_program
+from parity.systems.registry import CASES
 
 
 def _failed(original: KerasOriginal | TorchOriginal) -> list[str]:
     recipe_program._program.cache_clear()
     checks: list[Check] = list(recipe_program.checks(original))
-    verdicts = [judge(check, CANDIDATES[check.candidate]) for check in checks]
+    verdicts = [judge(check, CASES[check.candidate].port) for check in checks]
     recipe_program._program.cache_clear()
     failed = [verdict.check for verdict in verdicts if verdict.status == "FAIL"]
     return [check.case.partition(" ")[0] for check in failed]
@@ -46,13 +46,13 @@ def test_a_wrong_recipe_is_found(
     monkeypatch.setattr(recipe_program, "DRAWS", 1)
     wrong: Recipe = RECIPES["study-mlp"].replace(**changes)
     monkeypatch.setitem(RECIPES, "study-mlp", wrong)
-    assert _failed(TorchOriginal("3")) == found
+    assert _failed(TorchOriginal(CASES["study-mlp"], "3", log_probabilities=True)) == found
 
 
 def test_a_wrong_mask_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe_program, "DRAWS", 1)
     monkeypatch.setattr(mlp, "draw_mask", lambda key, shape, rate: draw_mask(key, shape, 1 - rate))
-    assert _failed(TorchOriginal("3")) == ["dropout"]
+    assert _failed(TorchOriginal(CASES["study-mlp"], "3", log_probabilities=True)) == ["dropout"]
 
 
 def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,14 +63,14 @@ def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(program, "make_step", summed)
     # Adam hardly sees the size of a gradient; SGD does.
-    assert _failed(TorchOriginal("3")) == ["float32,"]
+    assert _failed(TorchOriginal(CASES["study-mlp"], "3", log_probabilities=True)) == ["float32,"]
 
 
 def test_a_wrong_loader_and_a_missing_shuffle_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = KerasOriginal()
+    original = KerasOriginal(CASES["study-cnn"])
     every = {check.case: check for check in pixels.checks(original)}
     loaded, order = every["loaded from PNG files of several modes"], every["order of the batches"]
-    port = CANDIDATES["study-cnn"]
+    port = CASES["study-cnn"].port
     assert [judge(check, port).status for check in (loaded, order)] == ["PASS", "PASS"]
     monkeypatch.setattr(pixels, "load_pixels", lambda *given: load_pixels(*given)[::-1])
     assert judge(loaded, port).status == "FAIL"

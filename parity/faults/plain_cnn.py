@@ -13,8 +13,8 @@ from jaxtyping import Array
 from chifoumi_jax import recipes
 from chifoumi_jax.models import CNN
 from chifoumi_jax.training.summary import Layer, layers
-from parity import candidate
 from parity.candidate import Candidate
+from parity.systems import study_cnn
 
 
 def convolve(x: Array, kernel: Array, bias: Array, padding: str = "VALID") -> Array:
@@ -110,9 +110,9 @@ class PlainCNN:
 
     def candidate(self) -> Candidate:
         """The port with these parts in place of its own."""
-        return candidate.cnn.replace(
+        return study_cnn.PORT.replace(
             structure=self.structure,
             outputs=self.outputs,
             logits=self.logits,
-            ties=lambda dtype: candidate.cnn_ties(self.block, dtype),
+            ties=lambda dtype: study_cnn.cnn_ties(self.block, dtype),
         )

@@ -20,10 +20,11 @@ from chifoumi_jax import losses
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.optim import keras_adam, torch_sgd
 from chifoumi_jax.training.step import scale_keras
-from parity import candidate
 from parity.candidate import Candidate, Weights
 from parity.check import RUNGS, Check, Verdict, judge
 from parity.faults.plain_cnn import PlainCNN, convolve, pool_last
+from parity.systems import study_cnn
+from parity.systems.registry import CASES
 from reference import photos
 from reference.legacy import seeded
 
@@ -84,7 +85,7 @@ def find(fault: Fault, ladder: Sequence[Check]) -> Caught:
 
 def planted() -> Iterator[Fault]:
     """All faults, from the lowest rung to the highest."""
-    cnn, mlp, mlp_v21 = candidate.cnn, candidate.mlp, candidate.mlp_v21
+    cnn, mlp, mlp_v21 = (case.port for case in CASES.values())
 
     def first_same(x: Array, kernel: Array, bias: Array) -> Array:
         return convolve(x, kernel, bias, "SAME")
@@ -173,7 +174,7 @@ def _transposed(weights: Weights, image_size: int, dtype: Any) -> Any:
     kernel = weights["dense_1/kernel"]
     turned = np.ascontiguousarray(kernel.T).reshape(kernel.shape)
     changed = {**weights, "dense_1/kernel": turned}
-    return candidate.cnn.from_arrays(changed, image_size, dtype)
+    return study_cnn.PORT.from_arrays(changed, image_size, dtype)
 
 
 def _channels_first(x: Array) -> Array:
@@ -198,7 +199,7 @@ def _open_logits(port: Candidate) -> Candidate:
         model.relu_logits = False
         return model
 
-    return port.replace(from_arrays=from_arrays, structure=candidate.mlp_v21.structure)
+    return port.replace(from_arrays=from_arrays)
 
 
 def _unscaled(x: Array, mask: Array, rate: float) -> Array:

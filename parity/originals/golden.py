@@ -1,16 +1,19 @@
 """The originals on the software of 2018, as recorded in `reference/legacy/golden`."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parity.cases import Batch, Masks, Training, cnn_recipe
+from parity.cases import Batch, Masks, Training
 from parity.comparison import Sampled
 from parity.original import Original, OriginalError
+from parity.slope import Slope
+from parity.systems.case import Case, with_masks
 from reference.legacy import seeded
 
 _FOLDER = Path(seeded.__file__).parent / "golden"
@@ -46,6 +49,14 @@ class Golden:
         size = int(np.prod(shape))
         return Sampled(values.reshape(-1), seeded.places(name, size), tuple(shape))
 
+    def has(self, prefix: str) -> bool:
+        """Whether the name of an array begins with `prefix`."""
+        return any(name.startswith(prefix) for name in self._arrays)
+
+    def names(self, prefix: str) -> list[str]:
+        """The names of all arrays that begin with `prefix`, sorted."""
+        return sorted(name for name in self._arrays if name.startswith(prefix))
+
     def under(self, prefix: str) -> dict[str, Any]:
         """All whose names begin with `prefix`, by the rest of their names.
 
@@ -67,19 +78,51 @@ class GoldenOriginal(Original):
 
     Attributes:
         golden: The file.
-        part: Where the model's arrays are, behind the dtype: empty, or "v3/" or "v21/".
+        part: Prefix of the model's arrays after the dtype: empty, or "v3/" or "v21/".
     """
 
-    def __init__(self, candidate: str, golden: Golden, name: str, part: str, optimizer: str):
-        self.candidate = candidate
+    def __init__(
+        self,
+        case: Case,
+        golden: Golden,
+        name: str,
+        *,
+        part: str = "",
+        by_size: bool = False,
+        losses: str = "loss/",
+        optimizer: str,
+        recorded_recipe: Callable[[Sequence[np.ndarray], Sequence[Masks]], Training] | None = None,
+    ):
+        """What was recorded for a case.
+
+        Args:
+            case: The port's.
+            golden: The file.
+            name: Framework and version.
+            part: See the class.
+            by_size: Whether outputs and gradients were recorded for several sizes of images.
+            losses: Prefix of the losses from logits, after `part`.
+            optimizer: Name of the optimizer's arrays.
+            recorded_recipe: From rows and masks to the whole training that was recorded.
+        """
+        self.case = case
         self.golden = golden
         self.name = name
         self.part = part
+        self.lists_functions = "layers" in golden.text
+        self._by_size = by_size
+        self._losses = losses
         self._optimizer = optimizer
+        self._recorded_recipe = recorded_recipe
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Those that were recorded."""
+        return self.case.recorded_sizes
 
     def structure(self) -> list[tuple[str, str, tuple[int | None, ...], int]]:
         """Layers at the study's size; for PyTorch, of those that have weights."""
-        if "layers" in self.golden.text:
+        if self.lists_functions:
             return [
                 (row["name"], row["kind"], tuple(row["output_shape"]), row["params"])
                 for row in self.golden.text["layers"]
@@ -100,10 +143,10 @@ class GoldenOriginal(Original):
         """What the loader and the augmentation made of the decoded cases."""
         found: dict[str, Any] = {}
         for prefix in ("pixels/", "turned/"):
-            if any(name.startswith(prefix) for name in self.golden._arrays):
+            if self.golden.has(prefix):
                 found |= {prefix + name: v for name, v in self.golden.under(prefix).items()}
         names = ("mirrored", "upside down")
-        return {**found, **{n: self.golden[n] for n in names if n in self.golden._arrays}}
+        return {**found, **{n: self.golden[n] for n in names if self.golden.has(n)}}
 
     def scaled(self) -> Mapping[str, Any]:
         """What became of each of the 256 values."""
@@ -115,7 +158,7 @@ class GoldenOriginal(Original):
 
     def rows(self, images: int, batch_size: int) -> list[np.ndarray]:
         """The rows of each batch that was trained on."""
-        if self.candidate == "study-cnn":
+        if self.golden.has("order/"):
             (found,) = self.golden.under(f"order/{images}-{batch_size}-").values()
         else:
             recorded = self.golden["order"]
@@ -127,10 +170,12 @@ class GoldenOriginal(Original):
         found = self.golden.under(f"{self._at(dtype, size)}forward/")
         return {**found, "whole": found[list(found)[-1]]}
 
-    def gradients(self, size: int, dtype: str, batch: Batch) -> Mapping[str, Any]:
+    def gradients(self, size: int, dtype: str, batch: Batch) -> Slope:
         """Loss and gradients of the recorded batch."""
         at = f"{self._at(dtype, size)}{'plain' if batch.masks is None else 'dropout'}/"
-        return {"loss": self.golden[at + "loss"], **self.golden.under(at + "gradient/")}
+        found = self.golden.under(at + "gradient/")
+        inputs = {"input": found.pop("input")}
+        return Slope(float(self.golden[at + "loss"]), found, inputs)
 
     def gradients_of_draw(self, size: int, dtype: str, draw: int) -> Mapping[str, Any]:
         """Gradients of one of the recorded batches, without dropout."""
@@ -140,17 +185,16 @@ class GoldenOriginal(Original):
     def masks(self, size: int, dtype: str) -> Masks | None:
         """The masks that were captured in the recorded gradients; none if it has no dropout."""
         at = f"{self._at(dtype, size)}dropout/mask"
-        names = sorted(name for name in self.golden._arrays if name.startswith(at))
-        return tuple(self.golden[name] for name in names) or None
+        return tuple(self.golden[name] for name in self.golden.names(at)) or None
 
     def losses(self, dtype: str) -> Mapping[str, Any]:
         """Value and gradient of the loss where it saturates and ties."""
-        part = "loss/logits/" if self.candidate == "study-cnn" else "loss/"
-        return self.golden.under(f"{dtype}/{self.part}{part}")
+        return self.golden.under(f"{dtype}/{self.part}{self._losses}")
 
     def losses_of_probabilities(self, dtype: str) -> Mapping[str, Any]:
-        """The same from probabilities, inside and outside the clip."""
-        return self.golden.under(f"{dtype}/loss/probabilities/")
+        """The same from probabilities, inside and outside the clip; empty if not recorded."""
+        prefix = f"{dtype}/loss/probabilities/"
+        return self.golden.under(prefix) if self.golden.has(prefix) else {}
 
     def ties(self, dtype: str) -> Mapping[str, Any]:
         """Values and gradients where values tie."""
@@ -172,37 +216,73 @@ class GoldenOriginal(Original):
     def step_masks(self, dtype: str, draw: int = 0) -> list[Masks] | list[None]:
         """The masks that were captured in the recorded steps, padded to the largest batch."""
         prefix = f"{dtype}/{self.part}{_steps(draw)}masks"
-        names = sorted(name for name in self.golden._arrays if name.startswith(prefix))
+        names = self.golden.names(prefix)
         if not names:
             return [None] * seeded.STEPS
         return list(zip(*(self.golden[name] for name in names), strict=True))
 
-    def recipe(self, dtype: str) -> Training:
-        """The whole recipe that was recorded, with its order and its masks."""
+    def trainings(
+        self,
+        dtype: str,
+        size: int,
+        draws: Sequence[int],
+        *,
+        steps: int = seeded.STEPS,
+        masks_from: str | None = None,
+    ) -> list[Training]:
+        """The recorded trainings, with the masks that were captured."""
+        return [
+            with_masks(
+                self.case.steps(size, dtype, draw, steps),
+                self.step_masks(masks_from or dtype, draw),
+            )
+            for draw in draws
+        ]
+
+    @functools.cached_property
+    def whole_recipe(self) -> Training | None:
+        """The whole recipe that was recorded in float64, if one was."""
+        if self._recorded_recipe is None:
+            return None
         rows = self.rows(294, 25)
-        packed = self.golden[f"{dtype}/recipe/masks"]
+        packed = self.golden["float64/recipe/masks"]
         shape = (len(rows), 25, 64)
         unpacked = np.unpackbits(packed)[: np.prod(shape)].reshape(shape).astype(bool)
         masks = [(mask[: len(chosen)],) for mask, chosen in zip(unpacked, rows, strict=True)]
-        return cnn_recipe(dtype, rows, masks)
+        return self._recorded_recipe(rows, masks)
 
     def _at(self, dtype: str, size: int) -> str:
-        return f"{dtype}/{size}/" if self.candidate == "study-cnn" else f"{dtype}/{self.part}"
+        return f"{dtype}/{size}/" if self._by_size else f"{dtype}/{self.part}"
 
 
 def _steps(draw: int) -> str:
     return "steps/" if draw == 0 else f"steps of draw {draw}/"
 
 
-def golden_originals() -> list[GoldenOriginal]:
-    """Those of 2018.
+def golden_keras(case: Case) -> GoldenOriginal:
+    """Keras 2.2.4 on TensorFlow 1.12.0.
 
     Raises:
-        GoldenError: If a golden file is absent or damaged.
+        GoldenError: If the golden file is absent or damaged.
     """
-    keras, torch = Golden("keras-2.2.4"), Golden("torch-1.0.0")
-    return [
-        GoldenOriginal("study-cnn", keras, "Keras 2.2.4 on TensorFlow 1.12.0", "", "adam"),
-        GoldenOriginal("study-mlp", torch, "PyTorch 1.0.0", "v3/", "sgd"),
-        GoldenOriginal("study-mlp-v21", torch, "PyTorch 1.0.0", "v21/", "sgd"),
-    ]
+    from parity.systems.study_cnn import cnn_recipe
+
+    return GoldenOriginal(
+        case,
+        Golden("keras-2.2.4"),
+        "Keras 2.2.4 on TensorFlow 1.12.0",
+        by_size=True,
+        losses="loss/logits/",
+        optimizer="adam",
+        recorded_recipe=lambda rows, masks: cnn_recipe("float64", rows, masks),
+    )
+
+
+def golden_torch(case: Case, part: str) -> GoldenOriginal:
+    """PyTorch 1.0.0.
+
+    Raises:
+        GoldenError: If the golden file is absent or damaged.
+    """
+    golden = Golden("torch-1.0.0")
+    return GoldenOriginal(case, golden, "PyTorch 1.0.0", part=part, optimizer="sgd")

@@ -1,14 +1,18 @@
 """The study's CNN on today's Keras and TensorFlow, as an original to compare with."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from chifoumi_jax.convert import from_keras, to_keras
 from parity.cases import Batch, Training
 from parity.original import LiveOriginal, OriginalError, moments
+from parity.slope import Slope
+from parity.systems.case import Case
 from reference import keras_cnn, order, photos
 from reference.legacy import seeded
 
@@ -16,11 +20,12 @@ from reference.legacy import seeded
 class KerasOriginal(LiveOriginal):
     """Keras 3 on TensorFlow, with the study's loss and Adam (see `reference.keras_cnn`)."""
 
-    candidate = "study-cnn"
+    file_forms = (".keras", ".h5", ".weights.h5", "live model")
 
-    def __init__(self) -> None:
+    def __init__(self, case: Case) -> None:
         import keras
 
+        self.case = case
         self.name = f"Keras {keras.__version__}"
         if keras.backend.backend() != "tensorflow":
             raise OriginalError(
@@ -79,7 +84,7 @@ class KerasOriginal(LiveOriginal):
         named = {name: np.asarray(value) for name, value in found.items()}
         return {**named, "whole": named["activation_5"]}
 
-    def gradients(self, size: int, dtype: str, batch: Batch) -> dict[str, np.ndarray]:
+    def gradients(self, size: int, dtype: str, batch: Batch) -> Slope:
         """Loss and gradients of one batch."""
         model = _model(size, dtype)
         images = tf.constant(_images(batch.pixels, dtype))
@@ -89,7 +94,34 @@ class KerasOriginal(LiveOriginal):
         weights = model.trainable_variables
         *found, at_images = tape.gradient(loss, [*[w.value for w in weights], images])
         named = dict(zip(seeded.cnn_shapes(size), map(np.asarray, found), strict=True))
-        return {"loss": np.asarray(loss), **named, "input": np.asarray(at_images)}
+        return Slope(float(loss), named, {"input": np.asarray(at_images)})
+
+    def load(self, path: Path, size: int) -> np.ndarray:
+        """NEAREST, RGB."""
+        return photos.keras_pixels(path, size)
+
+    def through_file(
+        self, weights: Mapping[str, np.ndarray], form: str, folder: Path
+    ) -> tuple[Any, Mapping[str, np.ndarray]]:
+        """Through a file that Keras saved, and back through one that it loads."""
+        size = self.case.size
+        original = keras_cnn.build(size)
+        original.set_weights(list(weights.values()))
+        source: Any = original
+        if form == ".weights.h5":
+            source = folder / "model.weights.h5"
+            original.save_weights(source)
+        elif form != "live model":
+            source = folder / f"model{form}"
+            original.save(source)
+        model = from_keras(source, image_size=size)
+        again = keras_cnn.build(size)
+        if form == "live model":
+            to_keras(model, again)
+        else:
+            to_keras(model, folder / "back.weights.h5")
+            again.load_weights(folder / "back.weights.h5")
+        return model, dict(zip(weights, again.get_weights(), strict=True))
 
     def losses(self, dtype: str) -> dict[str, np.ndarray]:
         """Loss and gradient of the edge cases, from logits."""

@@ -1,6 +1,7 @@
 """The study's MLPs on today's PyTorch, as originals to compare with."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,32 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
+from chifoumi_jax.convert import from_torch, to_torch
 from parity.cases import Batch, Training
 from parity.original import LiveOriginal, moments
+from parity.slope import Slope
+from parity.systems.case import Case
 from reference import photos, torch_mlp
 from reference.legacy import seeded
-
-_CANDIDATES = {"3": "study-mlp", "2.1": "study-mlp-v21"}
 
 
 class TorchOriginal(LiveOriginal):
     """PyTorch, with the study's training (see `reference.torch_mlp`)."""
 
-    def __init__(self, version: str) -> None:
+    file_forms = ("state_dict", ".pt", ".safetensors")
+
+    def __init__(self, case: Case, version: str, *, log_probabilities: bool) -> None:
+        """An original of a case.
+
+        Args:
+            case: The port's.
+            version: The study's, as `reference.torch_mlp` names it.
+            log_probabilities: Whether the model ends with a log-softmax instead of a softmax.
+        """
+        self.case = case
+        self._log_probabilities = log_probabilities
         self.name = f"PyTorch {torch.__version__.partition('+')[0]}"
         self.version = version
-        self.candidate = _CANDIDATES[version]
         dropout = getattr(torch_mlp.build(version), "dropout", None)
         self.dropout_rate = float(dropout.p) if dropout else 0.0
 
@@ -96,22 +108,45 @@ class TorchOriginal(LiveOriginal):
             found = torch_mlp.outputs(model, images)
             whole = model.eval()(images)
         named = {name: value.numpy() for name, value in found.items() if name != "output"}
-        return {**named, "whole": (whole.exp() if self.version == "3" else whole).numpy()}
+        return {**named, "whole": (whole.exp() if self._log_probabilities else whole).numpy()}
 
-    def gradients(self, size: int, dtype: str, batch: Batch) -> dict[str, np.ndarray]:
+    def gradients(self, size: int, dtype: str, batch: Batch) -> Slope:
         """Loss and gradients of one batch."""
         model = self._model(seeded.mlp_weights(dtype))
         images = _images(batch.pixels, dtype).requires_grad_()
         loss = _loss(model, images, batch)
         loss.backward()
         named = {name: _gradient(value) for name, value in model.named_parameters()}
-        return {"loss": loss.detach().numpy(), **named, "input": _gradient(images)}
+        return Slope(loss.item(), named, {"input": _gradient(images)})
+
+    def load(self, path: Path, size: int) -> np.ndarray:
+        """BILINEAR, gray."""
+        return photos.torch_pixels(path, size)
+
+    def through_file(
+        self, weights: Mapping[str, np.ndarray], form: str, folder: Path
+    ) -> tuple[Any, Mapping[str, np.ndarray]]:
+        """Through a state dict or a file of one, and back through a safetensors file."""
+        import safetensors.torch
+
+        original = self._model(weights)
+        source: Any = original.state_dict()
+        if form != "state_dict":
+            path = folder / f"model{form}"
+            save = torch.save if form == ".pt" else safetensors.torch.save_file
+            save(source, path)
+            source = path
+        model = from_torch(source)
+        to_torch(model, folder / "back.safetensors")
+        again = torch_mlp.build(self.version)
+        again.load_state_dict(safetensors.torch.load_file(folder / "back.safetensors"))
+        return model, {name: value.numpy() for name, value in again.state_dict().items()}
 
     def losses(self, dtype: str) -> dict[str, np.ndarray]:
         """Loss and gradient of the edge cases, from logits."""
         logits, labels = seeded.loss_logits(dtype)
         x = torch.from_numpy(logits).requires_grad_()
-        last = F.log_softmax(x, 1) if self.version == "3" else F.softmax(x, 1)
+        last = F.log_softmax(x, 1) if self._log_probabilities else F.softmax(x, 1)
         loss = F.cross_entropy(last, torch.from_numpy(labels), reduction="none")
         loss.sum().backward()
         return {"value": loss.detach().numpy(), "gradient": _gradient(x)}

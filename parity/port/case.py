@@ -12,10 +12,11 @@ import numpy as np
 from parity.check import AbsentError
 from parity.port.candidates.base import Candidate
 from parity.port.candidates.observe import COMPILE, Observer, observer
-from parity.port.layer import Arrays, Call, Objective, Run, Slope
+from parity.port.layer import Arrays, Call, Objective, Run
 from parity.port.mapping.mapping import WeightMapping
 from parity.port.references.base import Reference
 from parity.port.trees import arguments, cast, is_float, named
+from parity.slope import Slope
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,23 +86,6 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
-class Slope:
-    """An objective, and its gradients.
-
-    Attributes:
-        value: The objective.
-        gradients: For each trained parameter.
-        inputs: For each input of floating point.
-        statistics: What is not trained, after the pass.
-    """
-
-    value: float
-    gradients: Arrays
-    inputs: Arrays
-    statistics: Arrays
-
-
-@dataclasses.dataclass(frozen=True)
 class Objective:
     """What is differentiated.
 

@@ -10,6 +10,7 @@ from typing import Any
 from parity.check import RUNGS, Verdict
 from parity.comparison import Difference
 from parity.port.mapping.mapping import WeightMapping
+from parity.verdicts import explain, title
 
 _LIKE_FLOAT32 = 1e-6
 
@@ -50,7 +51,7 @@ class Report:
         """The first layer, parameter or step that differs; an empty string if none does."""
         for verdict in self.verdicts:
             if verdict.status == "FAIL":
-                return f"{_title(verdict)}: {_fault(verdict)}"
+                return f"{title(verdict.check)}: {_fault(verdict)}"
         return ""
 
     def to_json(self) -> str:
@@ -93,23 +94,17 @@ def _messages(verdicts: tuple[Verdict, ...]) -> list[str]:
     said: dict[str, list[str]] = {}
     for verdict in verdicts:
         if verdict.message and verdict.status != "FAIL":
-            said.setdefault(verdict.message, []).append(_title(verdict))
+            said.setdefault(verdict.message, []).append(title(verdict.check))
     return [
         f"{titles[0] if len(titles) == 1 else f'{len(titles)} checks'}: {message}"
         for message, titles in said.items()
     ]
 
 
-def _title(verdict: Verdict) -> str:
-    number = verdict.check.rung
-    case = f", {verdict.check.case}" if verdict.check.case else ""
-    return f"rung {number}, {RUNGS[number]}{case}"
-
-
 def _fault(verdict: Verdict) -> str:
     first = verdict.first
-    if first is None or not verdict.comparison.differences:
-        return verdict.message or "nothing was compared"
+    if first is None or not verdict.compared:
+        return explain(verdict)
     found = verdict.comparison.differences
     before = found[: found.index(first)]
     said = f"{first.sentence()}, bound {verdict.check.bound:g}{_context(first, before)}"
@@ -139,7 +134,7 @@ def _row(verdict: Verdict) -> tuple[str, str, str, str, str, str]:
     bound = f"{verdict.check.bound:g}"
     if verdict.status == "ABSENT":
         return (rung, verdict.check.case, "–", "–", bound, "does not apply")
-    if not verdict.comparison.differences:
+    if not verdict.compared:
         return (rung, verdict.check.case, "–", "–", bound, verdict.status)
     worst = verdict.worst
     error = f"{worst.error:.2g}" if math.isfinite(worst.error) else "–"
@@ -148,7 +143,7 @@ def _row(verdict: Verdict) -> tuple[str, str, str, str, str, str]:
 
 def _as_dict(verdict: Verdict) -> dict[str, Any]:
     worst = verdict.worst
-    compared = bool(verdict.comparison.differences)
+    compared = verdict.compared
     return {
         "rung": verdict.check.rung,
         "name": RUNGS[verdict.check.rung],

@@ -14,8 +14,7 @@ from parity.check import Check
 from parity.comparison import Comparison, Difference
 from parity.original import LiveOriginal, Original
 from parity.precision import pinned
-from parity.rungs.trajectory import final_weights, recipe, trained_by_original, trained_by_port
-from reference.legacy import seeded
+from parity.rungs.trajectory import final_weights, trained_by_original, trained_by_port
 
 
 def checks(original: Original) -> Iterator[Check]:
@@ -23,7 +22,7 @@ def checks(original: Original) -> Iterator[Check]:
     # Of the recorded weights only samples are kept, with which nothing can be predicted.
     if not isinstance(original, LiveOriginal):
         return
-    if original.candidate == "study-cnn":
+    if original.case.trains_independently:
         yield original.check(
             10,
             case="independent training on photos, as committed",
@@ -70,17 +69,14 @@ def _learnt(result: dict[str, Any], side: str) -> Difference:
 
 
 def _predictions(original: LiveOriginal, candidate: Candidate) -> Comparison:
-    training = recipe(original)
-    size = training.image_size
-    pictures = np.concatenate([seeded.training_set(n, size)[0] for n in (294, 192)])
-    if size == 32:
-        pictures = pictures[..., 0]
+    training = original.whole_recipe
+    pictures = np.concatenate([original.case.training_pictures(n) for n in (294, 192)])
     theirs = original.predict(
         final_weights(trained_by_original(original), training), pictures, "float64"
     )
     with pinned("float64"):
         weights = final_weights(trained_by_port(candidate, original), training)
-        ours = port.predict(candidate, weights, pictures, size, "float64")
+        ours = port.predict(candidate, weights, pictures, training.image_size, "float64")
     apart = np.flatnonzero(ours.argmax(1) != theirs.argmax(1))
     first = f"picture {apart[0]} first" if apart.size else ""
     if len(np.unique(theirs.argmax(1))) < 2:

@@ -4,12 +4,12 @@ import functools
 from collections.abc import Iterator
 
 from parity import candidate as port
-from parity.candidate import Candidate, against
-from parity.cases import first_batch, weights_of
+from parity.candidate import Candidate
 from parity.check import Check
 from parity.original import LiveOriginal, Original
-from parity.originals.golden import GoldenOriginal
 from parity.precision import pinned
+from parity.systems.case import Case
+from parity.systems.registry import against
 
 _BOUNDS = {"float32": 5e-6, "float64": 1e-14}
 _BECAUSE = {
@@ -18,16 +18,9 @@ _BECAUSE = {
 }
 
 
-def sizes(original: Original) -> tuple[int, ...]:
-    """Sides of the images that are compared; the study's own size on what was recorded."""
-    if original.candidate != "study-cnn":
-        return (32,)
-    return (64, 600) if isinstance(original, GoldenOriginal) else (64,)
-
-
 def checks(original: Original) -> Iterator[Check]:
     """Each size and precision."""
-    for size in sizes(original):
+    for size in original.sizes:
         for dtype in ("float32", "float64"):
             yield original.check(
                 5,
@@ -36,14 +29,14 @@ def checks(original: Original) -> Iterator[Check]:
                 because=_BECAUSE[dtype],
                 run=against(
                     functools.partial(original.forward, size, dtype),
-                    functools.partial(_outputs, size, dtype),
+                    functools.partial(_outputs, original.case, size, dtype),
                     *("from_arrays", "scale", "outputs", "logits"),
                 ),
                 quick=dtype == "float64" and isinstance(original, LiveOriginal),
             )
 
 
-def _outputs(size: int, dtype: str, candidate: Candidate) -> port.Weights:
+def _outputs(case: Case, size: int, dtype: str, candidate: Candidate) -> port.Weights:
     with pinned(dtype):
-        weights = weights_of(candidate.name, size, dtype)
-        return port.forward(candidate, weights, first_batch(candidate.name, size), size, dtype)
+        weights = case.weights(size, dtype)
+        return port.forward(candidate, weights, case.first_batch(size), size, dtype)

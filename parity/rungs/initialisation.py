@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from parity.candidate import Candidate, once
+from parity.candidate import Candidate
 from parity.check import Check
 from parity.comparison import Comparison, Difference
 from parity.original import Original, moments
-from reference.legacy import seeded
+from parity.systems.registry import once
 
 DRAWS = 40
 _MOMENTS = ("mean", "mean square", "mean fourth power")
@@ -21,13 +21,15 @@ _EXTREME = 25.0
 def checks(original: Original) -> Iterator[Check]:
     """Moments, then extremes."""
     theirs = functools.cache(lambda: original.initial(DRAWS))
+    shapes = original.case.shapes()
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     yield original.check(
         2,
         quick=True,
         case="moments",
         bound=_Z,
         because="z score; of 30 such scores one exceeds 5 by chance in 1 of 50,000 ladders",
-        run=lambda candidate: _compare_moments(_draw(candidate), theirs()),
+        run=lambda candidate: _compare_moments(_draw(candidate), theirs(), sizes),
     )
     yield original.check(
         2,
@@ -35,7 +37,7 @@ def checks(original: Original) -> Iterator[Check]:
         case="extremes",
         bound=_EXTREME,
         because="N (1 - max/bound) of N uniform draws is exponential: above 25 once in 7e10",
-        run=lambda candidate: _compare_extremes(_draw(candidate), theirs()),
+        run=lambda candidate: _compare_extremes(_draw(candidate), theirs(), sizes),
     )
 
 
@@ -46,7 +48,7 @@ def _draw(candidate: Candidate) -> dict[str, np.ndarray]:
 
 
 def _compare_moments(
-    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], sizes: Mapping[str, int]
 ) -> Comparison:
     found = []
     for name in theirs:
@@ -65,15 +67,15 @@ def _compare_moments(
                     reference=float(yours.mean()),
                 )
             )
-    return Comparison(tuple(found), _power(theirs))
+    return Comparison(tuple(found), _power(theirs, sizes))
 
 
 def _compare_extremes(
-    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], sizes: Mapping[str, int]
 ) -> Comparison:
     found = []
     for name in theirs:
-        count = _sizes()[name] * min(len(ours[name]), len(theirs[name]))
+        count = sizes[name] * min(len(ours[name]), len(theirs[name]))
         for what, pick in (("least", np.min), ("greatest", np.max)):
             column = 0 if what == "least" else 1
             mine, yours = float(pick(ours[name][:, column])), float(pick(theirs[name][:, column]))
@@ -92,15 +94,9 @@ def _standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def _power(theirs: Mapping[str, np.ndarray]) -> str:
+def _power(theirs: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> str:
     # The mean square of N uniform draws has the relative standard error sqrt(0.8 / N). A
     # difference of (5 + 2.33) standard errors of two such means is found in 99 of 100 cases.
-    smallest = min(_sizes()[name] for name in theirs if np.any(theirs[name]))
+    smallest = min(sizes[name] for name in theirs if np.any(theirs[name]))
     share = (_Z + 2.33) * math.sqrt(2 * 0.8 / (smallest * DRAWS))
     return f"finds a spread {share / 2:.1%} too large in the smallest weight, 99 times of 100"
-
-
-@functools.cache
-def _sizes() -> dict[str, int]:
-    shapes = {**seeded.cnn_shapes(64), **seeded.mlp_shapes()}
-    return {name: int(np.prod(shape)) for name, shape in shapes.items()}

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from parity.candidate import is_called
 from parity.check import Check
 from parity.original import Original
-from parity.originals.golden import golden_originals
 from parity.rungs import (
     accuracy,
     forward,
@@ -19,6 +17,7 @@ from parity.rungs import (
     trajectory,
     weights,
 )
+from parity.systems.registry import CASES, is_called
 
 _RUNGS: Sequence[Callable[[Original], Iterator[Check]]] = (
     structure.checks,
@@ -41,16 +40,8 @@ def originals(only: str | None = None) -> list[Original]:
     Raises:
         OriginalError: If a recording is absent or damaged, or Keras runs on another framework.
     """
-    from parity.originals.keras_cnn import KerasOriginal
-    from parity.originals.torch_mlp import TorchOriginal
-
-    every: list[Original] = [
-        KerasOriginal(),
-        TorchOriginal("3"),
-        TorchOriginal("2.1"),
-        *golden_originals(),
-    ]
-    return [one for one in every if only is None or is_called(one.candidate, only)]
+    cases = [case for case in CASES.values() if only is None or is_called(case.name, only)]
+    return [original for case in cases for original in case.originals()]
 
 
 def checks(every: Sequence[Original]) -> list[Check]:

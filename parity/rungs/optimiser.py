@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from parity import candidate as port
-from parity.candidate import Candidate, against
-from parity.cases import weights_of
+from parity.candidate import Candidate
 from parity.check import Check
 from parity.original import LiveOriginal, Original
 from parity.precision import pinned
+from parity.systems.case import Case
+from parity.systems.registry import against
 from reference.legacy import seeded
 
 KEPT_STEPS = (1, 5, 100)
@@ -31,16 +32,16 @@ def checks(original: Original) -> Iterator[Check]:
             because=_BECAUSE[dtype],
             run=against(
                 functools.partial(original.optimise, dtype, KEPT_STEPS),
-                functools.partial(_optimised, dtype),
+                functools.partial(_optimised, original.case, dtype),
                 *("from_arrays", "to_arrays", "optimizer"),
             ),
             quick=dtype == "float64" and isinstance(original, LiveOriginal),
         )
 
 
-def _optimised(dtype: str, candidate: Candidate) -> dict[str, np.ndarray]:
+def _optimised(case: Case, dtype: str, candidate: Candidate) -> dict[str, np.ndarray]:
     with pinned(dtype):
-        weights = weights_of(candidate.name, 64, dtype)
+        weights = case.weights(case.size, dtype)
 
         def prescribed(step: int) -> dict[str, np.ndarray]:
             return {
@@ -48,4 +49,4 @@ def _optimised(dtype: str, candidate: Candidate) -> dict[str, np.ndarray]:
                 for name, value in weights.items()
             }
 
-        return port.optimise(candidate, weights, prescribed, KEPT_STEPS, 64, dtype)
+        return port.optimise(candidate, weights, prescribed, KEPT_STEPS, case.size, dtype)

@@ -16,12 +16,8 @@ from parity.check import AbsentError, Check
 from parity.comparison import Comparison, Difference, compare_exactly
 from parity.original import LiveOriginal, Original
 from parity.originals.golden import GoldenOriginal
-from reference import photos
+from parity.systems.case import Case
 from reference.legacy import seeded
-
-# Images, batch and epochs of the study, and of a smaller case where the numbers divide.
-_ORDERS = {"study-cnn": ((294, 25, 10), (50, 25, 3), (7, 3, 4)), "study-mlp": ((294, 32, 3),)}
-
 
 _PHOTOS = 48
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -36,7 +32,9 @@ def checks(original: Original) -> Iterator[Check]:
         quick=True,
         case="resized, augmented",
         because="whole numbers, equal or not",
-        run=lambda candidate: compare_exactly(_pixels(candidate, list(pixels())), pixels()),
+        run=lambda candidate: compare_exactly(
+            _pixels(candidate, original.case, list(pixels())), pixels()
+        ),
     )
     yield original.check(
         3,
@@ -48,7 +46,7 @@ def checks(original: Original) -> Iterator[Check]:
             {"every value": np.asarray(candidate.scale(np.arange(256, dtype=np.uint8)))}, scaled()
         ),
     )
-    if isinstance(original, GoldenOriginal) and original.candidate == "study-cnn":
+    if isinstance(original, GoldenOriginal) and original.golden.has("jpeg/"):
         yield original.check(
             3,
             bound=0.0,
@@ -71,16 +69,16 @@ def checks(original: Original) -> Iterator[Check]:
             case="loaded from PNG files of several modes",
             bound=0.0,
             because="whole numbers, equal or not",
-            run=_files,
+            run=functools.partial(_files, original),
         )
         yield original.check(
             3,
             case="photos",
             bound=0.0,
             because="whole numbers, equal or not",
-            run=_photos,
+            run=functools.partial(_photos, original),
         )
-    if original.candidate in _ORDERS:
+    if original.case.orders:
         yield original.check(
             3,
             bound=0.0,
@@ -91,17 +89,16 @@ def checks(original: Original) -> Iterator[Check]:
         )
 
 
-def _pixels(candidate: Candidate, names: list[str]) -> dict[str, np.ndarray]:
+def _pixels(candidate: Candidate, case: Case, names: list[str]) -> dict[str, np.ndarray]:
     found = {}
     for name in names:
         kind, _, detail = name.partition("/")
         if kind == "pixels":
             image = Image.fromarray(seeded.decoded(int(detail)))
-            size = seeded.RESIZES[int(detail)][1] if candidate.name == "study-cnn" else 32
-            found[name] = candidate.resize(image, size)
+            found[name] = candidate.resize(image, case.picture_size(int(detail)))
         else:
             image = Image.fromarray(seeded.decoded(len(seeded.RESIZES) - 1))
-            found[name] = candidate.augment(candidate.resize(image, 32), kind, detail)
+            found[name] = candidate.augment(candidate.resize(image, case.size), kind, detail)
     return found
 
 
@@ -126,17 +123,17 @@ def _decoded_jpeg(candidate: Candidate, original: GoldenOriginal) -> Comparison:
     return compare_exactly({"jpeg": ours}, {"jpeg": golden["jpeg/pixels"].astype(np.uint8)})
 
 
-def _photos(candidate: Candidate) -> Comparison:
+def _photos(original: LiveOriginal, candidate: Candidate) -> Comparison:
     folder = os.environ.get("CHIFOUMI_PHOTOS")
     if not folder:
         raise AbsentError("no photos: name a folder of them with --photos or CHIFOUMI_PHOTOS")
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
     # Evenly over the folder, so that every class and session has its part.
     chosen = paths[:: max(1, len(paths) // _PHOTOS)]
-    return _loaded(candidate, {path.relative_to(folder).as_posix(): path for path in chosen})
+    return _loaded(original, {path.relative_to(folder).as_posix(): path for path in chosen})
 
 
-def _files(candidate: Candidate) -> Comparison:
+def _files(original: LiveOriginal, candidate: Candidate) -> Comparison:
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for number in range(len(seeded.RESIZES)):
@@ -144,17 +141,14 @@ def _files(candidate: Candidate) -> Comparison:
                 name = f"{mode} {number}"
                 paths[name] = Path(folder) / f"{name}.png"
                 Image.fromarray(seeded.decoded(number)).convert(mode).save(paths[name])
-        return _loaded(candidate, paths)
+        return _loaded(original, paths)
 
 
-def _loaded(candidate: Candidate, paths: Mapping[str, Path]) -> Comparison:
-    # The loader itself: a port is not asked, whose part is what follows the decoder.
-    if candidate.name == "study-cnn":
-        ours = {name: load_pixels(path, 150, "keras") for name, path in paths.items()}
-        theirs = {name: photos.keras_pixels(path, 150) for name, path in paths.items()}
-    else:
-        ours = {name: load_pixels(path, 32, "torch") for name, path in paths.items()}
-        theirs = {name: photos.torch_pixels(path, 32) for name, path in paths.items()}
+def _loaded(original: LiveOriginal, paths: Mapping[str, Path]) -> Comparison:
+    # The loader itself: a port's part begins after the decoder.
+    size, layout = original.case.photo_size, original.case.recipe.layout
+    ours = {name: load_pixels(path, size, layout) for name, path in paths.items()}
+    theirs = {name: original.load(path, size) for name, path in paths.items()}
     return compare_exactly(ours, theirs)
 
 
@@ -171,9 +165,7 @@ def _same_sizes(quantity: str, ours: Sequence[int], theirs: Sequence[int]) -> Di
 
 def _orders(candidate: Candidate, original: Original) -> Comparison:
     found = []
-    for images, batch_size, epochs in _ORDERS[original.candidate]:
-        if isinstance(original, GoldenOriginal) and original.candidate == "study-mlp":
-            epochs = min(epochs, 3)
+    for images, batch_size, epochs in original.case.orders:
         rows = candidate.order(images, batch_size, epochs)
         sizes = [len(batch) for batch in rows]
         theirs = original.order(images, batch_size, len(rows))

@@ -17,7 +17,7 @@ from flax import nnx
 
 from chifoumi_jax.data.order import PADDING
 from chifoumi_jax.data.pipeline import Photos
-from chifoumi_jax.recipes import RECIPES, Recipe
+from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.program import Program, build
 from chifoumi_jax.training.step import device_mesh
 from parity.candidate import Candidate
@@ -26,7 +26,7 @@ from parity.check import Check
 from parity.comparison import Comparison, Difference, compare_exactly
 from parity.original import LiveOriginal, Original
 from parity.precision import pinned
-from parity.rungs.trajectory import NO_FARTHER, Run, first_draws, no_farther, weights_only
+from parity.rungs.trajectory import NO_FARTHER, Run, no_farther, weights_only
 from reference.legacy import seeded
 
 DRAWS = seeded.DRAWS
@@ -62,14 +62,13 @@ def checks(original: Original) -> Iterator[Check]:
 
 
 def _recipe(original: Original) -> Recipe:
-    recipe = RECIPES[original.candidate]
-    small = {"image_size": 64} if recipe.model == "cnn" else {}
-    # What an augmentation gives is rung 3's; here both sides train on the same pixels.
-    return recipe.replace(augmentation="none", **small)
+    case = original.case
+    # Rung 3 compares augmentations; here both sides train on the same pixels.
+    return case.recipe.replace(augmentation="none", image_size=case.size)
 
 
 def _settings(original: LiveOriginal, candidate: Candidate) -> Comparison:
-    recipe = RECIPES[candidate.name]
+    recipe = original.case.recipe
     theirs = original.settings()
     ours = {name: getattr(recipe, name) for name in theirs}
     return compare_exactly(
@@ -97,10 +96,8 @@ def _masks(original: LiveOriginal, candidate: Candidate) -> Comparison:
 
 
 def _steps(original: LiveOriginal, candidate: Candidate) -> Comparison:
-    size = 64 if original.candidate == "study-cnn" else 32
-
     def runs() -> Iterator[Run]:
-        for training in first_draws(original, "float32", size, range(DRAWS)):
+        for training in original.trainings("float32", original.case.size, range(DRAWS)):
             with pinned("float32"):
                 mine, masked = _trained(original, candidate, weights_only(training))
             exact = {name: value.astype(np.float64) for name, value in training.weights.items()}

@@ -7,10 +7,6 @@ from parity.candidate import Candidate
 from parity.check import Check
 from parity.comparison import Comparison, Difference
 from parity.original import Original
-from parity.originals.golden import GoldenOriginal
-
-TOTALS = {"study-cnn": 21_856_483, "study-mlp": 67_779, "study-mlp-v21": 67_779}
-"""As the study prints them."""
 
 
 def checks(original: Original) -> Iterator[Check]:
@@ -20,15 +16,14 @@ def checks(original: Original) -> Iterator[Check]:
         ours = [(row.name, row.kind, row.output_shape, row.params) for row in candidate.structure()]
         theirs = original.structure()
         total = sum(row[3] for row in ours)
-        if isinstance(original, GoldenOriginal) and original.candidate != "study-cnn":
-            # PyTorch 1.0.0 says which weights there are, not which functions run between them.
+        if not original.lists_functions:
             ours = [row for row in ours if row[3]]
         found = [
             _difference(f"layer {place + 1}", mine, yours)
             for place, (mine, yours) in enumerate(zip(ours, theirs, strict=False))
         ]
         found.append(_difference("number of layers", len(ours), len(theirs)))
-        found.append(_difference("total parameters", total, TOTALS[original.candidate]))
+        found.append(_difference("total parameters", total, original.case.total_params))
         return Comparison(tuple(found), f"{total:,} parameters")
 
     yield original.check(

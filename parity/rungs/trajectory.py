@@ -14,25 +14,17 @@ from typing import Any
 import numpy as np
 
 from parity import candidate as port
-from parity.candidate import CANDIDATES, Candidate
+from parity.candidate import Candidate
 from parity.cases import (
-    Masks,
     Training,
-    cnn_masks,
-    cnn_recipe,
-    cnn_steps,
-    mlp_recipe,
-    mlp_steps,
-    study_rows,
 )
 from parity.check import Check
 from parity.comparison import (
     Comparison,
     Difference,
     compare,
-    entries,
-    values_of,
 )
+from parity.distance import compare_after_steps, distance, share_of_way
 from parity.faults.plain_cnn import PlainCNN
 from parity.original import LiveOriginal, Original
 from parity.originals.golden import GoldenOriginal
@@ -59,7 +51,7 @@ def checks(original: Original) -> Iterator[Check]:
         run=functools.partial(_steps, original),
         quick=isinstance(original, LiveOriginal),
     )
-    if has_recipe(original):
+    if original.whole_recipe is not None:
         yield original.check(
             9,
             case="float64, the whole recipe",
@@ -78,34 +70,24 @@ def checks(original: Original) -> Iterator[Check]:
         )
 
 
-def has_recipe(original: Original) -> bool:
-    """Whether the original can train, or has trained, by the whole recipe."""
-    return not isinstance(original, GoldenOriginal) or original.candidate == "study-cnn"
-
-
-@functools.cache
-def recipe(original: Original) -> Training:
-    """The whole recipe in float64, on the masks and the order that the original used."""
-    if isinstance(original, GoldenOriginal):
-        return original.recipe("float64")
-    if original.candidate == "study-cnn":
-        rows = study_rows()
-        masks = [cnn_masks(f"recipe {i}", len(chosen)) for i, chosen in enumerate(rows)]
-        return cnn_recipe("float64", rows, masks)
-    return mlp_recipe("float64", "3" if original.candidate == "study-mlp" else "2.1")
+def whole_recipe(original: Original) -> Training:
+    """The whole recipe of an original that has one."""
+    training = original.whole_recipe
+    assert training is not None
+    return training
 
 
 @functools.cache
 def trained_by_original(original: Original) -> Mapping[str, Any]:
     """What the original's whole recipe ends with."""
-    return original.train(recipe(original), "float64")
+    return original.train(whole_recipe(original), "float64")
 
 
 @functools.cache
 def trained_by_port(candidate: Candidate, original: Original) -> Mapping[str, np.ndarray]:
     """What the port's whole recipe ends with."""
     with pinned("float64"):
-        return port.train(candidate, recipe(original), "float64")
+        return port.train(candidate, whole_recipe(original), "float64")
 
 
 def final_weights(trained: Mapping[str, Any], training: Training) -> dict[str, Any]:
@@ -123,33 +105,27 @@ def _steps(original: Original, candidate: Candidate) -> Comparison:
 
 @functools.cache
 def _first_steps(original: Original) -> tuple[Training, Mapping[str, Any]]:
-    (training,) = first_draws(original, "float64", 64, (0,))
+    (training,) = original.trainings("float64", original.case.size, (0,))
     return training, original.train(training, "float64")
 
 
 def _recipe(original: Original, candidate: Candidate) -> Comparison:
-    training = recipe(original)
+    training = whole_recipe(original)
     ours = final_weights(trained_by_port(candidate, original), training)
     theirs = final_weights(trained_by_original(original), training)
-    start = dict(training.weights)
     # The bound holds for all weights together; each by itself shows where a fault sits.
-    found = [
-        dataclasses.replace(d, error=_share([d.quantity], ours, theirs, start))
-        if not d.reason
-        else d
-        for d in compare(ours, theirs).differences
-    ]
-    whole = _share(list(theirs), ours, theirs, start)
-    found.append(Difference("all weights, of the distance travelled", whole))
-    steps = len(training.batches)
-    return Comparison(tuple(found), f"{steps} steps, {whole:.1e} of the distance travelled")
+    found = compare_after_steps(ours, theirs, training.weights, floor=0.0)
+    whole = share_of_way(ours, theirs, training.weights)
+    together = Difference("all weights, of the distance travelled", whole)
+    note = f"{len(training.batches)} steps, {whole:.1e} of the distance travelled"
+    return Comparison((*found.differences, together), note)
 
 
 def _float32(
     original: Original, size: int, draws: Sequence[int], candidate: Candidate
 ) -> Comparison:
     last = FLOAT32_STEPS[size][-1]
-    drawn = first_draws(original, "float32", size, draws, steps=last)
+    drawn = original.trainings("float32", size, draws, steps=last)
     trainings = [in_float32(size, one) for one in drawn]
 
     def trained(by: Candidate) -> list[Mapping[str, Any]]:
@@ -195,7 +171,7 @@ def no_farther(
                     {name: run[f"{step}/params/{name}"] for name in names}
                     for run in (weights, yours, truth)
                 )
-                squares.append(_distance(exact, here, like=kept) ** 2)
+                squares.append(distance(exact, here, like=kept) ** 2)
             return math.sqrt(np.mean(squares))
 
         ours = far(mine for _, mine, _, _ in runs)
@@ -207,13 +183,14 @@ def no_farther(
 
 
 def _truths(original: Original, size: int, draws: Sequence[int]) -> list[Mapping[str, Any]]:
-    # Of a recording in float32 there is no float64 run on the same masks; the proven port's is it.
+    # No float64 recording has the masks of a float32 one. The ground truth is the port instead,
+    # which is already proven in float64.
     if isinstance(original, GoldenOriginal):
         with pinned("float64"):
-            sound = CANDIDATES[original.candidate]
-            recorded = first_draws(original, "float64", size, draws, masks_from="float32")
+            sound = original.case.port
+            recorded = original.trainings("float64", size, draws, masks_from="float32")
             return [port.train(sound, in_float32(size, one), "float64") for one in recorded]
-    every = first_draws(original, "float64", size, draws, steps=FLOAT32_STEPS[size][-1])
+    every = original.trainings("float64", size, draws, steps=FLOAT32_STEPS[size][-1])
     return [original.train(in_float32(size, one), "float64") for one in every]
 
 
@@ -235,76 +212,9 @@ def weights_only(training: Training) -> Training:
     return dataclasses.replace(training, with_means=False)
 
 
-def first_draws(
-    original: Original,
-    dtype: str,
-    size: int,
-    draws: Sequence[int],
-    masks_from: str | None = None,
-    steps: int = seeded.STEPS,
-) -> list[Training]:
-    """The first steps of several draws, with the masks that a recording used.
-
-    Pictures are drawn for no more of the CNN's steps than `steps`.
-    """
-    if original.candidate == "study-cnn":
-        found = [cnn_steps(size, dtype, draw, steps) for draw in draws]
-    else:
-        dropout = original.candidate == "study-mlp"
-        found = [mlp_steps(dtype, dropout, draw) for draw in draws]
-    if isinstance(original, GoldenOriginal):
-        found = [
-            _with_masks(training, original.step_masks(masks_from or dtype, training.draw))
-            for training in found
-        ]
-    return found
-
-
-def _with_masks(training: Training, masks: Sequence[Masks | None]) -> Training:
-    batches = [
-        type(batch)(batch.pixels, batch.labels, mask and _cut(mask, len(batch.labels)))
-        for batch, mask in zip(training.batches, masks, strict=True)
-    ]
-    return dataclasses.replace(training, batches=batches)
-
-
-def _cut(masks: Masks, batch: int) -> Masks:
-    # Recorded masks are padded to the largest batch.
-    return tuple(mask[:batch] for mask in masks)
-
-
 def _float32_cases(original: Original) -> list[tuple[int, tuple[int, ...]]]:
+    case = original.case
     if isinstance(original, GoldenOriginal):
-        cnn = original.candidate == "study-cnn"
-        return [(64, tuple(range(seeded.DRAWS)))] if cnn else [(32, (0,))]
-    # At the small sizes `shipped` asks the same of the program that the recipe builds.
-    return [(600, (0,))] if original.candidate == "study-cnn" else []
-
-
-def _values(array: Any) -> np.ndarray:
-    return values_of(array).astype(np.float64)
-
-
-def _distance(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any], like: Mapping[str, Any] | None = None
-) -> float:
-    like = theirs if like is None else like
-    total = 0.0
-    for name, kept in like.items():
-        pair = [
-            _values(side[name]) if type(side[name]) is type(kept) else entries(side[name], kept)
-            for side in (ours, theirs)
-        ]
-        total += float(np.sum(np.square(pair[0].astype(np.float64) - pair[1])))
-    return math.sqrt(total)
-
-
-def _share(
-    names: Sequence[str],
-    ours: Mapping[str, Any],
-    theirs: Mapping[str, Any],
-    start: Mapping[str, Any],
-) -> float:
-    mine, yours, begin = ({name: side[name] for name in names} for side in (ours, theirs, start))
-    travelled = _distance(begin, yours)
-    return _distance(mine, yours) / travelled if travelled else math.inf
+        return [(case.size, tuple(range(case.recorded_draws)))]
+    # At the small size `recipe_program` asks the same of the program that the recipe builds.
+    return [(size, (0,)) for size in case.large_sizes]

@@ -1,1 +1,1 @@
-"""The ladder for the study's own models: three ports, four originals, and the planted faults."""
+"""The study's systems: for each a case, which pairs a JAX port with its originals."""

@@ -4,7 +4,8 @@ import abc
 from collections.abc import Sequence
 from typing import Any
 
-from parity.port.layer import Arrays, Call, Layer, Objective, Run, Slope
+from parity.port.layer import Arrays, Call, Layer, Objective, Run
+from parity.slope import Slope
 
 
 class Reference(abc.ABC):

@@ -10,12 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from parity.port.layer import Arrays, Objective, Run, Slope
+from parity.port.layer import Arrays, Objective, Run
 from parity.port.references.base import Reference, in_order
 from parity.port.references.keras_copy import copy_in_float64, in_float64
 from parity.port.references.keras_layers import Part, parts_of
 from parity.port.references.keras_watch import watched
 from parity.port.trees import cast, named
+from parity.slope import Slope
 
 
 class KerasReference(Reference):

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity.port.layer import Arrays, Call, Layer, Objective, Run, Slope
+from parity.port.layer import Arrays, Call, Layer, Objective, Run
 from parity.port.references.base import Reference, in_order
 from parity.port.references.torch_layers import layers_of
 from parity.port.references.torch_watch import Record, Watch, plain_attention
 from parity.port.trees import arguments, cast, named
+from parity.slope import Slope
 
 _ALONG_SEQUENCE = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)
 

@@ -4,7 +4,7 @@ from parity.comparison import Comparison, compare
 from parity.port.case import Case, different_outputs
 from parity.port.layer import Arrays
 from parity.port.rungs.layerwise import FLOOR, compare_layers
-from parity.port.rungs.scales import scales
+from parity.slope import scales
 
 
 def compare_forward(

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from parity.comparison import Comparison, compare
+from parity.comparison import Comparison
 from parity.port.case import Case
 from parity.port.layer import Arrays
-from parity.port.rungs.scales import scales
+from parity.slope import Slope, compare_slopes
 
 #: Of the largest gradient of all: a gradient below it is compared with it, so that a zero's
 #: rounding is not. Rounding is this much below the bounds.
@@ -25,9 +25,12 @@ def compare_gradients(case: Case) -> Comparison:
     if not any(np.any(a) for a in (*gradients.values(), *theirs.inputs.values())):
         raise ValueError("every gradient of the reference is zero: there is nothing to compare")
     mine = {name: by_name[name] for name in gradients}
-    found = _objective(ours.value, theirs.value, theirs_of.size)
-    found += compare(mine, gradients, scale=scales(gradients, FLOOR[dtype]))
-    found += compare(ours.inputs, theirs.inputs, scale=scales(theirs.inputs, FLOOR[dtype]))
+    found = compare_slopes(
+        Slope(ours.value, mine, ours.inputs),
+        Slope(theirs.value, gradients, theirs.inputs),
+        floor=FLOOR[dtype],
+        size=theirs_of.size,
+    )
     note = "" if theirs.inputs else "the input is not of floating point and has no gradient"
     return Comparison(found.differences, note)
 
@@ -36,8 +39,3 @@ def _by_name(case: Case, weights: Arrays, gradients: Arrays) -> dict[str, np.nda
     # Statistics have no gradient; what is read back for them is not looked at.
     zeros = {path: np.zeros_like(array) for path, array in weights.items()}
     return case.mapping.invert({**zeros, **gradients})
-
-
-def _objective(ours: float, theirs: float, size: float | None) -> Comparison:
-    value = {"objective": np.asarray(ours)}
-    return compare(value, {"objective": np.asarray(theirs)}, scale=size)

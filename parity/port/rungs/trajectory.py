@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
-from parity.comparison import Comparison, Difference, difference_of
+from parity.comparison import Comparison
+from parity.distance import compare_after_steps, norm
 from parity.port.case import Case
-from parity.port.layer import Arrays, Slope
+from parity.port.layer import Arrays
+from parity.slope import Slope
 
 STEPS = 5
 #: How far the first step goes, of the weights' own size.
@@ -32,22 +32,25 @@ def compare_trajectory(case: Case) -> Comparison:
     mapped = {path: array.astype(dtype) for path, array in case.mapped(start).items()}
     case.require_slope()
     first = reference(start)
-    if not _length(first.gradients):
+    if not norm(first.gradients):
         raise ValueError("no parameter of the reference moves: there is nothing to compare")
     rate = _rate(start, first)
     theirs = _descend(reference, start, rate)
     ours = _descend(case.candidate_slope, mapped, rate)
-    found: list[Difference] = []
+    found = Comparison((), f"learning rate {rate:.3g}")
     for step in range(STEPS):
         mine = case.mapping.invert(ours[step])
-        found += _of_step(step + 1, mine, theirs[step], start, _FLOOR[dtype])
-    return Comparison(tuple(found), f"learning rate {rate:.3g}")
+        mapped_names = {name: end for name, end in theirs[step].items() if name in mine}
+        found += compare_after_steps(
+            mine, mapped_names, start, _FLOOR[dtype], suffix=f" after step {step + 1}"
+        )
+    return found
 
 
 def _rate(weights: Arrays, slope: Slope) -> float:
     own = {name: weights[name] for name in slope.gradients}
-    length = _length(slope.gradients)
-    return _FIRST * _length(own) / length if length else 1.0
+    length = norm(slope.gradients)
+    return _FIRST * norm(own) / length if length else 1.0
 
 
 def _descend(slope: Callable[[Arrays], Slope], weights: Arrays, rate: float) -> list[Arrays]:
@@ -58,22 +61,3 @@ def _descend(slope: Callable[[Arrays], Slope], weights: Arrays, rate: float) -> 
         weights = {**weights, **moved, **here.statistics}
         found.append(weights)
     return found
-
-
-def _of_step(
-    step: int, ours: Arrays, theirs: Arrays, start: Arrays, floor: float
-) -> list[Difference]:
-    names = [name for name in theirs if name in ours]
-    whole = _length({name: theirs[name] - start[name] for name in names})
-    found = []
-    for name in names:
-        way = _length({name: theirs[name] - start[name]})
-        scale = max(way, floor * whole) / np.sqrt(max(theirs[name].size, 1))
-        found.append(
-            difference_of(f"{name} after step {step}", ours[name], theirs[name], float(scale))
-        )
-    return found
-
-
-def _length(arrays: Arrays) -> float:
-    return float(np.sqrt(sum(float(np.sum(np.square(array))) for array in arrays.values())))
