@@ -1,22 +1,22 @@
-# The two commands: `make train` and `make test`. Each sets up what it needs in .venv.
+# The two main commands are `make train` and `make test`. Each sets up what it needs in .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The newest JAX needs a newer Python: the first one that runs, pyenv's among them.
+# The newest JAX needs a newer Python. This is the first python3.12 that runs, including pyenv's.
 NEWEST_PYTHON ?= $(shell for python in python3.12 \
   $$(pyenv root 2> /dev/null)/versions/3.12.*/bin/python3.12; do \
   $$python -c '' 2> /dev/null && echo $$python && break; done)
 NEWEST := $(VENV)-newest
-# What an installation is made from; the rest of the checkout is used where it is.
+# Files that an installation depends on; the rest of the checkout is used in place.
 INSTALLED := pyproject.toml constraints.txt hatch_build.py $(wildcard chifoumi_jax/ops/cpp/*)
 
-# What is never imported need not be compiled: half of an installation's time. What is imported is
-# compiled then, once, for which Python must be let write it: every start of it takes thrice as long
-# otherwise.
+# pip does not compile modules (`--no-compile` below), because that takes half of an installation's
+# time and many modules are never imported. Python compiles a module at its first import instead. It
+# must be allowed to write the result, because otherwise every start takes three times as long.
 export PYTHONDONTWRITEBYTECODE :=
 
-# By uv, in a fifth of the time; where it cannot be had or does not find all, by pip. Of wheels on
-# this machine, and of another index than the usual one, pip has been told: uv is to know them too.
+# Installs with uv, which takes a fifth of the time, or with pip if uv is not available or does not
+# find all packages. uv gets pip's settings for local wheels (find-links) and for the index.
 PIP := -m pip install --quiet --disable-pip-version-check --no-compile
 told = $(shell $(PYTHON) -m pip config list 2> /dev/null | sed -n "s/.*\.$(1)='\(.*\)'$$/\1/p")
 UV_SETTINGS = $(addprefix --find-links=,$(sort $(call told,find-links))) \
@@ -24,27 +24,29 @@ UV_SETTINGS = $(addprefix --find-links=,$(sort $(call told,find-links))) \
 install = { $(1) $(PIP) uv && $(1) -m uv pip install --quiet --python $(1) $(UV_SETTINGS) \
   -c constraints.txt $(2); } || $(1) $(PIP) -c constraints.txt $(2)
 
-# A file's tests stay together: they share what is slow to make. In the order of conftest.py: files of
-# few tests, which else come last, are the slowest.
+# The tests of a file stay together, because they share fixtures that are slow to make. Files run in
+# the order of conftest.py, because by default files with few tests come last, and these are the
+# slowest.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-# Half of the time goes into compiling networks that run for a second: LLVM is not to make them fast,
-# and XLA to write as little for it as it can. Here alone: the newest JAX, and pytest as a user calls
-# it, compile as a training does.
+# Half of the test time is compilation of networks that run for a second. So LLVM does not optimise,
+# and XLA gives LLVM as little code as possible. Only `make tests` sets these flags. The tests on
+# the newest JAX, and pytest as a user calls it, compile as a training does.
 SOON := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
   --xla_cpu_use_fusion_emitters=false
 
-# Several processes share the processor: PyTorch's threads would wait for each other by turning round
-# and round, at the cost of the others.
+# Several processes share the processor. PyTorch's threads wait for each other in busy loops, which
+# would slow the other processes down.
 ALONE := OMP_NUM_THREADS=1
 
-.PHONY: train test tests environments checks test-newest browser lint types format constraints \
+.PHONY: train test tests environments checks test-newest browser lint types format constraints docs \
   wheel clean
 
 train: $(VENV)/.base
 	$(BIN)/python -m chifoumi_jax.train
 
-# The checks beside the tests, one after another: neither keeps two cores busy.
+# Tests and checks run in parallel, because neither keeps two cores busy. The checks run one after
+# another.
 test: environments
 	@$(MAKE) --no-print-directory --jobs=2 tests checks
 
@@ -55,9 +57,9 @@ environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
 
 checks: lint types test-newest
 
-# What depends on JAX' version most, on the newest one: the fast operations, and that a benchmark
-# runs, beside the originals in the other environment. What it says would stand between the lines of
-# the other tests.
+# Runs on the newest JAX what depends most on its version: the fast operations, and a benchmark that
+# compares with the originals in the other environment. The output goes to a file, because it would
+# mix with the lines of the other tests.
 ifneq ($(NEWEST_PYTHON),)
 test-newest: $(VENV)/.test $(NEWEST)/.packages
 	@$(ALONE) CHIFOUMI_BASELINES_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
@@ -69,8 +71,8 @@ test-newest:
 	@echo "There is no python3.12: the operations are tested with one version of JAX only."
 endif
 
-# What the tests of the game's pages drive, where it can be had without asking: as root on Debian.
-# Elsewhere those tests say that there was no browser.
+# Installs the browser for the tests of the game's pages, if this is possible without a question: as
+# root on Debian. Elsewhere these tests report that there is no browser.
 browser:
 	@if ! command -v chromium > /dev/null \
 	    && command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
@@ -82,6 +84,7 @@ browser:
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 types: $(VENV)/.test
 	$(BIN)/mypy
@@ -90,16 +93,21 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The wheel and the sdist, in dist/.
+# Builds the wheel and the sdist in dist/.
 wheel: $(VENV)/.test
 	$(BIN)/python -m build
 
-# Compile the pins for every supported Python from the lower bounds in pyproject.toml. PyTorch is
-# held: which build of it is found, with or without CUDA, depends on its version.
+# Builds the documentation site in build/site. A broken link or a faulty docstring fails.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs build/site
+	@echo "Open build/site/index.html."
+
+# Resolves the pins for every supported Python from the lower bounds in pyproject.toml. PyTorch's
+# version is fixed, because it decides whether a build with or without CUDA is found.
 constraints: $(VENV)/.test
 	$(BIN)/python $(PIP) uv
 	echo "torch==2.13.0" | $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
-	  --extra test --extra heic --no-annotate --no-header --no-emit-index-url \
+	  --extra test --extra heic --extra docs --no-annotate --no-header --no-emit-index-url \
 	  --constraint - --quiet --upgrade --output-file constraints.txt
 
 $(VENV)/bin/python:
@@ -113,8 +121,12 @@ $(VENV)/.test: $(VENV)/bin/python $(INSTALLED)
 	$(call install,$(BIN)/python,-e '.[test]')
 	@touch $@ $(VENV)/.base
 
-# What the package needs, and not itself: it is used where it lies, with the fast operations that the
-# other environment's installation compiled.
+$(VENV)/.docs: $(VENV)/bin/python $(INSTALLED)
+	$(call install,$(BIN)/python,-e '.[docs]')
+	@touch $@ $(VENV)/.base
+
+# Installs the package's dependencies but not the package. The package is used from the checkout,
+# with the fast operations that the other environment's installation compiled.
 $(NEWEST)/.packages: pyproject.toml constraints.txt
 	$(NEWEST_PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')) \

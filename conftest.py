@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings of all tests."""
 
 import gc
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import jax
 import pytest
 
-# The files that take longest.
+# The test files that take longest.
 LONGEST = (
     "test_ladder.py",
     "test_export.py",
@@ -16,46 +16,46 @@ LONGEST = (
     "test_devices.py",
     "test_play_browser.py",
     "test_cli.py",
-    "test_compiled.py",
+    "test_compilation_cache.py",
     "test_crossval.py",
     "test_train.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, so that workers that share the files end together."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+    """Run long files first, so that parallel workers end at about the same time."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage less often: a tenth of the time went into looking at what stays."""
+    """Collect garbage less often: scanning live objects took a tenth of the time."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Share what is compiled between all tests and the processes that they start."""
-    # Of several workers each has a folder of its own in the session's.
+def shared_compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Share compiled programs between all tests and the processes that they start."""
+    # With pytest-xdist each worker has its own folder inside the session's folder.
     base = tmp_path_factory.getbasetemp()
     session = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     compiled = session / "compiled-by-all"
     compiled.mkdir(exist_ok=True)
     cache = {
-        # Decoded pixels and rendered hands: not the user's own, which another version may share.
+        # For decoded pixels and rendered hands. Another version may use the user's own cache.
         "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
         "JAX_COMPILATION_CACHE_DIR": str(compiled),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    before = {name: os.environ.get(name) for name in cache}
+    previous = {name: os.environ.get(name) for name in cache}
     os.environ |= cache
     jax.config.update("jax_compilation_cache_dir", cache["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     yield
-    for name, value in before.items():
+    for name, value in previous.items():
         if value is None:
             del os.environ[name]
         else:
@@ -63,7 +63,10 @@ def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forget_compiled() -> Iterator[None]:
-    """What a module compiled takes gigabytes at the end of a session; the next reads it again."""
+def clear_compiled_programs() -> Iterator[None]:
+    """Free the compiled programs of each test module, which would otherwise add up to gigabytes.
+
+    The next module reads those that it needs from the compilation cache.
+    """
     yield
     jax.clear_caches()

@@ -1,7 +1,7 @@
-"""Compiles `chifoumi_jax/ops/cpp` into the wheel, where there is a C++ compiler.
+"""Compiles `chifoumi_jax/ops/cpp` into the wheel if there is a C++ compiler.
 
-Without one the wheel is pure Python, and `chifoumi_jax.ops` computes in XLA what it would have
-compiled: the same results, two to three times as slowly.
+Without a compiler the wheel is pure Python. `chifoumi_jax.ops` then computes the same results in
+XLA, two to three times as slowly.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("chifoumi_jax/ops/cpp")
 LIBRARY = Path("chifoumi_jax/ops/_native.so")
-# Beside it: what it was made from, and what it was then.
+# Suffix of a file beside the library: digests of its sources and of the library itself.
 MADE_FROM = ".made-from"
-# Compiled for each instruction set and type; the others once, with XLA's headers.
+# Kernels are compiled for each instruction set and type, handlers once, with XLA's headers.
 KERNELS = ("kernels.cc", "depthwise.cc")
 HANDLERS = ("library.cc", "handlers.cc", "depthwise_handlers.cc")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-Wall", "-Wno-psabi", "-Wno-attributes")
-# In float64 these are for proofs alone, and take the compiler a third of the time if it hurries.
+# The float64 kernels are only for proofs, and -O1 compiles them in a third of the time.
 HURRIED = {("depthwise.cc", "double"): ("-O1",)}
-# A name for each instruction set, and what makes the compiler use it.
+# Compiler flags for each instruction set.
 X86 = {
     "v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
     "v3": ("-march=x86-64-v3",),
@@ -35,32 +35,32 @@ X86 = {
 
 
 class NativeHook(BuildHookInterface[Any]):
-    """Adds the library to the wheel, or says why there is none."""
+    """Adds the library to the wheel, or warns why there is none."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, before the files of the wheel are gathered."""
+        """Compiles the library before the files of the wheel are collected."""
         root = Path(self.root)
         library = root / LIBRARY
         try:
             compile_library(root / SOURCES, library)
         except (OSError, subprocess.CalledProcessError) as error:
-            # What other sources made must not stay.
+            # A library of other sources must not stay.
             library.unlink(missing_ok=True)
             library.with_suffix(MADE_FROM).unlink(missing_ok=True)
             self.app.display_warning(f"chifoumi-jax is built without its native kernels: {error}")
             return
         build_data["artifacts"].append(LIBRARY.as_posix())
         build_data["pure_python"] = False
-        # It is found with ctypes: one build serves every Python of this platform.
+        # The library is loaded with ctypes, so one build works with every Python of this platform.
         build_data["tag"] = f"py3-none-{_platform_tag()}"
 
 
 def compile_library(sources: Path, library: Path) -> None:
-    """Compile the sources into one shared library, unless it is there and was made from the same.
+    """Compiles the sources into one shared library, unless an up-to-date library exists.
 
     Raises:
-        OSError: There is no compiler.
-        subprocess.CalledProcessError: It failed; what it wrote went to standard error.
+        OSError: If there is no compiler.
+        subprocess.CalledProcessError: If the compiler fails; its output goes to standard error.
     """
     compiler = shlex.split(os.environ.get("CXX", "")) or [_find_compiler()]
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -87,7 +87,7 @@ def compile_library(sources: Path, library: Path) -> None:
             return compiled
 
         objects = list(pool.map(lambda command: compile_one(*command), commands))
-        # Not over the old one: a process may have it open.
+        # Written to a new file first, because a process may have the old library open.
         fresh = library.with_suffix(f".{os.getpid()}")
         _run(*compiler, "-shared", *objects, "-o", fresh)
         fresh.replace(library)
@@ -95,11 +95,11 @@ def compile_library(sources: Path, library: Path) -> None:
 
 
 def _fingerprint(sources: Path, compiler: list[str], commands: list[Any]) -> str:
-    """Says what a library is made from: the sources, XLA's headers, the compiler, its flags."""
+    """Returns a digest of the library's inputs: sources, XLA's headers, compiler and flags."""
     from jaxlib.version import __version__ as jaxlib_version
 
     version = subprocess.run([*compiler, "--version"], check=True, capture_output=True).stdout
-    # The headers lie elsewhere in each environment; their version says what they are.
+    # The path of the headers differs in each environment, so only their version counts.
     flags = [
         (source, variant, [flag for flag in flags if flag != _xla_headers()])
         for source, variant, flags in commands
@@ -134,5 +134,5 @@ def _run(*command: str | Path) -> None:
 def _platform_tag() -> str:
     from packaging.tags import sys_tags
 
-    # The most specific one would promise an old C library (manylinux), which nobody checked.
+    # The most specific tag (manylinux) would promise support for an old C library, unchecked.
     return next(tag.platform for tag in sys_tags() if "manylinux" not in tag.platform)

@@ -1,10 +1,10 @@
-"""Speed and accuracy beside Keras, PyTorch and plain JAX: `python -m benchmarks`.
+"""Speed and accuracy, compared with Keras, PyTorch and plain JAX: `python -m benchmarks`.
 
-Each baseline runs in processes of its own, all in turn, for several rounds. `--baselines-python`
-names another interpreter that has TensorFlow, Keras and PyTorch, if this one does not have them. A
-baseline that is not installed is left out, and the table says so. `--only accuracy` trains instead:
-every ablation of the recipe `transfer`, tested on photos of sessions and of sources that it has
-never seen.
+Each baseline runs in its own processes. The baselines take turns for several rounds.
+`--baselines-python` names another interpreter that has TensorFlow, Keras and PyTorch, if this one
+does not have them. A baseline that is not installed is left out, and the table says so. With
+`--only accuracy` the command trains every ablation of the recipe `transfer` instead, and tests it
+on photos of sessions and sources that it has never seen.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ from benchmarks.ablations import ABLATIONS
 from benchmarks.cases import ALIASES, CASES, DEFAULT, Settings
 from benchmarks.measure import BaselineError, Case, machine
 from benchmarks.report import plot, table
-from chifoumi_jax.compilation_cache import keep_compiled
+from chifoumi_jax.compilation_cache import enable_compilation_cache
 from chifoumi_jax.data.dataset import hands_folder, hands_path
 from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import write_atomically, write_json
 
-Name = Literal[
+CaseName = Literal[
     "step",
     "finetune",
     "feeding",
@@ -57,30 +57,30 @@ TINY_SCALING = {"images": (10,), "devices": (2,)}
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to measure.
+    """Command line options.
 
     Attributes:
         report: Folder for `report.json`, `table.md` and the plots.
-        only: What to measure; by default everything but precision, which is for a GPU, and
-            accuracy, which takes hours and stands alone.
+        only: Cases to measure; by default everything except precision, which is for a GPU, and
+            accuracy, which takes hours and cannot be combined with others.
         baselines_python: Interpreter that has TensorFlow, Keras and PyTorch; this one by default.
         data: Folder of photos for the whole trainings; rendered hands by default. For accuracy
             it must have train and test, and may have valid.
-        also: Further folders of photos, or folders with test, to judge accuracy by.
+        also: Further folders of photos, or folders with test, to evaluate accuracy on.
         groups: CSV file with the sessions of `data`.
-        seeds: How many trainings make a row of accuracy.
-        jobs: How many trainings of accuracy run at once, for a GPU or many cores; each then takes
-            more minutes.
+        seeds: Number of trainings for each row of accuracy.
+        jobs: Number of simultaneous trainings of accuracy, for a GPU or many cores; each training
+            then takes more minutes.
         rows: Names of the rows of accuracy; all by default.
-        rounds: How often each baseline has its turn.
+        rounds: Number of turns of each baseline.
         budget: Seconds of repetitions in a turn.
-        epochs: Of the whole trainings.
-        tiny: Measure next to nothing, to see that everything runs.
+        epochs: Number of epochs of the whole trainings.
+        tiny: Measure almost nothing, for a quick check that everything runs.
     """
 
     report: Path = Path("report/speed")
-    only: tuple[Name, ...] = ()
-    # The alias is the earlier name.
+    only: tuple[CaseName, ...] = ()
+    # The alias is the option's earlier name.
     baselines_python: Annotated[str, tyro.conf.arg(aliases=["--peers-python"])] = sys.executable
     data: Path | None = None
     also: tuple[Path, ...] = ()
@@ -95,13 +95,13 @@ class Options:
 
 
 def settings(options: Options, console: Console) -> Settings:
-    """The sizes that the options stand for."""
+    """The sizes and repetitions that the options imply."""
     scaling: Mapping[str, Sequence[int]] = TINY_SCALING if options.tiny else SCALING
     return Settings(
         baselines_python=options.baselines_python,
         rounds=1 if options.tiny else options.rounds,
         budget=0 if options.tiny else options.budget,
-        least=1 if options.tiny else 3,
+        min_repetitions=1 if options.tiny else 3,
         batch_size=4 if options.tiny else 25,
         image_size=24 if options.tiny else 600,
         finetune=(4, 32) if options.tiny else (32, 128),
@@ -115,7 +115,7 @@ def settings(options: Options, console: Console) -> Settings:
         photo_size=(64, 48) if options.tiny else (4160, 3120),
         scaling=scaling,
         data=options.data or hands_folder(),
-        say=lambda line: console.print(line, markup=False),
+        log=lambda line: console.print(line, markup=False),
     )
 
 
@@ -124,14 +124,14 @@ def measure_accuracy(options: Options, console: Console) -> None:
     from benchmarks.accuracy import Plan, matrix, measure, table
 
     if options.data is None:
-        raise BaselineError("accuracy needs photos: name a folder with train and test with --data")
+        raise BaselineError("accuracy needs photos: give a folder with train and test as --data")
     if options.seeds < 1:
         raise BaselineError(f"--seeds must be at least 1, not {options.seeds}")
     if options.jobs < 1:
         raise BaselineError(f"--jobs must be at least 1, not {options.jobs}")
     tiny = {"epochs": 1, "min_steps": 0, "hands": 0, "image_size": 32}
     changes = tiny if options.tiny else {}
-    keep_compiled()
+    enable_compilation_cache()
     plan = Plan(
         report=options.report,
         photos=options.data,
@@ -143,16 +143,16 @@ def measure_accuracy(options: Options, console: Console) -> None:
         rows=options.rows,
         changes=changes,
     )
-    found = measure(plan, say=lambda line: console.print(line, markup=False))
+    found = measure(plan, log=lambda line: console.print(line, markup=False))
     print(table(found) + matrix(found))
 
 
 def write(report: Path, cases: Sequence[Case]) -> None:
-    """Write all that was measured so far, and draw the last."""
-    about = machine()
-    found = {"machine": about, "cases": [case.as_json() for case in cases]}
+    """Write all cases measured so far, and plot the last one."""
+    host = machine()
+    found = {"machine": host, "cases": [case.as_json() for case in cases]}
     write_json(report / "report.json", found)
-    write_atomically(report / "table.md", table(cases, about))
+    write_atomically(report / "table.md", table(cases, host))
     plot(cases[-1], report / f"{len(cases):02}.png")
 
 
@@ -163,11 +163,13 @@ def main() -> None:
     if "accuracy" in options.only:
         try:
             if len(options.only) > 1:
-                raise BaselineError("accuracy stands alone: give --only accuracy")
+                raise BaselineError(
+                    "--only accuracy cannot be combined with other values: give it alone"
+                )
             options.report.mkdir(parents=True, exist_ok=True)
             measure_accuracy(options, console)
         except KeyboardInterrupt as stopped:
-            console.print(f"{str(stopped) or 'stopped'}; the same command goes on.", markup=False)
+            console.print(f"{str(stopped) or 'stopped'}; the same command resumes.", markup=False)
             sys.exit(130)
         except (UserError, OSError) as error:
             console.print(f"error: {error}", markup=False)
@@ -175,15 +177,15 @@ def main() -> None:
         return
     cases = []
     try:
-        # Before anything is measured that could then not be written.
+        # First, so that a folder that cannot be written stops the command before it measures.
         options.report.mkdir(parents=True, exist_ok=True)
         if options.data is None and not hands_path().is_dir():
-            console.print("Drawing the rendered hands, this once; it takes about a minute.")
-        given = settings(options, console)
+            console.print("Drawing the rendered hands once; this takes about a minute.")
+        sizes = settings(options, console)
         for name in options.only or DEFAULT:
-            for case in CASES[ALIASES.get(name, name)](given):
+            for case in CASES[ALIASES.get(name, name)](sizes):
                 cases.append(case)
-                # At once: what is measured takes hours, and may be stopped.
+                # After each case, because the measurements take hours and may be stopped.
                 write(options.report, cases)
     except (UserError, OSError) as error:
         console.print(f"error: {error}", markup=False)

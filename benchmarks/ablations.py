@@ -1,4 +1,4 @@
-"""The ablations of `transfer`: everything together, each part left out, the main parts alone."""
+"""The ablations of the recipe `transfer`: all parts, each part left out, only the main parts."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,31 +13,32 @@ class Ablation:
     """A row of the table.
 
     Attributes:
-        name: For the table.
-        changes: What it changes of the recipe.
-        trained_on: `photos`, or `hands` for rendered ones alone.
-        base: The recipe.
-        reading: What is asked of a trained network otherwise: arguments of `chifoumi_jax.load`.
+        name: Name of the row.
+        changes: Recipe fields that it changes.
+        trained_on: `photos`, or `hands` for rendered hands only.
+        base: The recipe that it changes.
+        load_options: Arguments of `chifoumi_jax.load`, which change the answers of a trained
+            network.
     """
 
     name: str
     changes: Mapping[str, Any]
     trained_on: str = "photos"
     base: Recipe = recipes.transfer
-    reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    load_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def slug(self) -> str:
-        """Names its pictures."""
+        """Its name in the names of files and folders."""
         return self.name.replace(" ", "-").replace(",", "")
 
     def recipe(self) -> Recipe:
-        """What is trained."""
+        """The recipe that is trained."""
         return self.base.replace(**self.changes)
 
     @property
     def folder(self) -> str:
-        """Names its trainings: the first row's of those that differ in `reading` alone."""
+        """Its trainings' folder; rows that differ only in `load_options` share the first row's."""
         return next(
             each.slug
             for each in ABLATIONS
@@ -45,7 +46,7 @@ class Ablation:
         )
 
 
-# Stages that nothing was learnt in are not frozen.
+# Stages with random weights are not frozen, because they have learnt nothing.
 _RANDOM: Mapping[str, Any] = {"pretrained": False, "head_first": False, "frozen_stages": 0}
 _PLAIN: Mapping[str, Any] = {
     "head_first": False,
@@ -64,11 +65,11 @@ ABLATIONS: Sequence[Ablation] = (
     Ablation("without augmentation", {"augmentation": "none"}),
     Ablation("mild augmentation", {"augmentation": "photo"}),
     Ablation("without rendered hands", {"hands": 0}),
-    Ablation("without moving average", {}, reading={"averaged": False}),
+    Ablation("without moving average", {}, load_options={"averaged": False}),
     Ablation("without label smoothing", {"label_smoothing": 0.0}),
     Ablation("without warm-up and decay", {"schedule": "constant", "warmup_steps": 0}),
     Ablation("without the head first", {"head_first": False}),
-    Ablation("without the mirror image", {}, reading={"mirrored": False}),
+    Ablation("without the mirror image", {}, load_options={"mirrored": False}),
     Ablation("without clipping", {"clip_norm": 0.0}),
     Ablation("without class weights", {"balance": False}),
     Ablation("fine-tuning alone", _PLAIN),

@@ -1,7 +1,8 @@
-"""Accuracy on photos that a model has never seen: what each ablation gives, and source by source.
+"""Accuracy on photos that a model has never seen, for each ablation and each source of photos.
 
-A training is kept under the report's folder, so that a stopped command goes on where it was. It is
-judged on each folder of photos; what it is trained on has the folder `train` beside `test`.
+Trainings are kept under the report's folder, so that a stopped command resumes where it was. Each
+model is evaluated on every folder of photos. The folder of training photos has `train` beside
+`test`.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ import numpy as np
 
 from benchmarks.ablations import ABLATIONS, Ablation
 from benchmarks.measure import BaselineError
-from chifoumi_jax.compilation_cache import keep_compiled
+from chifoumi_jax.compilation_cache import enable_compilation_cache
 from chifoumi_jax.data.dataset import Dataset
 from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.metrics import confusion_matrix
-from chifoumi_jax.reports import judge
+from chifoumi_jax.reports import evaluate_run
 from chifoumi_jax.training.evaluation import Outcome
 from chifoumi_jax.training.fit import fit_once
 from chifoumi_jax.training.pictures import confusion, mistakes, new_figure, save_figure
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HANDS = "rendered hands"
-# The share of a GPU's memory that a process takes, and its older name: JAX refuses both at once.
-_MEMORY = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
-# The rows that are the cross-source matrix: what a model was trained on.
+# Variable for a process' share of GPU memory, and its older name; JAX refuses both at once.
+_MEMORY_VARIABLES = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
+# Rows of the cross-source matrix: what a model was trained on, and the name of that ablation.
 SOURCES = {
     "photos": "without rendered hands",
     "rendered hands": "rendered hands alone",
@@ -50,18 +51,18 @@ SOURCES = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to train and to judge.
+    """The trainings and evaluations to run.
 
     Attributes:
         report: Folder for the trainings, the tables and the pictures.
         photos: Folder {train,test,valid}/<class>/<photos>.
-        hands: Folder of rendered hands to judge by.
-        others: Further folders to judge by, `<class>/<photos>` or with `test`.
-        groups: The sessions of `photos`.
-        seeds: How many, counted up from 0.
-        jobs: How many trainings run at once, each in a process of its own if there are several.
-        rows: Names of the ablations; all by default.
-        changes: Of every recipe, to see that everything runs.
+        hands: Folder of rendered hands to evaluate on.
+        others: Further folders to evaluate on, `<class>/<photos>` or with `test`.
+        groups: File with the sessions of `photos`.
+        seeds: Number of seeds, counted up from 0.
+        jobs: Number of simultaneous trainings; each has its own process if there are several.
+        rows: Names of the ablations; all if empty.
+        changes: Changes of every recipe, for a quick check that everything runs.
     """
 
     report: Path
@@ -75,7 +76,7 @@ class Plan:
     changes: Mapping[str, Any]
 
     def trainings(self) -> list[list[Ablation]]:
-        """The rows that were asked for, those together that ask the same networks."""
+        """The selected ablations, grouped by the trainings that they share."""
         by_folder: dict[str, list[Ablation]] = {}
         for ablation in ABLATIONS:
             if not self.rows or ablation.name in self.rows:
@@ -83,155 +84,158 @@ class Plan:
         return list(by_folder.values())
 
     def folders(self) -> dict[str, Path]:
-        """What a model is judged by."""
+        """Folders that every model is evaluated on, by name."""
         splits = [name for name in ("test", "valid") if (self.photos / name).is_dir()]
         own = {f"photos, {name}": self.photos / name for name in splits}
         others = {str(folder): folder for folder in self.others}
         return own | {HANDS: self.hands} | others
 
 
-def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
-    """Train what is not trained yet, judge it, and write tables and pictures.
+def measure(plan: Plan, log: Callable[[str], None]) -> dict[str, Any]:
+    """Run the trainings that are missing, evaluate them, and write tables and pictures.
 
     Args:
-        plan: What to train and to judge.
-        say: Gets a line for each row.
+        plan: The trainings and evaluations to run.
+        log: Called with a line for each finished row.
 
     Returns:
-        What `accuracy.json` holds.
+        The content of `accuracy.json`.
     """
-    kept = plan.report / "accuracy.json"
-    rows = _earlier_rows(plan, kept)
+    path = plan.report / "accuracy.json"
+    rows = _earlier_rows(plan, path)
     found: dict[str, Any] = {}
     trainings = [(ablations, seed) for ablations in plan.trainings() for seed in range(plan.seeds)]
     with _workers(plan.jobs) as map_in_order:
-        answers = iter(map_in_order(partial(_answers, plan), trainings))
+        evaluated = iter(map_in_order(partial(_train_and_evaluate, plan), trainings))
         for ablations in plan.trainings():
-            by_seed = itertools.islice(answers, plan.seeds)
-            for ablation, of_ablation in zip(ablations, zip(*by_seed, strict=True), strict=True):
-                rows[ablation.name] = _row(plan, ablation, of_ablation)
-                say(_line(rows[ablation.name]))
-            # The rows of an earlier call stay.
+            by_seed = itertools.islice(evaluated, plan.seeds)
+            for ablation, seeds in zip(ablations, zip(*by_seed, strict=True), strict=True):
+                rows[ablation.name] = _row(plan, ablation, seeds)
+                log(_line(rows[ablation.name]))
+            # Includes the rows of an earlier call.
             ordered = [rows[each.name] for each in ABLATIONS if each.name in rows]
             found = {"photos": str(plan.photos), "changes": dict(plan.changes), "rows": ordered}
-            write_json(kept, found)
+            write_json(path, found)
             write_atomically(plan.report / "accuracy.md", table(found) + matrix(found))
     save_figure(plot(found), plan.report / "accuracy.png")
     return found
 
 
-def _earlier_rows(plan: Plan, kept: Path) -> dict[str, dict[str, Any]]:
-    """The rows that an earlier call left in this report, by their names."""
-    if not kept.exists():
+def _earlier_rows(plan: Plan, path: Path) -> dict[str, dict[str, Any]]:
+    """Rows that an earlier call wrote to this report, by name."""
+    if not path.exists():
         return {}
-    found = json.loads(kept.read_bytes())
+    found = json.loads(path.read_bytes())
     if (found["photos"], found["changes"]) != (str(plan.photos), dict(plan.changes)):
-        raise BaselineError(f"{plan.report} is of other photos or settings: give another --report")
+        raise BaselineError(
+            f"{plan.report} has results of other photos or settings: give another --report"
+        )
     return {row["name"]: row for row in found["rows"]}
 
 
-class Answers(NamedTuple):
-    """What became of one training, for one row.
+class Evaluated(NamedTuple):
+    """One training, evaluated for one row.
 
     Attributes:
-        photos: How many images it was trained on.
-        minutes: Of its epochs.
-        outcomes: By the names of the folders that it was judged by.
-        shown: The photos of these folders, of the first seed, if their mistakes are drawn.
+        photos: Number of training images.
+        minutes: Time of its epochs, in minutes.
+        outcomes: Labels and probabilities, by the name of the folder.
+        drawn: Photos by the name of the folder, if mistakes are drawn; for the first seed only.
     """
 
     photos: int
     minutes: float
     outcomes: Mapping[str, Outcome]
-    shown: Mapping[str, Dataset]
+    drawn: Mapping[str, Dataset]
 
 
 @contextlib.contextmanager
-def _workers(jobs: int) -> Iterator[Callable[..., Iterable[list[Answers]]]]:
-    """What maps a function over trainings, in order: in this process if `jobs` is 1."""
+def _workers(jobs: int) -> Iterator[Callable[..., Iterable[list[Evaluated]]]]:
+    """A `map` over trainings that keeps their order; it runs in this process if `jobs` is 1."""
     if jobs == 1:
         yield map
         return
-    # A fork would lack JAX' threads.
+    # Not a fork, because it would lack JAX' threads.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, initializer=_begin_worker, initargs=(jobs,)) as pool:
+    with ProcessPoolExecutor(jobs, spawn, initializer=_start_worker, initargs=(jobs,)) as pool:
         try:
             yield pool.map
         except BrokenProcessPool as error:
             raise BaselineError(
-                "a training's process was killed, as for lack of memory; the same command goes on, "
-                "with fewer --jobs"
+                "a training process was killed, perhaps because memory ran out; run the same "
+                "command with fewer --jobs to resume"
             ) from error
         except BaseException:
-            # What waits is not begun, and what runs is gone on with from its last checkpoint: none
-            # is written in part. Asked to end, a worker that is just stopping says so at length.
+            # Killing is safe: waiting trainings have not begun, running ones resume from their last
+            # checkpoint, and nothing is written in part. A worker that is terminated while it is
+            # already stopping would print many lines.
             for process in multiprocessing.active_children():
                 process.kill()
             raise
 
 
-def _begin_worker(jobs: int) -> None:
-    # Else the first process takes three quarters of a GPU's memory, and the next finds none.
-    if not os.environ.keys() & set(_MEMORY):
-        os.environ[_MEMORY[0]] = f"{0.75 / jobs:.3f}"
-    keep_compiled()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _start_worker(jobs: int) -> None:
+    # Otherwise the first process takes three quarters of a GPU's memory, and the next finds none.
+    if not os.environ.keys() & set(_MEMORY_VARIABLES):
+        os.environ[_MEMORY_VARIABLES[0]] = f"{0.75 / jobs:.3f}"
+    enable_compilation_cache()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """Let no training go on for hours after the command that waits for it was killed."""
+def _exit_with_parent() -> None:
+    """Exit when the parent ends, so that no training runs for hours after its command died."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
 
 
-def _answers(plan: Plan, training: tuple[Sequence[Ablation], int]) -> list[Answers]:
-    """Train, or take what is trained, and judge it for each row that asks it."""
+def _train_and_evaluate(plan: Plan, training: tuple[Sequence[Ablation], int]) -> list[Evaluated]:
+    """Train, or take the finished training, and evaluate it for each row that shares it."""
     ablations, seed = training
     first = ablations[0]
-    given: dict[str, Any] = {} if first.trained_on == "hands" else {"data": plan.photos}
+    data: dict[str, Any] = {} if first.trained_on == "hands" else {"data": plan.photos}
     if first.trained_on == "photos" and plan.groups is not None:
-        given["groups"] = plan.groups
+        data["groups"] = plan.groups
     runs = plan.report / "runs" / first.folder / f"seed-{seed}"
-    recipe = first.recipe().replace(**plan.changes, **given, seed=seed, runs=runs)
+    recipe = first.recipe().replace(**plan.changes, **data, seed=seed, runs=runs)
     run = fit_once(recipe, quiet=True)
     minutes = sum(epoch["seconds"] for epoch in run.history) / 60
     count = int(run.results["train_images"])
     found = []
     for ablation in ablations:
-        outcomes, shown = {}, {}
+        outcomes, drawn = {}, {}
         for name, folder in plan.folders().items():
-            judged = judge(run.directory, data=folder, **ablation.reading)
-            outcomes[name] = judged.outcome
-            if _drawn(ablation) and seed == 0:
-                shown[name] = dataclasses.replace(judged.data, test=judged.split)
-        found.append(Answers(count, minutes, outcomes, shown))
+            evaluated = evaluate_run(run.directory, data=folder, **ablation.load_options)
+            outcomes[name] = evaluated.outcome
+            if _is_drawn(ablation) and seed == 0:
+                drawn[name] = dataclasses.replace(evaluated.data, test=evaluated.split)
+        found.append(Evaluated(count, minutes, outcomes, drawn))
     return found
 
 
-def _drawn(ablation: Ablation) -> bool:
-    # By its name: in another process it is a copy.
+def _is_drawn(ablation: Ablation) -> bool:
+    # Compares names, because the ablation is a copy in another process.
     return ablation.name == ABLATIONS[0].name or ablation.trained_on == "hands"
 
 
-def _row(plan: Plan, ablation: Ablation, answers: Sequence[Answers]) -> dict[str, Any]:
-    for name, data in answers[0].shown.items():
-        outcomes = [each.outcomes[name] for each in answers]
+def _row(plan: Plan, ablation: Ablation, seeds: Sequence[Evaluated]) -> dict[str, Any]:
+    for name, data in seeds[0].drawn.items():
+        outcomes = [each.outcomes[name] for each in seeds]
         _draw(plan, f"{ablation.slug}-{name.replace(', ', '-').replace(' ', '-')}", data, outcomes)
     return {
         "name": ablation.name,
         "trained_on": ablation.trained_on,
-        "photos": answers[0].photos,
-        "minutes": [each.minutes for each in answers],
+        "photos": seeds[0].photos,
+        "minutes": [each.minutes for each in seeds],
         "accuracy": {
-            name: [each.outcomes[name].accuracy for each in answers] for name in plan.folders()
+            name: [each.outcomes[name].accuracy for each in seeds] for name in plan.folders()
         },
     }
 
 
 def _draw(plan: Plan, name: str, data: Dataset, outcomes: Sequence[Outcome]) -> None:
-    """The confusion matrix of all seeds, and the worst mistakes of the mean probabilities."""
+    """Draw the confusion matrix of all seeds and the worst mistakes of the mean probabilities."""
     matrices = [confusion_matrix(each.labels, each.probabilities) for each in outcomes]
     figure = confusion(np.sum(matrices, axis=0), data.classes)
     save_figure(figure, plan.report / f"{name}-confusion.png")
@@ -246,7 +250,7 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Markdown: a line for each ablation, a column for each folder."""
+    """Format results as Markdown: a line for each ablation, a column for each folder."""
     names = _folders(found)
     lines = [
         "| | images | " + " | ".join(names) + " | minutes |",
@@ -260,7 +264,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def matrix(found: Mapping[str, Any]) -> str:
-    """Markdown: trained on one source, tested on each."""
+    """Format the cross-source matrix as Markdown: trained on one source, tested on each."""
     rows = {row["name"]: row["accuracy"] for row in found["rows"]}
     names = _folders(found)
     lines = [
@@ -276,7 +280,7 @@ def matrix(found: Mapping[str, Any]) -> str:
 
 
 def plot(found: Mapping[str, Any]) -> Figure:
-    """Each training's accuracy, a line for each ablation."""
+    """Draw the accuracy of each training, with a line for each ablation."""
     rows = found["rows"]
     names = _folders(found)
     figure = new_figure(3 + 2.2 * len(names), 1.2 + 0.36 * len(rows))
@@ -297,12 +301,12 @@ def plot(found: Mapping[str, Any]) -> Figure:
 
 
 def _folders(found: Mapping[str, Any]) -> list[str]:
-    """What any row was judged by; another call may have named further folders."""
+    """Folders that any row was evaluated on; another call may have named further folders."""
     return list(dict.fromkeys(name for row in found["rows"] for name in row["accuracy"]))
 
 
 def spread(shares: Sequence[float]) -> str:
-    """Median, and least to greatest where there are several; a dash if there is none."""
+    """Median, then minimum, maximum and count if there are several; a dash if there is none."""
     if not shares:
         return "–"
     middle = f"**{statistics.median(shares):.1%}**"

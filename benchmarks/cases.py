@@ -1,4 +1,4 @@
-"""What is compared, and how each baseline does it."""
+"""The cases that are compared, and the command of each baseline."""
 
 from __future__ import annotations
 
@@ -13,38 +13,46 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.measure import BaselineError, Case, Measurement, alternate, command, run, worker
+from benchmarks.measure import (
+    BaselineError,
+    Case,
+    Measurement,
+    command,
+    measure_in_turn,
+    run,
+    worker,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How large and how often.
+    """Sizes and numbers of repetitions.
 
     Attributes:
         baselines_python: Interpreter with TensorFlow, Keras and PyTorch.
-        rounds: How often each baseline has its turn.
+        rounds: Number of turns of each baseline.
         budget: Seconds of repetitions in a turn.
-        least: Repetitions in a turn, at least.
-        batch_size: Of a training step.
-        image_size: Of a training step and of predictions.
-        finetune: Batch and image size of a step of fine-tuning.
-        depthwise: Batch, side and channels of one depthwise convolution.
-        predict_sizes: Images in a prediction.
-        train_sizes: Image sizes of whole trainings.
-        epochs: Of whole trainings.
-        mlp_epochs: Of the perceptron's.
-        precisions: Of `precision`.
-        photos: Large photos that are decoded.
-        photo_size: Their width and height.
-        scaling: Values of each quantity that the cost grows with.
+        min_repetitions: Least number of repetitions in a turn.
+        batch_size: Images in a training step.
+        image_size: Height and width in a training step and in predictions, in pixels.
+        finetune: Batch size and image size of a fine-tuning step.
+        depthwise: Batch size, image size and channels of one depthwise convolution.
+        predict_sizes: Batch sizes of predictions.
+        train_sizes: Image sizes of whole trainings, in pixels.
+        epochs: Epochs of the CNN's whole trainings.
+        mlp_epochs: Epochs of the MLP's training.
+        precisions: Precisions that the case `precision` compares.
+        photos: Number of large photos to decode.
+        photo_size: Width and height of these photos, in pixels.
+        scaling: Values of each quantity that the cost scales with.
         data: Folder of photos for whole trainings.
-        say: Gets a line for each measurement.
+        log: Called with a line for each measurement.
     """
 
     baselines_python: str
     rounds: int
     budget: float
-    least: int
+    min_repetitions: int
     batch_size: int
     image_size: int
     finetune: tuple[int, int]
@@ -58,7 +66,7 @@ class Settings:
     photo_size: tuple[int, int]
     scaling: Mapping[str, Sequence[int]]
     data: Path
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
 
 OURS = "chifoumi-jax"
@@ -67,33 +75,35 @@ OURS = "chifoumi-jax"
 def step(settings: Settings) -> Iterator[Case]:
     """One training step of the CNN."""
     size, batch = settings.image_size, settings.batch_size
-    yield alternate(
+    yield measure_in_turn(
         f"training step, {size} px, batch {batch}",
         "s",
         _frameworks(settings, "train", batch),
         settings.rounds,
-        settings.say,
+        settings.log,
     )
 
 
 def finetune(settings: Settings) -> Iterator[Case]:
-    """A step of fine-tuning EfficientNet-Lite0, and the convolution that makes it slow in XLA."""
+    """A fine-tuning step of EfficientNet-Lite0, and the convolution that makes it slow in XLA."""
     batch, size = settings.finetune
-    ours, whole = (_finetune(settings, task, settings.finetune) for task in ("recipe", "whole"))
-    for task, what, in_jax in (
-        ("recipe", "two stages frozen", {f"{OURS}, with augmentation and moving average": ours}),
-        ("whole", "every stage", {OURS: whole}),
+    recipe, all_stages = (
+        _finetune(settings, task, settings.finetune) for task in ("recipe", "all_stages")
+    )
+    for task, trained, ours in (
+        ("recipe", "two stages frozen", {f"{OURS}, with augmentation and moving average": recipe}),
+        ("all_stages", "every stage", {OURS: all_stages}),
     ):
-        yield alternate(
-            f"fine-tuning step, {what}, {size} px, batch {batch}",
+        yield measure_in_turn(
+            f"fine-tuning step, {trained}, {size} px, batch {batch}",
             "s",
-            {**in_jax, **_finetune_by_torch(settings, task, settings.finetune)},
+            {**ours, **_finetune_by_torch(settings, task, settings.finetune)},
             settings.rounds,
-            settings.say,
+            settings.log,
         )
-    images, side, channels = settings.depthwise
-    yield alternate(
-        f"depthwise convolution and its gradients, {images} x {side} x {side} x {channels}",
+    batch, size, channels = settings.depthwise
+    yield measure_in_turn(
+        f"depthwise convolution and its gradients, {batch} x {size} x {size} x {channels}",
         "s",
         {
             OURS: _finetune(settings, "depthwise", settings.depthwise),
@@ -101,32 +111,32 @@ def finetune(settings: Settings) -> Iterator[Case]:
             **_finetune_by_torch(settings, "depthwise", settings.depthwise),
         },
         settings.rounds,
-        settings.say,
+        settings.log,
     )
 
 
 def feeding(settings: Settings) -> Iterator[Case]:
-    """What of a step goes into having its images, from the second epoch on."""
-    numbers = (settings.batch_size, settings.image_size, settings.budget, settings.least)
+    """Time of a step, and the part that goes into its images, from the second epoch on."""
+    numbers = (settings.batch_size, settings.image_size, settings.budget, settings.min_repetitions)
     tasks = {
         "a whole step": ("chifoumi", "train"),
         "its images, all on the device": ("input_pipeline", "resident"),
         "its images, read ahead": ("input_pipeline", "streamed"),
     }
-    yield alternate(
+    yield measure_in_turn(
         f"images of a step, {settings.image_size} px, batch {settings.batch_size}",
         "s",
         {name: worker(sys.executable, (*task, *numbers), {}) for name, task in tasks.items()},
         settings.rounds,
-        settings.say,
+        settings.log,
     )
 
 
 def predict(settings: Settings) -> Iterator[Case]:
-    """Images a second in evaluation, from the host's memory to probabilities in it."""
+    """Predictions in images per second, from pixels to probabilities, both in host memory."""
     for batch in settings.predict_sizes:
         rate = functools.partial(operator.truediv, batch)
-        yield alternate(
+        yield measure_in_turn(
             f"prediction, {settings.image_size} px, batch {batch}",
             "images/s",
             _frameworks(settings, "predict", batch, rate)
@@ -136,7 +146,7 @@ def predict(settings: Settings) -> Iterator[Case]:
                 if name.startswith("Keras on TensorFlow")
             },
             settings.rounds,
-            settings.say,
+            settings.log,
             more_is_better=True,
         )
 
@@ -151,20 +161,20 @@ def train(settings: Settings) -> Iterator[Case]:
             ours = (sys.executable, "-m", "chifoumi_jax.train", "--recipe", "study-cnn", "--quiet")
             theirs = (settings.baselines_python, "-m", "reference.keras_cnn")
             saved = directory / "keras.weights.h5"
-            yield alternate(
+            yield measure_in_turn(
                 f"whole training, {size} px, {settings.epochs} epochs",
                 "s",
                 {
-                    **_twice(_training((*ours, *shared)), directory),
+                    **_cold_and_warm(_training((*ours, *shared)), directory),
                     "Keras on TensorFlow": command([*theirs, *shared, "--save", saved]),
                 },
                 settings.rounds,
-                settings.say,
+                settings.log,
             )
 
 
 def mlp(settings: Settings) -> Iterator[Case]:
-    """The perceptron's training: the whole process, and the epochs alone."""
+    """Training of the MLP: the whole process, and only the epochs."""
     _import_before(settings, "chifoumi_jax.training.fit", "reference.torch_mlp")
     epochs = settings.mlp_epochs
     with tempfile.TemporaryDirectory() as name:
@@ -172,21 +182,21 @@ def mlp(settings: Settings) -> Iterator[Case]:
         shared = ("--data", settings.data, "--epochs", epochs)
         ours = (sys.executable, "-m", "chifoumi_jax.train", "--recipe", "study-mlp", "--quiet")
         theirs = (settings.baselines_python, "-m", "reference.torch_mlp", *shared)
-        yield alternate(
+        yield measure_in_turn(
             f"whole training of the MLP, {epochs} epochs",
             "s",
             {
-                **_twice(_training((*ours, *shared)), directory),
+                **_cold_and_warm(_training((*ours, *shared)), directory),
                 "PyTorch": command(theirs),
                 "PyTorch, each photo read in each epoch, as in the study": command(
                     [*theirs, "--reread"]
                 ),
             },
             settings.rounds,
-            settings.say,
+            settings.log,
         )
     arguments = (settings.data.absolute(), epochs)
-    yield alternate(
+    yield measure_in_turn(
         f"the MLP's {epochs} epochs alone",
         "s",
         {
@@ -196,21 +206,21 @@ def mlp(settings: Settings) -> Iterator[Case]:
             ),
         },
         settings.rounds,
-        settings.say,
+        settings.log,
     )
 
 
 def decode(settings: Settings) -> Iterator[Case]:
-    """Photos a second from files to pixels of the network's size, with all cores."""
+    """Decoding in photos per second, from files to pixels of the network's size, on all cores."""
     width, height = settings.photo_size
     with tempfile.TemporaryDirectory() as name:
         write_photos(Path(name), settings.photos, settings.photo_size)
-        arguments = (name, settings.image_size, settings.budget, settings.least)
+        arguments = (name, settings.image_size, settings.budget, settings.min_repetitions)
 
         def rate(seconds: float) -> float:
             return settings.photos / seconds
 
-        yield alternate(
+        yield measure_in_turn(
             f"decoding JPEGs of {width} x {height}",
             "photos/s",
             {
@@ -218,69 +228,69 @@ def decode(settings: Settings) -> Iterator[Case]:
                     sys.executable, ("decoding", "first_epoch", *arguments), {}, rate
                 ),
                 "libjpeg-turbo: decoded": worker(
-                    sys.executable, ("decoding", "decoded", *arguments), {}, rate
+                    sys.executable, ("decoding", "libjpeg_turbo", *arguments), {}, rate
                 ),
                 f"{OURS}: kept by an earlier run": worker(
-                    sys.executable, ("decoding", "kept", *arguments), {}, rate
+                    sys.executable, ("decoding", "cached", *arguments), {}, rate
                 ),
             },
             settings.rounds,
-            settings.say,
+            settings.log,
             more_is_better=True,
         )
 
 
 def start(settings: Settings) -> Iterator[Case]:
-    """Seconds from the command to the end of the first step, without the imports."""
+    """Time from the command to the end of its first step, without the imports."""
     arguments = ("start", "first_step", settings.data.absolute(), settings.image_size, 0, 1)
     with tempfile.TemporaryDirectory() as name:
 
         def measure(environment: Mapping[str, str]) -> Measurement:
             return worker(sys.executable, arguments, environment)
 
-        yield alternate(
+        yield measure_in_turn(
             f"start to first step, {settings.image_size} px",
             "s",
-            _twice(measure, Path(name)),
+            _cold_and_warm(measure, Path(name)),
             settings.rounds,
-            settings.say,
+            settings.log,
         )
 
 
 def precision(settings: Settings) -> Iterator[Case]:
-    """A training step and the study's training in each precision, and what the device allows.
+    """A training step and the study's training in each precision, with the device's bounds.
 
     Meant for a GPU; on a CPU `tf32` is `float32`, and 16 bits are slow.
     """
     size, batch = settings.image_size, settings.batch_size
-    numbers = (batch, size, settings.budget, settings.least)
+    numbers = (batch, size, settings.budget, settings.min_repetitions)
     names, data = settings.precisions, settings.data.absolute()
     for name in names:
 
-        def one(
+        def measurement(
             task: str, name: str = name, convert: Callable[[float], float] = lambda s: s
         ) -> Measurement:
             return worker(sys.executable, ("precision", task, name, *numbers), {}, convert)
 
         baselines = {
-            OURS: one("ours"),
-            "XLA's own convolutions": one("xla"),
-            "memory's bound": one("memory"),
-            "arithmetic's bound": one("product"),
+            OURS: measurement("ours"),
+            "XLA's own convolutions": measurement("xla"),
+            "memory's bound": measurement("memory"),
+            "arithmetic's bound": measurement("matmul"),
         }
         if name == "float32":
-            # What its accuracy costs on units that have no float32.
-            baselines["arithmetic's bound, TF32 three times"] = one(
-                "product", "tf32", lambda s: 3 * s
+            # Cost of float32 accuracy on tensor cores, which have no float32.
+            baselines["arithmetic's bound, TF32 three times"] = measurement(
+                "matmul", "tf32", lambda s: 3 * s
             )
-        yield alternate(
+        yield measure_in_turn(
             f"training step in {name}, {size} px, batch {batch}",
             "s",
             baselines,
             settings.rounds,
-            settings.say,
+            settings.log,
         )
-    yield alternate(
+    yield measure_in_turn(
         f"the CNN's {settings.epochs} epochs alone, {size} px",
         "s",
         {
@@ -292,23 +302,23 @@ def precision(settings: Settings) -> Iterator[Case]:
             for name in names
         },
         settings.rounds,
-        settings.say,
+        settings.log,
     )
 
 
 def scaling(settings: Settings) -> Iterator[Case]:
-    """How the cost grows: one value after another, ours alone."""
+    """How the cost of this project scales with one quantity at a time."""
 
     def case(name: str, task: str, values: Sequence[int]) -> Case:
         def measure(value: int) -> Measurement:
             devices = value if task == "devices" else 1
             own = os.environ.get("XLA_FLAGS", "")
             flags = {"XLA_FLAGS": f"{own} --xla_force_host_platform_device_count={devices}"}
-            arguments = ("scaling", task, value, settings.budget, settings.least)
+            arguments = ("scaling", task, value, settings.budget, settings.min_repetitions)
             return worker(sys.executable, arguments, flags)
 
         baselines = {str(value): measure(value) for value in values}
-        return alternate(name, "s", baselines, settings.rounds, settings.say)
+        return measure_in_turn(name, "s", baselines, settings.rounds, settings.log)
 
     names = {
         "images": "an epoch of the MLP, by images",
@@ -332,9 +342,9 @@ CASES: dict[str, Callable[[Settings], Iterator[Case]]] = {
     "scaling": scaling,
     "precision": precision,
 }
-# Measured by default; precisions are for a GPU.
+# Cases that are measured by default; `precision` is for a GPU.
 DEFAULT = tuple(name for name in CASES if name != "precision")
-# Earlier names of a case, still understood.
+# Earlier names of cases, which are still accepted.
 ALIASES = {"growth": "scaling"}
 
 
@@ -344,17 +354,17 @@ def _frameworks(
     batch: int,
     convert: Callable[[float], float] = lambda seconds: seconds,
 ) -> dict[str, Measurement]:
-    """Every framework's way of doing a task."""
-    theirs = settings.baselines_python
+    """Measurements of one task in every framework."""
+    other_python = settings.baselines_python
     baselines: dict[str, tuple[str, str, Mapping[str, str]]] = {
         OURS: (sys.executable, "chifoumi", {}),
-        "Keras on TensorFlow": (theirs, "keras", {"KERAS_BACKEND": "tensorflow"}),
-        "PyTorch, channels last": (theirs, "torch", {"TORCH_FORMAT": "channels_last"}),
-        "PyTorch, NCHW": (theirs, "torch", {"TORCH_FORMAT": "contiguous"}),
-        "Keras on JAX": (theirs, "keras", {"KERAS_BACKEND": "jax"}),
+        "Keras on TensorFlow": (other_python, "keras", {"KERAS_BACKEND": "tensorflow"}),
+        "PyTorch, channels last": (other_python, "torch", {"TORCH_FORMAT": "channels_last"}),
+        "PyTorch, NCHW": (other_python, "torch", {"TORCH_FORMAT": "contiguous"}),
+        "Keras on JAX": (other_python, "keras", {"KERAS_BACKEND": "jax"}),
         "plain JAX": (sys.executable, "plain_jax", {}),
     }
-    numbers = (batch, settings.image_size, settings.budget, settings.least)
+    numbers = (batch, settings.image_size, settings.budget, settings.min_repetitions)
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
     return {
         name: worker(python, (module, task, *numbers), {**environment, **quiet}, convert)
@@ -363,14 +373,14 @@ def _frameworks(
 
 
 def _finetune(settings: Settings, task: str, sizes: Sequence[int]) -> Measurement:
-    numbers = (*sizes, settings.budget, settings.least)
+    numbers = (*sizes, settings.budget, settings.min_repetitions)
     return worker(sys.executable, ("finetune_chifoumi", task, *numbers), {})
 
 
 def _finetune_by_torch(
     settings: Settings, task: str, sizes: Sequence[int]
 ) -> dict[str, Measurement]:
-    numbers = (*sizes, settings.budget, settings.least)
+    numbers = (*sizes, settings.budget, settings.min_repetitions)
     arguments = ("finetune_torch", task, *numbers)
     return {
         f"PyTorch, {name}": worker(settings.baselines_python, arguments, {"TORCH_FORMAT": layout})
@@ -379,32 +389,36 @@ def _finetune_by_torch(
 
 
 def _import_before(settings: Settings, ours: str, theirs: str) -> None:
-    """Import both once, so that no start that is timed compiles Python's modules."""
+    """Import both modules once, so that no timed start compiles Python modules."""
     for python, module in ((sys.executable, ours), (settings.baselines_python, theirs)):
-        # One that cannot be imported is named when it is measured.
+        # A failed import is reported when the baseline is measured.
         with contextlib.suppress(BaselineError):
             run([python, "-c", f"import {module}"])
 
 
-def _twice(
+def _cold_and_warm(
     measure: Callable[[Mapping[str, str]], Measurement], directory: Path
 ) -> dict[str, Measurement]:
-    """What a measurement by its environment takes that finds nothing kept, and the next one.
+    """Measurements with an empty cache, and with the cache of the measurement before.
 
-    In one place: some versions of JAX take the folder of what they keep for a part of its name.
+    Both use the same cache folder, because some versions of JAX include its path in the cache key.
+
+    Args:
+        measure: Makes a measurement that runs with the given environment variables.
+        directory: Parent of the cache folder.
     """
-    kept = directory / "kept"
-    again = measure({"XDG_CACHE_HOME": str(kept)})
+    cache = directory / "kept"
+    warm = measure({"XDG_CACHE_HOME": str(cache)})
 
-    def nothing_kept() -> tuple[Sequence[float], int, Mapping[str, str]]:
-        shutil.rmtree(kept, ignore_errors=True)
-        return again()
+    def cold() -> tuple[Sequence[float], int, Mapping[str, str]]:
+        shutil.rmtree(cache, ignore_errors=True)
+        return warm()
 
-    return {f"{OURS}, nothing kept": nothing_kept, f"{OURS}, again": again}
+    return {f"{OURS}, nothing kept": cold, f"{OURS}, again": warm}
 
 
 def _training(words: Sequence[object]) -> Callable[[Mapping[str, str]], Measurement]:
-    """A training's whole process by its environment; nobody looks at its run."""
+    """A training's whole process, as a function of its environment; its run is deleted."""
 
     def measure(environment: Mapping[str, str]) -> Measurement:
         def once() -> tuple[Sequence[float], int, Mapping[str, str]]:
@@ -417,12 +431,12 @@ def _training(words: Sequence[object]) -> Callable[[Mapping[str, str]], Measurem
 
 
 def write_photos(directory: Path, count: int, size: tuple[int, int]) -> None:
-    """Write JPEGs as a phone makes them, of a rendered scene with grain.
+    """Write JPEGs like those of a phone: a rendered scene with grain.
 
     Args:
-        directory: An empty folder; the photos go into two classes.
-        count: How many.
-        size: Width and height.
+        directory: An empty folder; the photos are divided into two classes.
+        count: Number of photos.
+        size: Width and height, in pixels.
     """
     import numpy as np
     from PIL import Image
@@ -436,6 +450,6 @@ def write_photos(directory: Path, count: int, size: tuple[int, int]) -> None:
     for number in range(count):
         folder = directory / ("left" if number % 2 else "right")
         folder.mkdir(exist_ok=True)
-        # Another file each time: equal ones would be decoded once.
+        # Every file differs, because equal files would be decoded only once.
         picture = Image.fromarray(np.roll(noisy, number + 1, axis=1))
         picture.save(folder / f"{number:04}.jpg", quality=90)

@@ -1,9 +1,9 @@
-"""Every export of some runs: size, largest difference from JAX, and the time that a photo takes.
+"""Exports runs to every format: size, largest difference from JAX, and time for one photo.
 
     python -m benchmarks.exports runs/cnn-1 runs/transfer-1 --report report/exports
 
-Each export is a `chifoumi export` in a process of its own, one after the other; the times are those
-that it measures, JAX' own beside it in turn.
+Each export is a `chifoumi export` in its own process, one after the other. That command measures
+the times, and times JAX in turn with the export.
 """
 
 import dataclasses
@@ -24,13 +24,13 @@ from chifoumi_jax.training.resources import gigabytes
 
 
 @dataclasses.dataclass(frozen=True)
-class Exports:
-    """What to export.
+class Options:
+    """Command line options.
 
     Attributes:
-        runs: The runs' folders.
+        runs: Folders of the runs.
         report: Folder for `exports.json` and `table.md`.
-        only: Which formats; all by default.
+        only: Formats to export; all by default.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
@@ -38,34 +38,34 @@ class Exports:
     only: tuple[Format, ...] = tuple(SUFFIXES)
 
 
-def measure(options: Exports) -> Iterator[dict[str, Any]]:
-    """What `chifoumi export --json` says of each run and format, or why it says nothing."""
+def measure(options: Options) -> Iterator[dict[str, Any]]:
+    """Yield a row for each run and format: the JSON of `chifoumi export --json`, or its error."""
     for directory in options.runs:
-        for to in options.only:
-            for more in ([], ["--int8"]) if to == "onnx" else ([],):
+        for target in options.only:
+            for int8 in ([], ["--int8"]) if target == "onnx" else ([],):
                 with tempfile.TemporaryDirectory() as folder:
-                    out = Path(folder) / f"model{SUFFIXES[to]}"
-                    words = ["export", directory, "--to", to, "--out", out, "--json", *more]
+                    out = Path(folder) / f"model{SUFFIXES[target]}"
+                    arguments = ["export", directory, "--to", target, "--out", out, "--json", *int8]
                     row: dict[str, Any] = {
                         "run": str(directory),
-                        "format": "onnx, 8 bits" if more else to,
+                        "format": "onnx, 8 bits" if int8 else target,
                     }
                     try:
-                        said = run([sys.executable, "-m", "chifoumi_jax.cli", *words])
+                        output = run([sys.executable, "-m", "chifoumi_jax.cli", *arguments])
                     except BaselineError as error:
                         row |= {"error": str(error)}
                     else:
-                        row |= {"error": None, "file": out.name, **json.loads(said)}
-                said = row["error"] or str(row["milliseconds"])
-                print(f"{directory} {row['format']}: {said}", file=sys.stderr)
+                        row |= {"error": None, "file": out.name, **json.loads(output)}
+                result = row["error"] or str(row["milliseconds"])
+                print(f"{directory} {row['format']}: {result}", file=sys.stderr)
                 yield row
 
 
-def table(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
-    """Markdown: a line for each export."""
+def table(rows: Sequence[Mapping[str, Any]], host: Mapping[str, Any]) -> str:
+    """Format the rows as Markdown, one line for each export."""
     lines = [
-        f"Machine: {about['cores']} cores of {about['processor']}; Python {about['python']}, "
-        f"jax {about['jax']}.",
+        f"Machine: {host['cores']} cores of {host['processor']}; Python {host['python']}, "
+        f"jax {host['jax']}.",
         "",
         "| run | format | size | logits, largest difference | one photo | JAX beside it |",
         "|---|---|---|---|---|---|",
@@ -92,7 +92,7 @@ def _difference(row: Mapping[str, Any]) -> str:
     if row["accuracies"]:
         before, after = row["accuracies"][OURS], row["accuracies"][row["file"]]
         return f"accuracy {before:.1%} → {after:.1%}"
-    # A file that holds the weights alone has no logits of its own.
+    # The first check, whatever its name: a file that holds only weights has no logits.
     check = row["checks"][0]
     bound = f" (may be {check['bound']:.1e})" if check["bound"] else ""
     return f"{check['difference']:.2g}{bound}"
@@ -100,12 +100,12 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Export everything, and write the table."""
-    options = tyro.cli(Exports, description=__doc__)
+    options = tyro.cli(Options, description=__doc__)
     options.report.mkdir(parents=True, exist_ok=True)
     rows = list(measure(options))
-    about = machine()
-    write_json(options.report / "exports.json", {"machine": about, "exports": rows})
-    text = table(rows, about)
+    host = machine()
+    write_json(options.report / "exports.json", {"machine": host, "exports": rows})
+    text = table(rows, host)
     write_atomically(options.report / "table.md", text)
     print(text)
     if any(row["error"] for row in rows):

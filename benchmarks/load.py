@@ -1,8 +1,8 @@
-"""Many players at once: `python -m benchmarks.load RUN --clients 32 --seconds 60`.
+"""Load test with concurrent players: `python -m benchmarks.load RUN --clients 32 --seconds 60`.
 
-Starts `chifoumi play` itself. Each client holds one connection open and sends frame after frame, as
-a page does; who is told to come back later (429) waits as long as `Retry-After` says. The exit code
-is 1 if a request failed: an answer of 500 or more, or a connection that was dropped.
+It starts `chifoumi play` itself. Each client keeps one connection open and sends one frame after
+the other, as the page does. A client that gets a 429 waits as long as `Retry-After` says. The exit
+code is 1 if a request failed: a status of 500 or more, or a dropped connection.
 """
 
 import contextlib
@@ -27,23 +27,23 @@ from PIL import Image
 from chifoumi_jax.builtin import builtin_run
 from chifoumi_jax.hands import GESTURES, render
 
-# Of a frame, in pixels: as the page sends it.
-_SIDE = 224
+# Width and height of a frame in pixels, as the page sends it.
+_FRAME_SIDE = 224
 _SAMPLE_SECONDS = 0.25
-# Memory is compared with what it was after this share of the time: until then caches fill.
-_WARM_SHARE = 0.25
+# Memory samples from this first share of the time are ignored, because the caches still fill.
+_WARM_UP_SHARE = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
-class Load:
-    """What the clients met.
+class LoadResult:
+    """Measurements of a load test.
 
     Attributes:
-        seconds: From the first request to the last answer.
-        statuses: How many answers had each status.
-        dropped: Connections that ended without an answer.
-        latencies: Of the answered frames, in seconds, from the last byte sent; sorted.
-        memory: Of the server in bytes, at even distances in time.
+        seconds: Time from the first request to the last response, in seconds.
+        statuses: Number of responses with each HTTP status.
+        dropped: Number of connections that ended without a response.
+        latencies: Seconds from a frame's last sent byte to its response with status 200; sorted.
+        memory: Samples of the server's memory in bytes, at even intervals.
     """
 
     seconds: float
@@ -54,17 +54,17 @@ class Load:
 
     @property
     def failures(self) -> int:
-        """Answers of 500 or more, and dropped connections."""
+        """Number of responses with a status of 500 or more, plus dropped connections."""
         return self.dropped + sum(n for status, n in self.statuses.items() if status >= 500)
 
-    def growth(self) -> int:
-        """By how many bytes the server's memory grew once its caches were full."""
-        rest = self.memory[int(len(self.memory) * _WARM_SHARE) :]
+    def memory_growth(self) -> int:
+        """Growth of the server's memory after its caches are full, in bytes."""
+        rest = self.memory[int(len(self.memory) * _WARM_UP_SHARE) :]
         half = len(rest) // 2
         return max(rest[half:]) - max(rest[:half]) if half else 0
 
     def as_json(self) -> dict[str, object]:
-        """The figures."""
+        """The figures to print."""
         percentiles = np.percentile(self.latencies or [np.nan], [50, 95, 99])
         names = ("p50_ms", "p95_ms", "p99_ms")
         return {
@@ -74,12 +74,12 @@ class Load:
             "statuses": {str(status): n for status, n in sorted(self.statuses.items())},
             "dropped": self.dropped,
             "memory_mb": round(max(self.memory) / 1e6),
-            "memory_growth_mb": round(self.growth() / 1e6, 1),
+            "memory_growth_mb": round(self.memory_growth() / 1e6, 1),
         }
 
 
 class Client(threading.Thread):
-    """One player: asks until the time is over."""
+    """One player: sends frames until a point in time."""
 
     def __init__(self, port: int, frames: list[bytes], until: float):
         super().__init__()
@@ -89,19 +89,19 @@ class Client(threading.Thread):
         self.dropped = 0
 
     def run(self) -> None:
-        """Ask."""
+        """Send frames until the time is over."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         number = 0
         while time.monotonic() < self._until:
             number += 1
             try:
-                self._ask(connection, self._frames[number % len(self._frames)])
+                self._send(connection, self._frames[number % len(self._frames)])
             except (OSError, http.client.HTTPException):
                 self.dropped += 1
                 connection.close()
         connection.close()
 
-    def _ask(self, connection: http.client.HTTPConnection, frame: bytes) -> None:
+    def _send(self, connection: http.client.HTTPConnection, frame: bytes) -> None:
         connection.request("POST", "/api/frame", frame, {"Content-Type": "image/jpeg"})
         sent = time.monotonic()
         response = connection.getresponse()
@@ -114,11 +114,11 @@ class Client(threading.Thread):
 
 
 @contextlib.contextmanager
-def server(run: Path) -> Iterator[tuple[int, psutil.Process]]:
-    """The command's process and the port where it answers.
+def running_server(run: Path) -> Iterator[tuple[int, psutil.Process]]:
+    """The server's port and process.
 
     Raises:
-        RuntimeError: If it does not start.
+        RuntimeError: If the server does not start.
     """
     command = [sys.executable, "-m", "chifoumi_jax.cli", "play", str(run), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -132,11 +132,11 @@ def server(run: Path) -> Iterator[tuple[int, psutil.Process]]:
             process.terminate()
 
 
-def measure(run: Path, clients: int, seconds: float) -> Load:
-    """Put a run's server under load."""
+def measure(run: Path, clients: int, seconds: float) -> LoadResult:
+    """Run the load test on a run's server."""
     frames = [_frame(gesture, seed) for seed in range(4) for gesture in GESTURES]
     memory = []
-    with server(run) as (port, process):
+    with running_server(run) as (port, process):
         began = time.monotonic()
         players = [Client(port, frames, began + seconds) for _ in range(clients)]
         for player in players:
@@ -146,9 +146,9 @@ def measure(run: Path, clients: int, seconds: float) -> Load:
             time.sleep(_SAMPLE_SECONDS)
         for player in players:
             player.join()
-        took = time.monotonic() - began
-    return Load(
-        took,
+        elapsed = time.monotonic() - began
+    return LoadResult(
+        elapsed,
         sum((player.statuses for player in players), Counter()),
         sum(player.dropped for player in players),
         sorted(latency for player in players for latency in player.latencies),
@@ -158,23 +158,25 @@ def measure(run: Path, clients: int, seconds: float) -> Load:
 
 def _frame(gesture: str, seed: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(render(gesture, seed=seed, size=(_SIDE, _SIDE))).save(file, "JPEG", quality=90)
+    Image.fromarray(render(gesture, seed=seed, size=(_FRAME_SIDE, _FRAME_SIDE))).save(
+        file, "JPEG", quality=90
+    )
     return file.getvalue()
 
 
 def main(
     run: tyro.conf.Positional[Path | None] = None, clients: int = 32, seconds: float = 60
 ) -> None:
-    """Measure, and print the figures as JSON.
+    """Run the load test, and print its figures as JSON.
 
     Args:
         run: Folder of the run to serve; the packaged model if not given.
-        clients: Players at once.
-        seconds: How long they play.
+        clients: Number of concurrent players.
+        seconds: Duration of the test, in seconds.
     """
-    load = measure(builtin_run() if run is None else run, clients, seconds)
-    print(json.dumps({"clients": clients, "seconds": seconds, **load.as_json()}, indent=2))
-    sys.exit(int(load.failures > 0))
+    result = measure(builtin_run() if run is None else run, clients, seconds)
+    print(json.dumps({"clients": clients, "seconds": seconds, **result.as_json()}, indent=2))
+    sys.exit(int(result.failures > 0))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Timing of processes: baselines take turns in rounds, so that a noisy minute affects all."""
+"""Timing of processes: baselines take turns in rounds, so that a noisy minute affects them all."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from chifoumi_jax.errors import UserError
 
 
 class BaselineError(UserError):
-    """A baseline could not be run; the message says why."""
+    """A baseline could not run; the message gives the reason."""
 
 
 @dataclasses.dataclass
 class Row:
-    """What was measured of one baseline.
+    """Measurements of one baseline.
 
     Attributes:
-        name: Its name.
+        name: Name of the baseline.
         values: Every repetition, in the case's unit.
-        peak_bytes: Largest memory of any of its processes.
-        versions: Of what it ran on.
-        error: Why there are no values.
+        peak_bytes: Largest peak memory of its processes, in bytes.
+        versions: Versions of what it ran on, by name.
+        error: Reason why there are no values, or None.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Row:
 
     @property
     def median(self) -> float:
-        """Of all repetitions."""
+        """Median of all repetitions."""
         return statistics.median(self.values)
 
 
@@ -49,8 +49,8 @@ class Case:
     """One comparison.
 
     Attributes:
-        name: What is measured.
-        unit: Of the values.
+        name: The measured quantity.
+        unit: Unit of the values.
         rows: One for each baseline, ours first.
         more_is_better: Whether the values are rates.
     """
@@ -61,27 +61,33 @@ class Case:
     more_is_better: bool = False
 
     def ratio(self, row: Row) -> float:
-        """A row's median over that of ours."""
+        """A row's median divided by that of the first row, this project's."""
         return row.median / self.rows[0].median
 
     def as_json(self) -> dict[str, Any]:
-        """Everything measured."""
+        """All measurements as a dictionary for JSON."""
         return dataclasses.asdict(self)
 
 
 Measurement = Callable[[], tuple[Sequence[float], int, Mapping[str, str]]]
 
 
-def alternate(
+def measure_in_turn(
     name: str,
     unit: str,
     baselines: Mapping[str, Measurement],
     rounds: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     more_is_better: bool = False,
 ) -> Case:
-    """Measure each baseline once a round; one that fails is left out of the next rounds."""
+    """Measure each baseline once in every round.
+
+    A baseline that fails is left out of the following rounds.
+
+    Raises:
+        BaselineError: If the first baseline, this project's, fails.
+    """
     case = Case(name, unit, [Row(baseline) for baseline in baselines], more_is_better)
     for number in range(rounds):
         for row, measure in zip(case.rows, baselines.values(), strict=True):
@@ -91,20 +97,21 @@ def alternate(
                 values, peak, versions = measure()
             except BaselineError as error:
                 row.error = str(error)
-                say(f"{name}: {row.name}: {row.error}")
+                log(f"{name}: {row.name}: {row.error}")
                 continue
             row.values += values
             row.peak_bytes = max(row.peak_bytes, peak)
             row.versions = dict(versions)
-            say(f"{name}, round {number + 1}: {row.name} {statistics.median(values):.4g} {unit}")
+            log(f"{name}, round {number + 1}: {row.name} {statistics.median(values):.4g} {unit}")
     if case.rows[0].error is not None:
         raise BaselineError(f"{name}: {case.rows[0].error}")
     return case
 
 
-# Where JAX would keep what it compiled: a start that finds nothing is to find nothing there either.
-# And what would have Python compile all modules at every start, TensorFlow's for many seconds.
-_DISTURBING = ("JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE")
+# Variables that are removed. The first names JAX's compilation cache, where a start with an empty
+# cache must find nothing. The second makes Python compile all modules at every start, which takes
+# many seconds for TensorFlow's.
+_REMOVED = ("JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE")
 
 
 def run(command: Sequence[object], environment: Mapping[str, str] | None = None) -> str:
@@ -115,15 +122,15 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
             standard error.
     """
     words = [str(word) for word in command]
-    own = {name: value for name, value in os.environ.items() if name not in _DISTURBING}
+    variables = {name: value for name, value in os.environ.items() if name not in _REMOVED}
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, env=own | dict(environment or {})
+            words, capture_output=True, text=True, env=variables | dict(environment or {})
         )
     except OSError as error:
         raise BaselineError(f"{words[0]} cannot be started: {error.strerror}") from error
     if done.returncode != 0:
-        last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+        last = (done.stderr.strip() or "it wrote nothing to standard error").splitlines()[-1]
         raise BaselineError(f"exit code {done.returncode}: {last}")
     return done.stdout
 
@@ -136,12 +143,12 @@ print(json.dumps({"devices": [one.device_kind for one in jax.devices()], "jax": 
 
 @functools.cache
 def machine() -> dict[str, Any]:
-    """What this ran on."""
+    """Description of this machine and its software."""
     import platform
 
     import psutil
 
-    # In a process of its own: this one is to leave the devices' memory to those that are timed.
+    # In its own process, because this one must leave the devices' memory to the baselines.
     devices: dict[str, Any] = json.loads(run([sys.executable, "-c", _DEVICES]))
     return {
         "processor": _processor() or platform.processor(),
@@ -169,7 +176,7 @@ def worker(
     environment: Mapping[str, str],
     convert: Callable[[float], float] = lambda seconds: seconds,
 ) -> Measurement:
-    """A measurement by `benchmarks.worker` in a process of its own."""
+    """A measurement by `benchmarks.worker` in its own process."""
 
     def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
         command = [python, "-m", "benchmarks.worker", *arguments]
@@ -181,7 +188,7 @@ def worker(
 
 
 def command(words: Sequence[object], environment: Mapping[str, str] | None = None) -> Measurement:
-    """A measurement of a whole command, from its start to its end."""
+    """A measurement of a whole command, from start to end."""
 
     def measure() -> tuple[Sequence[float], int, Mapping[str, str]]:
         output = run([sys.executable, "-m", "benchmarks.time_and_memory", *words], environment)

@@ -1,4 +1,4 @@
-"""What was measured, as a table and as plots."""
+"""Writes measurements as a Markdown table and as plots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.measure import Case
 
 
 def table(cases: Sequence[Case], machine: dict[str, Any]) -> str:
-    """Markdown: a section for each case."""
+    """Format the cases as Markdown, one section for each."""
     lines = [
         f"Machine: {machine['cores']} cores of {machine['processor']}, "
         f"{machine['memory_bytes'] / 1e9:.0f} GB; {', '.join(machine['devices'])}; "
@@ -40,7 +40,7 @@ def table(cases: Sequence[Case], machine: dict[str, Any]) -> str:
 
 
 def plot(case: Case, path: Path) -> None:
-    """A bar for each baseline with the range of its repetitions; a line where rows are numbers."""
+    """Draw a bar for each baseline, or a line if all rows are numbers, with ranges of values."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -61,7 +61,7 @@ def plot(case: Case, path: Path) -> None:
             axes.set(xscale="log", yscale="log", xlabel=quantity, ylabel=case.unit)
             axes.set_xticks(values, [f"{value:,}" for value in values])
             axes.minorticks_off()
-            # A decade at least: noise is not to look like growth.
+            # At least a decade, so that noise does not look like growth.
             low, high = axes.get_ylim()
             middle = (low * high) ** 0.5
             axes.set_ylim(min(low, middle / 10**0.5), max(high, middle * 10**0.5))

@@ -1,8 +1,8 @@
-"""A recipe trained with several seeds: how often it learns, and how well.
+"""Trains a recipe with several seeds, to see how often it learns and how well.
 
     python -m benchmarks.seeds --recipe cnn --image-size 150 --seeds 20
 
-Every finished run is kept under `--report`, so that a stopped command goes on where it was.
+Finished runs are kept under `--report`, so that a stopped command resumes where it was.
 """
 
 import dataclasses
@@ -22,25 +22,25 @@ from chifoumi_jax.recipes import Precision
 from chifoumi_jax.training.fit import fit_once
 from chifoumi_jax.training.run import Run
 
-# Of three classes chance is a third; a run below a half after its training has learnt nothing.
+# Chance is a third with three classes; a trained run below a half has learnt nothing.
 AT_CHANCE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Seeds:
-    """What to train.
+class Options:
+    """Command line options.
 
     Attributes:
         report: Folder for the runs and `seeds.json`.
-        recipe: What to train.
-        image_size: Height and width of the network's input; the recipe's own by default.
-        epochs: How often every photo is shown; the recipe's own by default.
-        precision: Of the products; the recipe's own by default.
+        recipe: Recipe to train.
+        image_size: Height and width of the network's input, in pixels; the recipe's own by default.
+        epochs: Number of epochs; the recipe's own by default.
+        precision: Precision of matrix products; the recipe's own by default.
         data: Folder of photos; rendered hands by default.
-        train_list: Selects the training photos.
-        test_list: Selects the test photos.
-        first_seed: The first.
-        seeds: How many, counted up from the first.
+        train_list: File that selects the training photos.
+        test_list: File that selects the test photos.
+        first_seed: The first seed.
+        seeds: Number of seeds, counted up from the first.
     """
 
     report: Path
@@ -54,17 +54,17 @@ class Seeds:
     first_seed: int = 0
     seeds: int = 5
 
-    def plan(self, seed: int) -> recipes.Recipe:
-        """The recipe with this seed."""
+    def recipe_with(self, seed: int) -> recipes.Recipe:
+        """The recipe with the given options and this seed."""
         fields = ("image_size", "epochs", "precision", "data", "train_list", "test_list")
-        given = {name: value for name in fields if (value := getattr(self, name)) is not None}
+        changes = {name: value for name in fields if (value := getattr(self, name)) is not None}
         return recipes.RECIPES[self.recipe].replace(
-            **given, seed=seed, runs=self.report / f"seed-{seed}"
+            **changes, seed=seed, runs=self.report / f"seed-{seed}"
         )
 
 
 def row(run: Run, seed: int) -> dict[str, Any]:
-    """What the table says of a run."""
+    """The values of a run that the table shows."""
     return {
         "seed": seed,
         "train_accuracy": run.results["train_accuracy"],
@@ -75,7 +75,7 @@ def row(run: Run, seed: int) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as Markdown, then one line on all of them."""
+    """Format the rows as Markdown, with a summary in the last line."""
     lines = ["| seed | training accuracy | test accuracy | seconds an epoch |", "|---|---|---|---|"]
     lines += [
         f"| {each['seed']} | {each['train_accuracy']:.2%} | {each['test_accuracy']:.2%} "
@@ -83,27 +83,27 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         for each in rows
     ]
     train, test = ([each[f"{part}_accuracy"] for each in rows] for part in ("train", "test"))
-    lost = sum(accuracy < AT_CHANCE for accuracy in train)
+    at_chance = sum(accuracy < AT_CHANCE for accuracy in train)
     lines.append(
-        f"\n{lost} of {len(rows)} at chance; training accuracy {spread(train)}; "
+        f"\n{at_chance} of {len(rows)} at chance; training accuracy {spread(train)}; "
         f"test accuracy {spread(test)}."
     )
     return "\n".join(lines)
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median, smallest and largest."""
+    """Median, minimum and maximum."""
     return f"{statistics.median(values):.2%} ({min(values):.2%} to {max(values):.2%})"
 
 
 def main() -> None:
-    """Train what is not trained yet, and print the table."""
-    asked = tyro.cli(Seeds, description=__doc__)
+    """Run the trainings that are missing, and print the table."""
+    options = tyro.cli(Options, description=__doc__)
     rows = []
-    for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-        rows.append(row(fit_once(asked.plan(seed), quiet=True), seed))
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        rows.append(row(fit_once(options.recipe_with(seed), quiet=True), seed))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    write_json(asked.report / "seeds.json", rows)
+    write_json(options.report / "seeds.json", rows)
     print(table(rows))
 
 

@@ -1,6 +1,6 @@
 """Seconds and peak memory of a command, as JSON: `python -m benchmarks.time_and_memory COMMAND`.
 
-A process of its own, since the system tells a parent the peak memory of all its children as one.
+It has its own process, because the system reports only one peak memory for all children.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 
 
 def main() -> None:
-    """Run the command that the arguments are; a failure is the command's own."""
+    """Run the command given as arguments; if it fails, exit with its exit code."""
     began = time.perf_counter()
     done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - began

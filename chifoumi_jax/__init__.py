@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CNN", "MLP", "count_params", "evaluate", "fit", "load", "recipes", "resume"]
 
-# What brings in more than Flax is imported when it is first used.
-_LATER = {
+# These import more than Flax, so they are imported when they are first used.
+_LAZY = {
     "evaluate": "reports",
     "fit": "training.fit",
     "resume": "training.fit",
@@ -22,11 +22,11 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import `evaluate`, `fit`, `resume` and `load` when asked for."""
-    if name not in _LATER:
+    """Import `evaluate`, `fit`, `resume` and `load` on first use."""
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     globals()[name] = value
     return value

@@ -1,7 +1,7 @@
-"""The networks of the study, each as one entry: how it is built, and how its weights are stored.
+"""The study's networks. Each is one entry that defines how it is built and its weights are stored.
 
-What a network computes layer by layer, for other runtimes and for heat maps, its class says: see
-`models.network.Network`. Nothing else in the package asks for a network's name or type.
+A network's class describes what it computes layer by layer, for other runtimes and for heat maps:
+see `models.network.Network`. No other code in the package checks a network's name or type.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ IMAGE_SIZES = range(MIN_IMAGE_SIZE, 4096 + 1)
 Arrays = Mapping[str, Any]
 
 
-def _nothing_to_require() -> None:
-    """For networks without pretrained weights, and those whose weights are always there."""
+def _no_requirement() -> None:
+    """For networks without pretrained weights, and those whose weights are always installed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,22 +36,22 @@ class Architecture:
     Attributes:
         build: `build(image_size, num_classes, dropout_rate=, frozen_stages=, rngs=)` gives the
             network with random initial weights.
-        pretrained: `pretrained(image_size)` gives a network whose weights `build`'s can take over;
-            None if there is none.
-        require: Raises `PretrainedError` if there are no pretrained weights, before anything takes
-            time.
-        to_arrays: `to_arrays(network)` gives its weights by the original's names, as a safetensors
-            file holds them; None if they have no such names.
-        from_arrays: `from_arrays(arrays, image_size)` is the inverse.
-        image_sizes: The sizes of images that it takes.
-        has_feature_map: Whether it convolves, so that heat maps can be made.
-        relative_memory: Memory that an image's widest layer takes, relative to the study's CNN.
-        has_native_kernels: Whether its operations are faster with the compiled kernels.
+        pretrained: `pretrained(image_size)` gives a network with pretrained weights, which the
+            network from `build` can load; None if there is none.
+        require: Raises `PretrainedError` if the pretrained weights are not installed. It is called
+            before anything that takes time.
+        to_arrays: `to_arrays(network)` gives its weights by the original's names, as in a
+            safetensors file; None if they have no such names.
+        from_arrays: `from_arrays(arrays, image_size)` is the inverse of `to_arrays`.
+        image_sizes: Supported image sizes, in pixels.
+        has_feature_map: Whether it has convolutions, so that heat maps can be computed.
+        relative_memory: Memory of an image's widest layer, relative to the study's CNN.
+        has_native_kernels: Whether the compiled kernels make its operations faster.
     """
 
     build: Callable[..., Network]
     pretrained: Callable[[int], Backbone] | None = None
-    require: Callable[[], None] = _nothing_to_require
+    require: Callable[[], None] = _no_requirement
     to_arrays: Callable[[Any], dict[str, np.ndarray]] | None = None
     from_arrays: Callable[[Arrays, int], Network] | None = None
     image_sizes: range = IMAGE_SIZES
@@ -123,4 +123,4 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mlp": _mlp(relu_logits=False),
     "mlp-v21": _mlp(relu_logits=True),
 }
-"""The study's networks, by the name that a recipe gives them."""
+"""The study's networks, by their names in recipes."""

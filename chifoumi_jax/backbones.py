@@ -1,6 +1,6 @@
-"""The networks that a training can begin from pretrained weights, by the name a recipe gives them.
+"""The networks with pretrained weights that a training can begin from, by their names in recipes.
 
-Another one is one file: a `models.backbone.Backbone`, and an entry here.
+To add a network, write one file with a `models.backbone.Backbone` and register its entry here:
 
     BACKBONES["my-network"] = Entry(build=MyNetwork, pretrained=my_weights)
     fit(recipes.transfer.replace(model="my-network", data="photos/"))
@@ -56,30 +56,31 @@ BACKBONES: dict[str, Entry] = {
 
 
 def find_architecture(name: str) -> Architecture | None:
-    """The entry of the network that a recipe names; None if nobody has registered one yet."""
+    """The entry of the network with this name; None if none is registered yet."""
     return ARCHITECTURES.get(name) or BACKBONES.get(name)
 
 
 def architecture(name: str) -> Architecture:
-    """The entry of the network that a recipe names.
+    """The entry of the network with this name.
 
     Raises:
-        RecipeError: If there is none of that name.
+        RecipeError: If no network with this name is registered.
     """
     found = find_architecture(name)
     if found is None:
         raise RecipeError(
-            f"there is no network {name}: import what puts it into chifoumi_jax.backbones.BACKBONES"
+            f"there is no network {name}: import the file that registers it in "
+            "chifoumi_jax.backbones.BACKBONES"
         )
     return found
 
 
 def pretrained_backbone(name: str, image_size: int) -> Backbone:
-    """The network of this name with its pretrained weights.
+    """The network with this name and its pretrained weights.
 
     Raises:
         PretrainedError: If the weights are not installed.
-        RecipeError: If there are no pretrained weights for it.
+        RecipeError: If no pretrained weights exist for it.
     """
     pretrained = architecture(name).pretrained
     if pretrained is None:

@@ -29,7 +29,7 @@ from chifoumi_jax.commands.play import play
 from chifoumi_jax.commands.predict import predict
 from chifoumi_jax.commands.summary import summary
 from chifoumi_jax.commands.train import train
-from chifoumi_jax.compilation_cache import keep_compiled
+from chifoumi_jax.compilation_cache import enable_compilation_cache
 from chifoumi_jax.errors import RecipeError, UserError
 
 COMMANDS = (train, check, evaluate, predict, crossval, export, summary, hands, play)
@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
     `predict` also use 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Imported objects stay for the life of the process. Collecting them again and again, and
-    # freeing them at the end, takes a sixth of a short command's time.
+    # Imported objects live as long as the process. Scanning them again and again, and freeing them
+    # at the end, would take a sixth of a short command's time.
     gc.freeze()
     atexit.register(gc.freeze)
     # Pillow warns of odd metadata, which no user can act on.
@@ -64,14 +64,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
     try:
         if "" in arguments:
             raise RecipeError("an argument is empty: is it a shell variable that is not set?")
-        _keep_compiled()
+        _enable_compilation_cache()
         sys.exit(_app().cli(args=arguments, prog=prog, description=_DESCRIPTION))
     except KeyboardInterrupt as stop:
         directory = getattr(stop, "directory", None)
         print("" if directory is None else _how_to_resume(directory), file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
-        # The reader has seen enough. What is buffered must not be written at exit either.
+        # The reader has closed the pipe, so that the buffered output must not be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_BROKEN_PIPE)
     except (UserError, OSError) as error:
@@ -96,7 +96,7 @@ def _app() -> tyro.extras.SubcommandApp:
 
 
 def _with_help(command: Callable[..., int]) -> Callable[..., int]:
-    """Put the help of each argument in one line: the terminal's width breaks it."""
+    """Join the help of each argument into one line, because tyro wraps it to the terminal."""
     command.__doc__ = re.sub(r"\n {12,}", " ", command.__doc__ or "")
     hints = get_type_hints(command, include_extras=True)
     command.__annotations__ = {name: _with_metavar(hint) for name, hint in hints.items()}
@@ -104,20 +104,20 @@ def _with_help(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def _with_metavar(hint: Any) -> Any:
-    """Let the help name what may be given, not that it may be left out: PATH for {None}|PATH."""
+    """For an optional argument, let the help show PATH instead of {None}|PATH."""
     bare, *others = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    kinds = get_args(bare)
-    if type(None) not in kinds:
+    types = get_args(bare)
+    if type(None) not in types:
         return hint
-    (kind,) = set(kinds) - {type(None)}
-    choices = get_args(kind)
-    name = f"{{{','.join(choices)}}}" if choices else kind.__name__.upper()
+    (only_type,) = set(types) - {type(None)}
+    choices = get_args(only_type)
+    name = f"{{{','.join(choices)}}}" if choices else only_type.__name__.upper()
     return Annotated[bare, tyro.conf.arg(metavar=name), *others]
 
 
-def _keep_compiled() -> None:
+def _enable_compilation_cache() -> None:
     try:
-        keep_compiled()
+        enable_compilation_cache()
     except OSError as error:
         show_warning(f"compiled programs are not kept for the next start: {sentence(error)}")
 

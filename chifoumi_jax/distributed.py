@@ -1,8 +1,9 @@
-"""Several processes that train together, started alike: one writes, and all decide alike.
+"""Several processes that train together: one writes the run, and all make the same decisions.
 
-Every process reads the photos and works on its devices' share of each batch. The first one writes
-the run and speaks; whatever depends on time or signals is its decision or everybody's, since a
-process that took another number of steps would leave the others waiting.
+Every process is started with the same options, reads the photos, and works on its devices' share of
+each batch. The first one writes the run and prints the progress. A decision that depends on time or
+signals is made by the first process or by all together, because a process that takes another number
+of steps would leave the others waiting.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from jaxtyping import PyTree
 
 
 def several() -> bool:
-    """Whether there is more than this process."""
+    """Whether there are several processes."""
     return jax.process_count() > 1
 
 
 def is_first() -> bool:
-    """Whether this process writes and speaks."""
+    """Whether this is the first process, which writes the run and prints."""
     return jax.process_index() == 0
 
 
-def of_first(number: int) -> int:
-    """The first process' number, below 2**31; all must ask."""
+def broadcast_first(number: int) -> int:
+    """The `number` of the first process, below 2**31; all processes must call this."""
     if not several():
         return number
     from jax.experimental import multihost_utils
@@ -32,7 +33,7 @@ def of_first(number: int) -> int:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether the flag is set in any process; all must ask."""
+    """Whether the flag is set in any process; all processes must call this."""
     if not several():
         return flag
     from jax.experimental import multihost_utils
@@ -41,7 +42,7 @@ def any_of(flag: bool) -> bool:
 
 
 def wait_for_all() -> None:
-    """Return once all processes are here."""
+    """Return when all processes have called this."""
     if several():
         from jax.experimental import multihost_utils
 
@@ -49,11 +50,11 @@ def wait_for_all() -> None:
 
 
 def everywhere(tree: PyTree, sharding: jax.sharding.Sharding) -> PyTree:
-    """Arrays that all processes have alike, laid out over all their devices."""
+    """Arrays that are equal in all processes, laid out over all devices."""
     if not several():
         return jax.device_put(tree, sharding)
 
     def share(array: np.ndarray) -> jax.Array:
-        return jax.make_array_from_callback(array.shape, sharding, lambda place: array[place])
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
     return jax.tree.map(lambda leaf: share(np.asarray(leaf)), tree)

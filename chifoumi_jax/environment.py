@@ -1,28 +1,28 @@
-"""Checks of the installation that a user would otherwise meet as a crash."""
+"""Checks of the installation; without them a user would see a crash instead of a message."""
 
 import functools
 import re
 from collections.abc import Iterable
 from importlib import metadata
 
-# NVIDIA's CUDA 12 and CUDA 13 wheels of these install files of the same names in one folder.
-_SHARED = ("cudnn", "nccl", "nvshmem", "cusparselt")
+# The CUDA 12 and CUDA 13 wheels of these libraries install files of the same names into one folder.
+_CLASHING_LIBRARIES = ("cudnn", "nccl", "nvshmem", "cusparselt")
 
 
 def cuda_clash(installed: Iterable[str] | None = None) -> str | None:
-    """None, or one sentence that names CUDA 12 and CUDA 13 wheels that overwrite each other.
+    """One sentence that names CUDA 12 and CUDA 13 wheels that overwrite each other, or None.
 
-    `jax[cuda12]` brings CUDA 12's cuDNN; PyTorch from 2.11 on brings CUDA 13's, into the same
-    folder, where the one installed last wins and the other's user crashes.
+    `jax[cuda12]` installs cuDNN for CUDA 12. PyTorch from 2.11 on installs cuDNN for CUDA 13 into
+    the same folder. The files of the last installation remain, and the other library crashes.
 
     Args:
-        installed: Names of distributions; those of this environment by default.
+        installed: Names of the installed distributions; by default those of this environment.
     """
     names = _installed() if installed is None else installed
     found = {re.sub(r"[-_.]+", "-", name).lower() for name in names}
     clashing = [
         f"nvidia-{library}-cu12 and nvidia-{library}-cu13"
-        for library in _SHARED
+        for library in _CLASHING_LIBRARIES
         if {f"nvidia-{library}-cu12", f"nvidia-{library}-cu13"} <= found
     ]
     if not clashing:
@@ -36,5 +36,5 @@ def cuda_clash(installed: Iterable[str] | None = None) -> str | None:
 
 @functools.cache
 def _installed() -> frozenset[str]:
-    # Once in a process: it reads a file of each.
+    # Cached, because it reads a file of each distribution.
     return frozenset(name for dist in metadata.distributions() if (name := dist.metadata["Name"]))

@@ -7,8 +7,8 @@ class UserError(Exception):
     """Something that a user can mend: a bad file, an option, too little memory.
 
     The message names the file or the option, says what was expected, and how to mend it. The
-    command line prints it without a traceback and exits with code 2. An error of a program, which
-    nobody but its authors can mend, is no `UserError`.
+    command line prints it without a traceback and exits with code 2. A bug in a program, which only
+    its authors can mend, is not a `UserError`.
 
     Attributes:
         details: Lines that are printed before the message.

@@ -1,9 +1,13 @@
-"""Pages that need nothing else: no script, nothing from the network, whatever their names hold."""
+"""Self-contained HTML pages: no script, no network request, and every value escaped."""
 
 from __future__ import annotations
 
 import base64
+import io
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
 
 from chifoumi_jax.text import printable
 
@@ -14,8 +18,8 @@ if TYPE_CHECKING:
 def page_environment(package: str, directory: str) -> Environment:
     """A jinja2 environment for the templates in a package's directory.
 
-    Values are escaped, a name that the template does not know is an error, and control characters
-    in plain strings are made visible.
+    It escapes values, raises an error for undefined names, and escapes the control characters of
+    plain strings visibly, because file names may hold anything.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -23,17 +27,32 @@ def page_environment(package: str, directory: str) -> Environment:
         loader=PackageLoader(package, directory),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_without_controls,
+        finalize=_escape_controls,
         trim_blocks=True,
         lstrip_blocks=True,
     )
 
 
+def as_jpeg(image: Image.Image, quality: int, *, optimize: bool = False) -> bytes:
+    """Encode the pixels alone as a new JPEG: no EXIF, no comment, no thumbnail.
+
+    Args:
+        image: Any picture; it is converted to RGB.
+        quality: Pillow's JPEG quality.
+        optimize: Pillow's `optimize`: a smaller file of the same pixels.
+    """
+    file = io.BytesIO()
+    # A decoded picture keeps its file's comment, so the JPEG is made from the bare pixels.
+    pixels = Image.fromarray(np.asarray(image.convert("RGB")))
+    pixels.save(file, "JPEG", quality=quality, optimize=optimize)
+    return file.getvalue()
+
+
 def jpeg_uri(jpeg: bytes) -> str:
-    """A JPEG as a data URI, to stand in a page."""
+    """A JPEG as a data URI, for an `<img>` that loads nothing."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def _without_controls(value: Any) -> Any:
-    # Plain strings only: what the template itself made is Markup.
+def _escape_controls(value: Any) -> Any:
+    # Only plain strings: the template's own output is `Markup` and must stay unchanged.
     return printable(value) if type(value) is str else value

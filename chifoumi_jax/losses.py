@@ -1,4 +1,4 @@
-"""The losses of the study and of the default recipe, one value a sample."""
+"""The losses of the study and of the default recipe; each returns one value per sample."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-# Keras 2.2.4's `K.epsilon()`.
+# `K.epsilon()` of Keras 2.2.4.
 _EPSILON = 1e-7
 
 Loss = Callable[[Float[Array, "batch classes"], Int[Array, " batch"]], Float[Array, " batch"]]
@@ -17,11 +17,11 @@ Loss = Callable[[Float[Array, "batch classes"], Int[Array, " batch"]], Float[Arr
 def categorical_crossentropy(
     probabilities: Float[Array, "batch classes"], labels: Int[Array, " batch"]
 ) -> Float[Array, " batch"]:
-    """Keras 2.2.4's cross-entropy *from probabilities*: renormalised, clipped, then the log.
+    """Keras 2.2.4's cross-entropy *from probabilities*: renormalise, clip, then take the log.
 
-    The clip to [1e-7, 1 - 1e-7] caps a sample at 16.118 and gives it a gradient of exactly zero
-    from there on. At the bounds themselves the gradient passes whole, as TensorFlow 1.12's
-    `clip_by_value` lets it. Stock Keras 3 uses the logits behind the softmax and never clips.
+    The clip to [1e-7, 1 - 1e-7] limits a sample's loss to 16.118. Beyond the clip its gradient is
+    exactly zero. At the bounds themselves the gradient passes unchanged, as in TensorFlow 1.12's
+    `clip_by_value`. Standard Keras 3 uses the logits before the softmax and never clips.
 
     Source: `keras.backend.categorical_crossentropy` of Keras 2.2.4 on TensorFlow 1.12.
     """
@@ -34,16 +34,16 @@ def categorical_crossentropy(
 def softmax_categorical_crossentropy(
     logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
 ) -> Float[Array, " batch"]:
-    """`categorical_crossentropy` behind the softmax that is the study CNN's last layer."""
+    """`categorical_crossentropy` after a softmax, which is the last layer of the study's CNN."""
     return categorical_crossentropy(jax.nn.softmax(logits), labels)
 
 
 def cross_entropy(
     logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
 ) -> Float[Array, " batch"]:
-    """Cross-entropy from logits, stable at any size of them.
+    """Cross-entropy from logits, numerically stable for logits of any size.
 
-    The study's MLP v3 applied PyTorch's `cross_entropy` to `log_softmax`: the same value.
+    The study's MLP v3 applied PyTorch's `cross_entropy` to `log_softmax`; the value is the same.
     """
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
@@ -51,12 +51,12 @@ def cross_entropy(
 def cross_entropy_of_softmax(
     logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
 ) -> Float[Array, " batch"]:
-    """Cross-entropy that takes *probabilities* for logits, the slip of the study's MLP v2.1."""
+    """Cross-entropy that treats *probabilities* as logits, a mistake of the study's MLP v2.1."""
     return cross_entropy(jax.nn.softmax(logits), labels)
 
 
 def smoothed_cross_entropy(smoothing: float) -> Loss:
-    """Cross-entropy from logits against labels that give `smoothing` away to all classes alike."""
+    """Cross-entropy from logits with labels smoothed by `smoothing`, spread over all classes."""
 
     def loss(
         logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
@@ -70,13 +70,13 @@ def smoothed_cross_entropy(smoothing: float) -> Loss:
 def class_weights(
     labels: Int[np.ndarray, " images"], num_classes: int
 ) -> Float[np.ndarray, " classes"]:
-    """Weights by which each class counts alike, their mean over the images being 1."""
+    """Class weights that give each class the same total weight; their mean over the images is 1."""
     counts = np.bincount(labels, minlength=num_classes)
     return (len(labels) / (num_classes * np.maximum(counts, 1))).astype(np.float32)
 
 
 def weighted(loss: Loss, weights: Float[np.ndarray, " classes"]) -> Loss:
-    """A loss in which an image counts by its class's weight."""
+    """Returns the loss multiplied by the weight of each image's class."""
 
     def of_classes(
         logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
@@ -87,7 +87,7 @@ def weighted(loss: Loss, weights: Float[np.ndarray, " classes"]) -> Loss:
 
 
 def _clip(x: Array, low: Array, high: Array) -> Array:
-    # `jnp.clip` halves the gradient at equality; TensorFlow passes it whole.
+    # At equality `jnp.clip` halves the gradient; TensorFlow passes it unchanged.
     return jnp.where(x < low, low, jnp.where(x > high, high, x))
 
 

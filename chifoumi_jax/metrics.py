@@ -1,4 +1,4 @@
-"""How well a model did, from labels and probabilities; and the training metrics of an epoch."""
+"""Metrics from labels and probabilities, and the running metrics of a training epoch."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ def confusion_matrix(
 def wilson_interval(correct: int, images: int, z: float = 1.96) -> tuple[float, float]:
     """Confidence interval of a share (95 % for the default `z`).
 
-    Source: E. B. Wilson, 1927; unlike the normal one it stays within [0, 1].
+    Source: E. B. Wilson, 1927. Unlike the normal interval it stays within [0, 1].
     """
     share, square = correct / images, z * z / images
     centre = (share + square / 2) / (1 + square)
@@ -38,21 +38,21 @@ def wilson_interval(correct: int, images: int, z: float = 1.96) -> tuple[float, 
 def worst_mistakes(
     labels: Int[np.ndarray, " images"], probabilities: Float[np.ndarray, "images classes"]
 ) -> Int[np.ndarray, " mistakes"]:
-    """Places of the wrong answers; first those that give the true class the least."""
+    """Indices of the wrong answers, sorted by the probability of the true class, lowest first."""
     wrong = np.flatnonzero(np.argmax(probabilities, axis=1) != labels)
-    given: np.ndarray = probabilities[wrong, labels[wrong]]
-    places: np.ndarray = wrong[np.argsort(given, kind="stable")]
-    return places
+    of_true_class: np.ndarray = probabilities[wrong, labels[wrong]]
+    indices: np.ndarray = wrong[np.argsort(of_true_class, kind="stable")]
+    return indices
 
 
 @dataclasses.dataclass
-class Running:
-    """A mean over the batches of an epoch, as it grows.
+class RunningMean:
+    """A mean over the batches of an epoch so far.
 
     Attributes:
         total: Sum over the images so far.
         images: Number of images so far.
-        batch_means: Sum of the batches' means.
+        batch_means: Sum of the means of the batches.
         batches: Number of batches so far.
     """
 
@@ -62,7 +62,7 @@ class Running:
     batches: int = 0
 
     def add(self, total: float, images: float) -> None:
-        """Take in a batch's sum over its images, and their number."""
+        """Add a batch: the sum over its images, and their number."""
         self.total += total
         self.images += images
         self.batch_means += total / images
@@ -70,13 +70,13 @@ class Running:
 
     @property
     def mean(self) -> float:
-        """Mean over images: what Keras' `History` holds."""
+        """Mean over the images, as in Keras' `History`; NaN if there are none."""
         return self.total / self.images if self.images else math.nan
 
     @property
     def printed(self) -> float:
-        """What Keras 2.2.4's progress bar ends with: its average counts the final mean once more.
+        """The last value of Keras 2.2.4's progress bar, which counts the final mean once more.
 
-        (sum of the batches' means + mean over images) / (batches + 1)
+        It is (sum of the batches' means + mean over images) / (batches + 1).
         """
         return (self.batch_means + self.mean) / (self.batches + 1)

@@ -1,4 +1,4 @@
-"""The originals' optimisers as Optax transformations, named for what they reproduce."""
+"""The originals' optimisers as Optax transformations, named after what they reproduce."""
 
 import math
 from typing import NamedTuple
@@ -25,11 +25,11 @@ def keras_adam(
 ) -> optax.GradientTransformation:
     """Adam in the paper's "epsilon hat" form: `p -= lr_t * m / (sqrt(v) + eps)`.
 
-    Here `lr_t = lr * sqrt(1 - b2**t) / (1 - b1**t)`. `optax.adam(eps=1e-7)` adds its epsilon to
-    the *corrected* `sqrt(v)` and is therefore another optimiser: the equivalent epsilon would
-    change each step, `eps / sqrt(1 - b2**t)`.
+    Here `lr_t = lr * sqrt(1 - b2**t) / (1 - b1**t)`. `optax.adam(eps=1e-7)` is a different
+    optimiser, because it adds its epsilon to the *corrected* `sqrt(v)`. The equivalent epsilon
+    would change with each step: `eps / sqrt(1 - b2**t)`.
 
-    A schedule is asked for the step that is about to be taken, counted from 0.
+    A schedule is called with the index of the step that is about to be taken, from 0.
 
     Source: Keras 2.2.4, `keras.optimizers.Adam`; Kingma and Ba, 2015, end of section 2.
     """
@@ -60,16 +60,17 @@ def keras_adam(
 
 
 def _mean(mean: Array, value: Array, beta: float) -> Array:
-    # Keras 2.2.4 holds beta in the weights' precision: 1 - 0.999 is 0.00100004673 in float32.
+    # Keras 2.2.4 stores beta in the weights' precision; in float32, 1 - 0.999 is 0.00100004673.
     decay = jnp.asarray(beta, mean.dtype)
     return decay * mean + (1 - decay) * value
 
 
 def scale_by_width(limit: int) -> optax.GradientTransformation:
-    """Divide the updates of a kernel with more than `limit` inputs by the excess.
+    """Multiplies the updates of a kernel with more than `limit` inputs by `limit / inputs`.
 
-    A kernel is an array of two dimensions or more, its inputs all dimensions but the last. Adam's
-    step is as long for every weight, so that a unit's sum moves in proportion to its inputs.
+    A kernel is an array of two or more dimensions; its inputs are all dimensions except the last.
+    Adam's step has the same size for every weight, so a unit's sum moves in proportion to the
+    number of its inputs.
 
     Source: G. Yang et al., 2022 ("Tensor Programs V"): Adam's rate falls with 1 / fan-in.
     """
@@ -84,9 +85,10 @@ def scale_by_width(limit: int) -> optax.GradientTransformation:
 def torch_sgd(
     learning_rate: optax.ScalarOrSchedule, momentum: float = 0.0
 ) -> optax.GradientTransformationExtraArgs:
-    """SGD as PyTorch's: `buf = momentum * buf + g` (first `buf = g`), then `p -= lr * buf`.
+    """PyTorch's SGD: `buf = momentum * buf + g` (first `buf = g`), then `p -= lr * buf`.
 
-    Keras' SGD instead folds the rate into the velocity, which differs once the rate changes.
+    Keras' SGD instead includes the learning rate in the velocity. The two differ once the learning
+    rate changes.
 
     Source: PyTorch 1.0.0, `torch.optim.SGD`, with neither dampening nor Nesterov.
     """

@@ -1,4 +1,4 @@
-"""Named, frozen configurations: the study's three trainings, the default one, and for photos."""
+"""Named, frozen configurations: the study's three trainings, the default one, two for photos."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from chifoumi_jax.architectures import IMAGE_SIZES
 from chifoumi_jax.backbones import find_architecture
 from chifoumi_jax.errors import RecipeError
 
-# `data=None` means hands that the project renders itself: as many training images as the study
-# had, and enough test images that the accuracy's standard error is below 1.4 points.
+# With `data=None` the project renders hands: as many training images as the study had, and enough
+# test images that the standard error of the accuracy is below 1.4 percentage points.
 HANDS_TRAIN, HANDS_TEST = 294, 300
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 class Setting(NamedTuple):
-    """What is declared with a field of `Recipe`, besides its type and its default.
+    """Declaration of a field of `Recipe`, in addition to its type and its default.
 
     Attributes:
-        help: What the field decides, for the command line and the documentation.
+        help: The meaning of the field, for the command line and the documentation.
         option: Whether `chifoumi train` has an option for it.
         compiled: Whether it changes the compiled program. If it does not, the cache key of the
-            program holds `stand_in` instead.
+            program holds `stand_in` instead of its value.
         stand_in: Value in the cache key; by default the field's default.
     """
 
@@ -42,7 +42,7 @@ def option(help: str, *, compiled: bool = True, stand_in: Any = None) -> Setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides a training, apart from the versions of the software."""
+    """Everything that a training depends on, except the versions of the software."""
 
     name: Annotated[str, Setting("Prefix of the run's folder.", compiled=False, stand_in="")]
     data: Annotated[
@@ -67,8 +67,8 @@ class Recipe:
     valid_share: Annotated[
         float,
         option(
-            "Share of the training photos to validate on, where there is no folder valid; whole "
-            "sessions with groups.",
+            "Share of the training photos to validate on, if there is no folder valid; with groups "
+            "it consists of whole sessions.",
             compiled=False,
         ),
     ] = 0.0
@@ -79,8 +79,8 @@ class Recipe:
     hands: Annotated[
         int,
         option(
-            "Number of rendered hands to train on in addition, where the classes are paper, rock "
-            "and scissors; without data three times as many.",
+            "Number of rendered hands to train on in addition, if the classes are paper, rock and "
+            "scissors; without data three times as many.",
             compiled=False,
         ),
     ] = 0
@@ -117,9 +117,7 @@ class Recipe:
             "divided by 255), rgb (BILINEAR with antialiasing, RGB, scaled by 1/255)."
         ),
     ]
-    upright: Annotated[bool, Setting("Whether a photo is turned as its EXIF orientation says.")] = (
-        False
-    )
+    upright: Annotated[bool, Setting("Whether a photo is rotated by its EXIF orientation.")] = False
     standardize: Annotated[
         bool,
         Setting("Whether each image is centred and scaled to unit deviation, on the device."),
@@ -135,7 +133,7 @@ class Recipe:
         float, Setting("Share of a label that is spread over all classes; with loss logits only.")
     ] = 0.0
     balance: Annotated[
-        bool, Setting("Whether all classes weigh alike, however few photos one has.")
+        bool, Setting("Whether all classes have equal weight, however few photos one has.")
     ] = False
     optimizer: Annotated[
         Literal["keras_adam", "torch_sgd", "adamw"],
@@ -145,8 +143,8 @@ class Recipe:
     wide_layer: Annotated[
         int,
         Setting(
-            "A kernel with more inputs than this learns at a rate that is smaller by the excess, "
-            "because Adam moves every weight alike; 0 for none."
+            "A kernel with more inputs than this has a learning rate that is smaller by the same "
+            "factor, because Adam moves every weight equally far; 0 for none."
         ),
     ] = 0
     momentum: Annotated[float, Setting("Momentum of torch_sgd.")] = 0.0
@@ -169,7 +167,7 @@ class Recipe:
     epochs: Annotated[int, option("Number of epochs.", compiled=False, stand_in=1)]
     min_steps: Annotated[
         int,
-        Setting("Least number of steps: with few photos there are more epochs.", compiled=False),
+        Setting("Minimum number of steps; with few photos it needs more epochs.", compiled=False),
     ] = 0
     patience: Annotated[
         int,
@@ -185,8 +183,8 @@ class Recipe:
     order: Annotated[
         Literal["keras", "all"],
         Setting(
-            "keras is the study's generator, whose smaller last batch falls in another place each "
-            "epoch; all shows every image once an epoch.",
+            "keras is the study's generator, whose smaller last batch is in another place in each "
+            "epoch; all shows every image once per epoch.",
             compiled=False,
         ),
     ] = "all"
@@ -214,8 +212,8 @@ class Recipe:
     mirror_test: Annotated[
         bool,
         Setting(
-            "Whether a photo's probabilities are the mean of its own and its mirror image's. A "
-            "last layer that is trained first is then trained on both."
+            "Whether probabilities are the mean over the photo and its mirror image. A last layer "
+            "that is trained first is then trained on both."
         ),
     ] = False
     augment_test: Annotated[
@@ -224,7 +222,7 @@ class Recipe:
     ] = False
 
     def __post_init__(self) -> None:
-        """Raise `RecipeError` for a value that no training could use."""
+        """Raise `RecipeError` for a value that no training can use."""
         network = find_architecture(self.model)
         sizes = network.image_sizes if network else IMAGE_SIZES
         wanted = f"{sizes[0]}" if len(sizes) == 1 else f"from {sizes[0]} to {sizes[-1]}"
@@ -260,31 +258,31 @@ class Recipe:
         return (self.image_size, self.image_size, *channels)
 
     @property
-    def all_hands(self) -> int:
-        """Number of varied hands to train on: more where there are no photos beside them."""
+    def rendered_hands(self) -> int:
+        """Number of rendered hands to train on: `hands`, or three times as many without photos."""
         return self.hands if self.data is not None else 3 * self.hands
 
     def directed(self) -> Recipe:
-        """A copy for classes that differ in direction alone: nothing is mirrored or turned far.
+        """A copy for classes that differ in direction: no mirroring, and no large rotation.
 
         Raises:
-            RecipeError: If the recipe knows no such way.
+            RecipeError: If the recipe has no augmentation without them.
         """
         if self.augmentation not in ("strong", "upright"):
             raise RecipeError(
-                f"the recipe {self.name} cannot leave directions alone: take transfer or small"
+                f"the recipe {self.name} does not support --directed: take transfer or small"
             )
         return self.replace(augmentation="upright", mirror_test=False)
 
     def absolute(self) -> Recipe:
-        """A copy whose paths do not depend on the current folder, as a run keeps it."""
+        """A copy with absolute paths, as a run saves it."""
         paths = {name: getattr(self, name) for name in PATHS}
         return self.replace(
             **{name: path.absolute() for name, path in paths.items() if path is not None}
         )
 
     def replace(self, **changes: object) -> Recipe:
-        """A copy with some fields changed; a `str` will do where a path is meant."""
+        """A copy with some fields changed; paths may be given as `str`."""
         paths = {
             name: Path(value)
             for name, value in changes.items()
@@ -293,7 +291,7 @@ class Recipe:
         return dataclasses.replace(self, **(changes | paths))  # type: ignore[arg-type]
 
     def program_key(self) -> Recipe:
-        """A copy in which every field that does not change the compiled program has one value.
+        """The cache key: a copy in which fields that do not change the program have fixed values.
 
         The program is built from this copy, so that it cannot depend on those fields.
         """
@@ -307,7 +305,7 @@ def _settings() -> dict[str, Setting]:
 
 
 SETTINGS = _settings()
-"""What is declared with each field of `Recipe`, by name."""
+"""The `Setting` of each field of `Recipe`, by name."""
 
 TYPES: dict[str, Any] = get_type_hints(Recipe)
 """The type of each field of `Recipe`, by name."""
@@ -379,13 +377,14 @@ cnn = study_cnn.replace(
     standardize=True,
     loss="logits",
     learning_rate=5e-4,
-    # The first dense layer's inputs at 300 pixels: above, the plain rate was measured too large.
+    # Inputs of the first dense layer at 300 pixels. At larger sizes the plain learning rate was
+    # measured to be too high.
     wide_layer=78_400,
     schedule="cosine",
     warmup_steps=37,
     batch_size=8,
-    # Of 64 units, half of them at a time, the network learnt real photos too slowly: 1 run of 3
-    # stayed at chance at 600 pixels. Moving and mirroring the images takes dropout's place.
+    # With dropout on half of the 64 units the network learnt real photos too slowly: 1 run of 3
+    # stayed at chance at 600 pixels. Shifting and mirroring the images replaces dropout.
     dropout_rate=0.0,
     order="all",
     augmentation="photo",

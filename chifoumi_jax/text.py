@@ -1,8 +1,8 @@
-"""Text for people: names that cannot garble a terminal, and counts of things."""
+"""Text that is safe to print to a terminal or a log."""
 
 
 def printable(text: str) -> str:
-    """`text` with what could garble a terminal or a log escaped; other letters stay."""
+    """`text` with its unprintable characters escaped; all other characters stay."""
     return "".join(
         character if character.isprintable() else ascii(character)[1:-1] for character in text
     )

@@ -13,7 +13,7 @@ COLUMNS = 12
 
 
 def main(folder: Path) -> None:
-    """A row a gesture, training hands above test hands."""
+    """Save a sheet with one row for each gesture, training hands above test hands."""
     pictures = [
         picture
         for split in ("train", "test")

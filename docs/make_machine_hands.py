@@ -9,14 +9,14 @@ from PIL import Image
 
 from chifoumi_jax.hands import GESTURES, render
 
-# One that is well lit and upright: person, light and view are the same for all three.
+# This seed gives a well-lit, upright hand; person, light and view are the same for all gestures.
 SEED = 102
 SIDE = 640
 FOLDER = Path("chifoumi_jax/play/static")
 
 
 def main() -> None:
-    """Render, smooth by halving, and save."""
+    """Render each gesture, reduce it for smoother edges, and save it."""
     for gesture in GESTURES:
         picture = Image.fromarray(render(gesture, seed=SEED, size=(SIDE, SIDE)))
         small = picture.resize((SIDE * 3 // 4, SIDE * 3 // 4), Image.Resampling.LANCZOS)

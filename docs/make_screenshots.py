@@ -1,9 +1,9 @@
-"""Make `docs/{play,photos,teach}{,-phone}.jpg`: the pages of the game, with rendered hands.
+"""Makes `docs/{play,photos,teach}{,-phone}.jpg`: screenshots of the pages with rendered hands.
 
 python docs/make_screenshots.py [RUN]
 
-RUN is the folder of a run that knows rendered hands, or the packaged model. Debian's Chromium takes
-the pictures.
+RUN is the folder of a run that was trained on rendered hands; the packaged model if not given.
+Needs Debian's Chromium.
 """
 
 import io
@@ -18,18 +18,18 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from chifoumi_jax.builtin import NAME
 from tests.hands import hand_or_nothing
-from tests.playing import chromium, chromium_options, show, start
+from tests.playing import chromium, chromium_options, show, start_server
 
 SIZES = {"": (1280, 800), "-phone": (390, 844)}
 FOLDER = Path("docs")
 
 
 def main(run: str) -> None:
-    """Play, ask and teach, and take pictures of it."""
+    """Use the three pages at each size, and save a screenshot of each."""
     model = Path(run) if run == NAME else Path(run).absolute()
     with (
         tempfile.TemporaryDirectory() as temporary,
-        start(model, "--port", "0", "--seed", "1", cwd=Path(temporary)) as started,
+        start_server(model, "--port", "0", "--seed", "1", cwd=Path(temporary)) as started,
         sync_playwright() as playwright,
     ):
         camera = Path(temporary) / "camera.y4m"
@@ -51,7 +51,7 @@ def main(run: str) -> None:
             url = started.address.url
             _play(page, url, camera)
             _save(page, f"play{suffix}")
-            _ask(page, url)
+            _classify_photos(page, url)
             _save(page, f"photos{suffix}")
             _teach(page, url, camera)
             _save(page, f"teach{suffix}")
@@ -72,7 +72,7 @@ def _play(page: Page, url: str, camera: Path) -> None:
     page.wait_for_timeout(1_000)
 
 
-def _ask(page: Page, url: str) -> None:
+def _classify_photos(page: Page, url: str) -> None:
     page.goto(f"{url}photos")
     page.get_by_role("button", name="Try it with drawn hands").click()
     expect(page.locator(".result")).to_have_count(3, timeout=120_000)
@@ -81,17 +81,17 @@ def _ask(page: Page, url: str) -> None:
 
 def _teach(page: Page, url: str, camera: Path) -> None:
     page.goto(f"{url}teach")
-    pupils = page.locator(".pupil")
-    expect(pupils).to_have_count(2)
-    if pupils.nth(0).locator(".count").inner_text() == "0 pictures":
+    cards = page.locator(".pupil")
+    expect(cards).to_have_count(2)
+    if cards.nth(0).locator(".count").inner_text() == "0 pictures":
         for place, (name, gesture) in enumerate((("Fist", "rock"), ("Flat hand", "paper"))):
-            pupil = pupils.nth(place)
-            pupil.get_by_role("textbox").fill(name)
-            pupil.get_by_role("textbox").press("Enter")
+            card = cards.nth(place)
+            card.get_by_role("textbox").fill(name)
+            card.get_by_role("textbox").press("Enter")
             for seed in range(506, 512):
                 show(camera, _hand(gesture, seed))
                 page.wait_for_timeout(400)
-                pupil.locator("button.primary").hover()
+                card.locator("button.primary").hover()
                 page.mouse.down()
                 page.wait_for_timeout(500)
                 page.mouse.up()

@@ -1,7 +1,7 @@
-"""Trains the model that comes with the package: `python docs/make_small.py WORK-FOLDER`.
+"""Train the model that is shipped with the package: `python docs/make_small.py WORK-FOLDER`.
 
-From rendered hands alone, with a fourth class of pictures without a hand; some fifteen minutes on
-two cores. A stopped training goes on where it was.
+It is trained on rendered hands alone, with a fourth class of pictures without a hand. The training
+takes about fifteen minutes on two cores. A stopped training continues where it stopped.
 """
 
 import shutil
@@ -15,23 +15,25 @@ from chifoumi_jax.hands import GESTURES, NOTHING, WILD, write_hands
 from chifoumi_jax.prediction.model_file import write
 from chifoumi_jax.training.fit import fit_once
 
-HANDS, WITHOUT = 3600, 1000
+HANDS, BACKGROUNDS = 3600, 1000
 EPOCHS = 8
 
 
 def photos(directory: Path) -> Path:
-    """A folder of varied hands, and of what lies behind hands."""
+    """Return the folder of varied hands and of backgrounds without a hand; create it if needed."""
     if directory.is_dir():
         return directory
     hands = hands_folder(wild=HANDS)
-    whole = directory.with_name("drawing")
-    shutil.rmtree(whole, ignore_errors=True)
+    temporary = directory.with_name("drawing")
+    shutil.rmtree(temporary, ignore_errors=True)
     test = len(GESTURES)
-    write_hands(whole, images=WITHOUT + test, test_images=test, variety=WILD, gestures=(NOTHING,))
+    write_hands(
+        temporary, images=BACKGROUNDS + test, test_images=test, variety=WILD, gestures=(NOTHING,)
+    )
     for split in ("train", "test"):
         for gesture in GESTURES:
-            shutil.copytree(hands / split / gesture, whole / split / gesture)
-    whole.replace(directory)
+            shutil.copytree(hands / split / gesture, temporary / split / gesture)
+    temporary.replace(directory)
     return directory
 
 

@@ -1,6 +1,6 @@
-"""Proving that a JAX model equals its Keras or PyTorch original, rung by rung.
+"""Proves that a JAX model equals its Keras or PyTorch original, rung by rung.
 
-`parity.compare` does it for any model; `parity.systems` for the study's.
+`parity.compare` compares any model; `parity.systems` holds the study's models.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ __all__ = ["compare"]
 
 
 def __getattr__(name: str) -> Any:
-    # Only when it is used: `import parity` stays light.
+    # Imported on first use, so that `import parity` stays fast.
     if name in __all__:
         from parity import port
 

@@ -1,4 +1,4 @@
-"""`python -m parity`: climb the ladder for the study's ports, plant faults, report."""
+"""`python -m parity`: run the ladder of checks on the study's ports, plant faults, report."""
 
 import contextlib
 import logging
@@ -21,40 +21,42 @@ def main(
 ) -> int:
     """Compare the study's ports with their originals.
 
-    Exit code 0 if every rung holds and every planted fault is found, 1 if not.
+    The exit code is 0 if every rung holds and every planted fault is found, 1 if not.
 
     Args:
-        only: Compare one port (cnn, mlp, study-mlp-v21) or climb one rung (forward, or 5).
-        report: Write report.json and report.html into this folder.
-        photos: Compare the loaders on photos of this folder too; CHIFOUMI_PHOTOS by default.
-        faults: Plant faults and see that they are found.
+        only: Check only this port (cnn, mlp, study-mlp-v21) or this rung (forward, or 5).
+        report: Folder for report.json and report.html.
+        photos: Also compare the image loaders on the photos in this folder; CHIFOUMI_PHOTOS by
+            default.
+        faults: Plant faults and check that each is found.
     """
-    # TensorFlow says on standard error what it found in the machine.
+    # TensorFlow logs the hardware that it found to standard error.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Keras, that .h5 is an old format: it is read because it is.
+    # Keras warns that .h5 is an old format; rung 4 reads .h5 files on purpose.
     logging.getLogger("absl").setLevel(logging.ERROR)
     if photos is not None:
         if not photos.is_dir():
-            print(f"error: there is no folder {photos}", file=sys.stderr)
+            print(f"error: --photos: there is no folder {photos}", file=sys.stderr)
             return 2
         os.environ["CHIFOUMI_PHOTOS"] = str(photos)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:
         from parity import report as reports
-        from parity.check import RUNGS, Verdict, judge
-        from parity.faults.planted import find, planted
+        from parity.check import RUNGS, Verdict, run_check
+        from parity.faults.planted import detect, planted_faults
         from parity.original import OriginalError
         from parity.precision import environment
-        from parity.systems.registry import CASES, is_called
+        from parity.systems.registry import CASES, matches_name
 
         numbers = {name: number for number, name in RUNGS.items()}
         numbers |= {str(number): number for number in RUNGS}
         rung = numbers.get(only or "")
-        # Before TensorFlow and PyTorch are imported, which takes seconds.
-        if not (only is None or rung or any(is_called(name, only) for name in CASES)):
+        # Checked before TensorFlow and PyTorch are imported, because that takes seconds.
+        if not (only is None or rung or any(matches_name(name, only) for name in CASES)):
             known = ", ".join([*CASES, *RUNGS.values()])
             print(
-                f"error: no port and no rung is called {only}; there are {known}", file=sys.stderr
+                f"error: no port and no rung is called {only}: set --only to one of {known}",
+                file=sys.stderr,
             )
             return 2
         report.mkdir(parents=True, exist_ok=True)
@@ -63,57 +65,58 @@ def main(
 
             every = originals(None if rung else only)
     except ModuleNotFoundError as error:
-        remedy = "pip install 'chifoumi-jax[parity]' brings Keras, TensorFlow and PyTorch"
-        print(f"error: {error.name} is not installed; {remedy}", file=sys.stderr)
+        remedy = "run `pip install 'chifoumi-jax[parity]'` for Keras, TensorFlow and PyTorch"
+        print(f"error: {error.name} is not installed: {remedy}", file=sys.stderr)
         return 2
     except OriginalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(
-            f"error: {report} cannot be made ({error.strerror}): name another folder with --report",
+            f"error: {report} cannot be created ({error.strerror}): "
+            "choose another folder with --report",
             file=sys.stderr,
         )
         return 2
     found = environment()
     console.print(", ".join(f"{name} {value}" for name, value in found.items()))
     ladder = checks(every)
-    climbed = [check for check in ladder if rung in (None, check.rung)]
+    selected = [check for check in ladder if rung in (None, check.rung)]
     verdicts: list[Verdict] = []
     with console.status("") as status:
-        for check in climbed:
-            status.update(f"{len(verdicts) + 1} of {len(climbed)}: {check.title}")
-            verdicts.append(judge(check, CASES[check.candidate].port))
+        for check in selected:
+            status.update(f"{len(verdicts) + 1} of {len(selected)}: {check.title}")
+            verdicts.append(run_check(check, CASES[check.candidate].port))
         ports = {original.case.name for original in every}
-        chosen = [f for f in planted() if f.port.name in ports and rung in (None, f.rung)]
-        caught = []
+        chosen = [f for f in planted_faults() if f.port.name in ports and rung in (None, f.rung)]
+        detections = []
         for fault in chosen if faults else ():
-            status.update(f"planted: {fault.name}")
-            caught.append(find(fault, ladder))
+            status.update(f"planted fault: {fault.name}")
+            detections.append(detect(fault, ladder))
     reports.print_table(console, verdicts)
     if faults:
-        reports.print_faults(console, caught)
-    reports.write(report, found, verdicts, caught)
+        reports.print_faults(console, detections)
+    reports.write(report, found, verdicts, detections)
     console.print(f"The report is in {report / 'report.html'}.")
-    good = reports.passed(verdicts, caught)
-    whole = "All rungs hold" if good else "NOT all rungs hold"
-    console.print(f"{whole}, of those that --only asks for." if only else f"{whole}.")
+    good = reports.passed(verdicts, detections)
+    conclusion = "All rungs hold" if good else "NOT all rungs hold"
+    console.print(f"{conclusion} (only those that --only selects)." if only else f"{conclusion}.")
     return 0 if good else 1
 
 
 @contextlib.contextmanager
 def _libraries_silent() -> Iterator[None]:
-    # TensorFlow writes what it found in the machine to the descriptor itself, before it reads how
-    # much it is to say. Exceptions are Python's and unaffected.
+    # TensorFlow logs the hardware that it found straight to file descriptor 2, before it reads its
+    # log level. Python exceptions still propagate.
     sys.stderr.flush()
-    kept = os.dup(2)
+    saved = os.dup(2)
     with tempfile.TemporaryFile() as sink:
         os.dup2(sink.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A JAX port as replaceable parts: each is compared, and a fault can be planted in any."""
+"""A JAX port as replaceable parts: each part is compared, and a fault can be planted in each."""
 
 import dataclasses
 import functools
@@ -20,8 +20,8 @@ from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.metrics import RunningMean
 from chifoumi_jax.training.program import build_model
 from chifoumi_jax.training.summary import Layer, layers
-from parity.cases import Batch, Masks, Training
-from parity.slope import Slope
+from parity.inputs import Batch, Masks, Training
+from parity.value_and_grad import ValueAndGrad
 
 Model = Any
 Weights = Mapping[str, np.ndarray]
@@ -32,22 +32,23 @@ class Candidate:
     """A port of one of the study's models.
 
     Attributes:
-        name: Its recipe's name.
-        structure: Its layers at the study's size.
+        name: Name of the recipe.
+        structure: Returns the layers at the study's image size.
         initial: `initial(seed)` draws initial weights, by the original's names and layout.
-        resize: From a decoded image to pixels of a size.
-        augment: One gray image turned or mirrored: `augment(image, kind, angle)`.
-        scale: From pixels to the network's input.
-        order: Which of `images` make up each batch: `order(images, batch_size, epochs)`.
-        printed: An epoch's metric as the original printed it, from (mean, size) of the batches.
-        from_arrays: A model with these weights: `from_arrays(weights, image_size, dtype)`.
-        to_arrays: Back.
-        outputs: Every layer's output in evaluation mode.
-        logits: `logits(model, images, masks)`.
-        loss: Each sample's loss from logits and labels.
-        reduce: From the samples' losses to what is differentiated.
-        optimizer: The optimiser.
-        ties: Values and gradients where the values that meet a ReLU or a pooling tie.
+        resize: `resize(image, size)` converts a decoded image to pixels of that size.
+        augment: `augment(image, kind, angle)` rotates or mirrors one gray image.
+        scale: Converts pixels to the network's input.
+        order: `order(images, batch_size, epochs)` returns the indices of each batch's images.
+        printed: Returns an epoch's metric as the original printed it, from the (mean, size) of each
+            batch.
+        from_arrays: `from_arrays(weights, image_size, dtype)` returns a model with these weights.
+        to_arrays: Returns a model's weights; the inverse of `from_arrays`.
+        outputs: Returns every layer's output in evaluation mode.
+        logits: `logits(model, images, masks)` returns the logits.
+        loss: Returns each sample's loss, from logits and labels.
+        reduce: Reduces the samples' losses to the scalar that is differentiated.
+        optimizer: Makes the optimiser.
+        ties: Returns values and gradients where the inputs of a ReLU or a pooling window tie.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Candidate:
     ties: Callable[[str], Weights]
 
     def replace(self, **parts: Any) -> "Candidate":
-        """A copy with some parts exchanged."""
+        """A copy with some parts replaced."""
         return dataclasses.replace(self, **parts)
 
 
@@ -76,8 +77,8 @@ def candidate(recipe: recipes.Recipe, small: recipes.Recipe, **parts: Any) -> Ca
     """The port that a recipe trains.
 
     Args:
-        recipe: At the study's size.
-        small: The same at the size at which today's originals are compared.
+        recipe: The recipe at the study's image size.
+        small: The same recipe at the image size at which today's originals are compared.
         parts: The parts that differ between models.
     """
     layout = recipe.layout
@@ -97,7 +98,7 @@ def candidate(recipe: recipes.Recipe, small: recipes.Recipe, **parts: Any) -> Ca
 
 
 def logits(model: Model, images: Array, masks: Any) -> Array:
-    """A model's logits; dropout is active if there are masks."""
+    """A model's logits; dropout is active if masks are given."""
     found: Array = model(images, masks)
     return found
 
@@ -137,7 +138,7 @@ def _initial(
 
 
 def forward(candidate: Candidate, weights: Weights, batch: Batch, size: int, dtype: str) -> Weights:
-    """Every layer's output, and the logits of the whole model, which must say the same."""
+    """Every layer's output, and as "whole" the model's probabilities, which must agree."""
     model = candidate.from_arrays(weights, size, dtype)
     images = _images(candidate, batch, dtype)
     graph, state = nnx.split(model)
@@ -150,14 +151,16 @@ def forward(candidate: Candidate, weights: Weights, batch: Batch, size: int, dty
         return list(outputs.values()), jax.nn.softmax(candidate.logits(model, images, None))
 
     names: list[str] = []
-    values, whole = run(state, images)
+    values, probabilities = run(state, images)
     found = dict(zip(names, map(np.asarray, values), strict=True))
-    found["whole"] = np.asarray(whole)
+    found["whole"] = np.asarray(probabilities)
     return found
 
 
-def gradients(candidate: Candidate, weights: Weights, batch: Batch, size: int, dtype: str) -> Slope:
-    """The batch's loss, and its gradient for each weight and for the input."""
+def gradients(
+    candidate: Candidate, weights: Weights, batch: Batch, size: int, dtype: str
+) -> ValueAndGrad:
+    """The batch's loss, and its gradients with respect to each weight and to the input."""
     graph, state = nnx.split(candidate.from_arrays(weights, size, dtype))
     images = _images(candidate, batch, dtype)
 
@@ -167,9 +170,9 @@ def gradients(candidate: Candidate, weights: Weights, batch: Batch, size: int, d
             candidate, graph, state, images, labels, masks
         )
 
-    loss, (grads, at_images) = run(state, images, jnp.asarray(batch.labels), batch.masks)
+    loss, (grads, images_gradient) = run(state, images, jnp.asarray(batch.labels), batch.masks)
     weights_gradients = candidate.to_arrays(nnx.merge(graph, grads))
-    return Slope(float(loss), weights_gradients, {"input": np.asarray(at_images)})
+    return ValueAndGrad(float(loss), weights_gradients, {"input": np.asarray(images_gradient)})
 
 
 def optimise(
@@ -180,7 +183,7 @@ def optimise(
     size: int,
     dtype: str,
 ) -> dict[str, np.ndarray]:
-    """Weights and the optimiser's means after some steps with prescribed gradients."""
+    """Weights and the optimiser's accumulators after `kept_steps`, with prescribed gradients."""
     graph, state = nnx.split(candidate.from_arrays(weights, size, dtype))
     opt_state = candidate.optimizer().init(state)
     step = _optimizer_step(candidate)
@@ -194,7 +197,7 @@ def optimise(
 
 
 def train(candidate: Candidate, training: Training, dtype: str) -> dict[str, np.ndarray]:
-    """Weights and the optimiser's means after the steps that `training` keeps, and each loss."""
+    """Weights and the optimiser's accumulators after `training.kept_steps`, and each loss."""
     graph, state = nnx.split(candidate.from_arrays(training.weights, training.image_size, dtype))
     opt_state = candidate.optimizer().init(state)
     step = _training_step(candidate, graph)
@@ -206,8 +209,8 @@ def train(candidate: Candidate, training: Training, dtype: str) -> dict[str, np.
         state, opt_state, loss = step(state, opt_state, images, labels, batch.masks)
         values.append(loss)
         if number in training.kept_steps:
-            means = opt_state if training.with_means else None
-            found |= _named(candidate, graph, number, state, means)
+            kept = opt_state if training.with_accumulators else None
+            found |= _named(candidate, graph, number, state, kept)
     found["loss"] = np.array(jax.device_get(values))
     return found
 
@@ -221,19 +224,19 @@ def predict(
     return np.asarray(jax.nn.softmax(candidate.logits(model, images, None)))
 
 
-def optimizer_means(opt_state: Any) -> dict[str, Any]:
-    """Every `mu`, `nu` and `trace` in an optimiser's state, whatever it is wrapped in."""
+def optimizer_accumulators(opt_state: Any) -> dict[str, Any]:
+    """The accumulators `mu`, `nu` and `trace` in an optimiser's state, at any nesting depth."""
     found = {}
     for field in ("mu", "nu", "trace"):
         if hasattr(opt_state, field):
             found[field] = getattr(opt_state, field)
     if not found and isinstance(opt_state, tuple):
         for part in opt_state:
-            found |= optimizer_means(part)
+            found |= optimizer_accumulators(part)
     return found
 
 
-# Kept, so that a step is compiled once for all draws and not for each.
+# Cached, so that a step is compiled once for all draws.
 @functools.lru_cache(maxsize=4)
 def _training_step(candidate: Candidate, graph: Any) -> Callable[..., Any]:
     optimizer = candidate.optimizer()
@@ -273,7 +276,7 @@ def _images(candidate: Candidate, batch: Batch, dtype: str) -> Array:
 
 
 def _named(candidate: Candidate, graph: Any, step: int, state: Any, opt_state: Any) -> Weights:
-    parts = {"params": state, **optimizer_means(opt_state)}
+    parts = {"params": state, **optimizer_accumulators(opt_state)}
     return {
         f"{step}/{kind}/{name}": np.array(value)
         for kind, tree in parts.items()

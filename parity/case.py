@@ -1,54 +1,50 @@
-"""A port of one of the study's photo classifiers, and what it is compared on.
+"""A port of one of the study's photo classifiers, and the inputs on which it is compared.
 
-Everything that differs between ports is a field here. The rungs never ask for a port's name.
+Everything that differs between ports is a field here, so that no rung depends on a port's name.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from chifoumi_jax.recipes import RECIPES, Recipe
 from parity.candidate import Candidate
-from parity.cases import Batch, Masks, Training
-
-if TYPE_CHECKING:
-    from parity.original import Original
+from parity.inputs import Batch, Masks, Training
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
-    """A port with its originals, inputs and sizes.
+    """A port with its inputs and sizes.
 
     All inputs come from `reference.legacy.seeded`, so that today's software, the software of 2018
-    and JAX work on the same numbers.
+    and JAX compute on the same numbers.
 
     Attributes:
         port: The JAX port.
-        originals: Today's original and that of 2018; imports their frameworks.
         total_params: Number of parameters, as the study prints it.
-        size: Height and width of the images on which today's original is compared.
-        recorded_sizes: Sizes on which the software of 2018 was recorded.
-        large_sizes: Further sizes at which today's original trains in float32.
-        recorded_draws: Number of trainings in float32 that were recorded.
-        orders: Images, batch size and epochs of the orders that are compared.
-        picture_size: Size to which each decoded picture of `seeded` is resized, by its number.
+        size: Height and width, in pixels, of the images on which today's original is compared.
+        recorded_sizes: Image sizes at which the software of 2018 was recorded.
+        large_sizes: Further image sizes at which today's original trains in float32.
+        recorded_draws: Number of float32 training runs that were recorded.
+        orders: (images, batch size, epochs) of each order of batches that is compared.
+        picture_size: Returns the size to which a decoded picture of `seeded` is resized, from its
+            number.
         photo_size: Size to which photos are resized to compare the loaders.
-        shapes: Shapes of the weights, by name.
-        weights: `weights(size, dtype)`: the weights that every comparison starts with.
-        batch: `batch(size, draw)`: pixels and labels.
+        shapes: Returns the shapes of the weights, by name.
+        weights: `weights(size, dtype)` returns the weights with which every comparison starts.
+        batch: `batch(size, draw)` returns pixels and labels.
         masks: Dropout masks for the first batch; None if the model has no dropout.
-        steps: `steps(size, dtype, draw, steps)`: the first steps of a training.
-        whole_recipe: `whole_recipe(dtype)`: the study's whole training.
-        training_pictures: `training_pictures(count)`: pictures as the network takes them.
+        steps: `steps(size, dtype, draw, steps)` returns the first steps of a training run.
+        whole_recipe: `whole_recipe(dtype)` returns the study's complete training run.
+        training_pictures: `training_pictures(count)` returns pictures in the network's input shape.
         trains_independently: Whether `parity.equivalence` holds a result for it.
     """
 
     port: Candidate
-    originals: Callable[[], list[Original]]
     total_params: int
     size: int
     recorded_sizes: tuple[int, ...]
@@ -68,7 +64,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The name of its recipe, by which a user asks for it."""
+        """The name of its recipe, by which a user selects it."""
         return self.port.name
 
     @property

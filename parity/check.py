@@ -24,7 +24,7 @@ Status = Literal["PASS", "FAIL", "ABSENT"]
 
 
 class AbsentError(Exception):
-    """What a check needs was not given; the message says what and how to give it."""
+    """An optional input of a check was not given; the message names it and how to give it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Check:
         rung: Its number in `RUNGS`.
         candidate: Name of the port.
         original: Name of the original.
-        case: What it is done on, such as "float64, 64 px, dropout".
+        case: The conditions, such as "float64, 64 px, dropout".
         bound: The largest error that passes.
         because: Where the bound comes from.
         run: Compares a port with the original.
-        quick: Whether planted faults are looked for with it.
+        quick: Whether the check is also run on ports with planted faults.
     """
 
     rung: int
@@ -53,22 +53,22 @@ class Check:
 
     @property
     def title(self) -> str:
-        """Rung, port, original and case in a line."""
+        """Rung, port, original and case on one line."""
         return f"{RUNGS[self.rung]}: {self.candidate}, {self.original}, {self.case}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         check: The check.
-        status: PASS, FAIL, or ABSENT where something optional was not given.
+        status: PASS, FAIL, or ABSENT if an optional input was not given.
         worst: The quantity with the largest error.
         first: The first quantity beyond the bound, if any.
-        comparison: All that was compared.
-        message: Why there is no comparison, or a note.
-        seconds: How long it took.
+        comparison: All quantities that were compared.
+        message: Why nothing was compared, or a note.
+        seconds: Duration in seconds.
     """
 
     check: Check
@@ -85,8 +85,8 @@ class Verdict:
         return bool(self.comparison.differences)
 
 
-def judge(check: Check, candidate: Any) -> Verdict:
-    """Run a check. Whatever keeps it from comparing, other than `AbsentError`, is a failure."""
+def run_check(check: Check, candidate: Any) -> Verdict:
+    """Run a check. Any exception other than `AbsentError` counts as a failure."""
     start = time.monotonic()
 
     def verdict(status: Status, comparison: Comparison, message: str) -> Verdict:
@@ -98,7 +98,7 @@ def judge(check: Check, candidate: Any) -> Verdict:
         comparison = check.run(candidate)
     except AbsentError as absent:
         return verdict("ABSENT", Comparison(()), str(absent))
-    except Exception as error:  # noqa: BLE001 - a rung that cannot run has failed, whatever it is
+    except Exception as error:  # noqa: BLE001 - a check that cannot run has failed, whatever raised
         return verdict("FAIL", Comparison(()), f"{type(error).__name__}: {error}")
     status: Status = "FAIL" if comparison.first_beyond(check.bound) else "PASS"
     return verdict(status, comparison, comparison.note)

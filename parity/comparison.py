@@ -1,4 +1,4 @@
-"""Comparing arrays by name: how far apart, where first, and never silently equal."""
+"""Comparison of arrays by name: how far they differ, where first; no mismatch passes silently."""
 
 import dataclasses
 import math
@@ -10,12 +10,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Sampled:
-    """Entries of a larger array at some flat places.
+    """Some entries of a larger array.
 
     Attributes:
         values: The entries.
-        places: Their places in the flattened array.
-        shape: The array's.
+        places: Their indices in the flattened array.
+        shape: The shape of the larger array.
     """
 
     values: np.ndarray
@@ -29,12 +29,12 @@ class Difference:
 
     Attributes:
         quantity: Its name, such as `conv2d_1/kernel`.
-        error: In the comparison's own measure; infinite where the two cannot be compared.
+        error: The error as the comparison defines it; infinite if the two cannot be compared.
         max_abs: The largest absolute difference.
         max_rel: The largest difference of an entry, relative to the reference's entry.
-        index: Where the largest absolute difference is.
-        candidate: The candidate's entry there.
-        reference: The reference's entry there.
+        index: Index of the largest absolute difference.
+        candidate: The candidate's entry at `index`.
+        reference: The reference's entry at `index`.
         reason: Why the two cannot be compared, or an empty string.
     """
 
@@ -48,7 +48,7 @@ class Difference:
     reason: str = ""
 
     def sentence(self) -> str:
-        """What a reader needs to find the fault."""
+        """The quantity, the index, both entries and the largest differences, on one line."""
         if self.reason:
             return f"{self.quantity}: {self.reason}"
         place = f"[{', '.join(map(str, self.index))}]" if self.index else ""
@@ -60,11 +60,11 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Differences in the order in which the quantities arise.
+    """Differences in the order in which the quantities are computed.
 
     Attributes:
-        differences: One a quantity; a comparison of nothing is a failure.
-        note: What else the reader should know, such as a test's power.
+        differences: One for each quantity; an empty comparison is a failure.
+        note: Further information for the reader, such as a test's power.
     """
 
     differences: tuple[Difference, ...]
@@ -72,20 +72,23 @@ class Comparison:
 
     @property
     def worst(self) -> Difference:
-        """The largest error."""
+        """The difference with the largest error."""
         if not self.differences:
             return Difference("nothing", math.inf, reason="nothing was compared")
         return max(self.differences, key=lambda difference: difference.error)
 
     def first_beyond(self, bound: float) -> Difference | None:
-        """The first quantity whose error exceeds the bound, or what stands for it."""
+        """The first difference whose error exceeds the bound, or None.
+
+        An empty comparison returns a difference that says that nothing was compared.
+        """
         if not self.differences:
             return self.worst
-        # Not `error > bound`: an error that is not a number must not pass.
+        # Not `error > bound`, because NaN must not pass.
         return next((d for d in self.differences if not d.error <= bound), None)
 
     def __add__(self, other: "Comparison") -> "Comparison":
-        """Both, one after the other."""
+        """The differences and notes of both, one after the other."""
         note = "; ".join(note for note in (self.note, other.note) if note)
         return Comparison(self.differences + other.differences, note)
 
@@ -103,8 +106,9 @@ def compare(
     """Compare every named array of the reference with the candidate's.
 
     The error of a quantity is its largest absolute difference over the largest absolute entry of
-    the reference's array, or over `scale` where given. A name that only one side has, another
-    shape, no entry at all, or an entry that is not finite on either side is an infinite error.
+    the reference's array, or over `scale` where given. The error is infinite if only one side has
+    the name, if the shapes differ, if the arrays are empty, or if an entry on either side is not
+    finite.
     """
     differences = [
         difference_of(
@@ -123,7 +127,7 @@ def compare(
 
 
 def compare_exactly(candidate: Arrays, reference: Arrays, *, prefix: str = "") -> Comparison:
-    """As `compare`, where the error is the share of entries that are not equal bit for bit."""
+    """Like `compare`, but the error is the share of entries that are not equal bit for bit."""
     found = compare(candidate, reference, prefix=prefix).differences
     names = [*reference, *(name for name in candidate if name not in reference)]
     return Comparison(
@@ -154,16 +158,16 @@ def difference_of(quantity: str, candidate: Any, reference: Any, scale: float | 
     if not theirs.size:
         return incomparable("there is no entry to compare")
     for side, values in (("candidate", ours), ("reference", theirs)):
-        strange = np.flatnonzero(~np.isfinite(values))
-        if strange.size:
-            index = _index(places, int(strange[0]), shape)
-            return incomparable(f"{side} has {values[strange[0]]} at {list(index)}")
-    apart = np.abs(ours - theirs)
-    place = int(np.argmax(apart))
+        not_finite = np.flatnonzero(~np.isfinite(values))
+        if not_finite.size:
+            index = _index(places, int(not_finite[0]), shape)
+            return incomparable(f"{side} has {values[not_finite[0]]} at {list(index)}")
+    differences = np.abs(ours - theirs)
+    place = int(np.argmax(differences))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        relative = np.where(apart == 0, 0.0, apart / np.abs(theirs))
+        relative = np.where(differences == 0, 0.0, differences / np.abs(theirs))
     largest = float(np.max(np.abs(theirs))) if scale is None else scale
-    worst = float(apart[place])
+    worst = float(differences[place])
     return Difference(
         quantity,
         error=0.0 if worst == 0 else worst / largest if largest else math.inf,
@@ -176,7 +180,7 @@ def difference_of(quantity: str, candidate: Any, reference: Any, scale: float | 
 
 
 def entries(array: Any, like: Any) -> np.ndarray:
-    """An array's flat entries, at the places that `like` keeps if it is a sample."""
+    """An array's flat entries; if `like` is a sample, only those at its places."""
     flat = np.asarray(array).reshape(-1)
     return flat[like.places] if isinstance(like, Sampled) else flat
 
@@ -189,7 +193,7 @@ def values_of(array: Any) -> np.ndarray:
 def _pair(candidate: np.ndarray, reference: Any) -> tuple[np.ndarray, np.ndarray, Any]:
     places = reference.places if isinstance(reference, Sampled) else None
     ours, theirs = entries(candidate, reference), values_of(reference)
-    # The difference is taken in float64, so that it is not itself rounded.
+    # In float64, so that the subtraction itself does not round.
     return ours.astype(np.float64), theirs.astype(np.float64), places
 
 
@@ -202,7 +206,7 @@ def _unequal_share(candidate: Any, reference: Any) -> float:
     ours, theirs = entries(candidate, reference), values_of(reference)
     if ours.dtype != theirs.dtype:
         return math.inf
-    # Bytes, so that -0.0 is not 0.0.
+    # Compared as bytes, so that -0.0 differs from 0.0.
     size = ours.dtype.itemsize
     pairs = [np.ascontiguousarray(side).view(np.uint8).reshape(-1, size) for side in (ours, theirs)]
     return float(np.mean(np.any(pairs[0] != pairs[1], axis=1)))

@@ -1,6 +1,6 @@
-"""The suite of the ladder: `pytest parity`."""
+"""Settings for the tests of the ladder: `pytest parity`."""
 
 import os
 
-# TensorFlow says on standard error what it found in the machine.
+# TensorFlow logs the hardware that it found to standard error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

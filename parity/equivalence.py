@@ -1,10 +1,11 @@
-"""Whether independent training reaches the same accuracy: an equivalence test on real photos.
+"""Tests on real photos whether independent training in Keras and JAX reaches equal accuracy.
 
     python -m parity.equivalence --data DIR --train-list FILE --seeds 70
 
-The study's CNN and recipe, each framework with its own initial weights, order and dropout, on the
-same photos. Every seed is written down as it ends, so that a stopped command goes on where it was.
-The committed result is part of the ladder, which fails once the code that made it has changed.
+Both frameworks train the study's CNN with the study's recipe on the same photos, each with its own
+initial weights, order and dropout. The result file is written after every seed, so that an
+interrupted command resumes. The committed result is part of the ladder, which fails once the code
+that made it has changed.
 
 Test: two one-sided t tests (Schuirmann, 1987) that the mean accuracies differ by less than the
 margin, with Welch's standard error.
@@ -37,14 +38,13 @@ RESULT = Path(__file__).parent / "results" / "equivalence.json"
 MARGIN = 0.05
 CONFIDENCE = 0.95
 POWER = 0.9
-# Of three classes chance is a third; a run below a half after its training has learnt nothing.
+# Chance is one third with three classes; a run below one half after training has learnt nothing.
 AT_CHANCE = 0.5
-# More than `seeds_needed` asks for with the spreads that were measured (16), so that the interval
-# is a narrow one.
+# More than the 16 that `seeds_needed` gives for the measured spreads, for a narrow interval.
 LEAST_SEEDS = 70
 SETTINGS = {"image_size": 64, "epochs": 10, "batch_size": 25}
 
-# What the accuracies depend on, besides the recipe's values. The native kernels count too.
+# Code on which the accuracies depend, in addition to the recipe's values; native kernels included.
 _COMPUTED_BY = (
     "chifoumi_jax/data/order.py",
     "chifoumi_jax/losses.py",
@@ -62,19 +62,19 @@ _PACKAGES = ("chifoumi_jax", "parity", "reference")
 
 
 class ResultError(UserError):
-    """The committed result is absent, incomplete, or not of this code."""
+    """The committed result is absent, incomplete, or was made by other code."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Equivalence:
-    """What the two samples of accuracies say.
+    """The result of the test on two samples of accuracies.
 
     Attributes:
-        difference: Mean accuracy of JAX less that of Keras.
-        low: Lower end of the interval of the difference, of confidence 1 - 2 (1 - CONFIDENCE).
-        high: Its upper end.
+        difference: Mean accuracy of JAX minus that of Keras.
+        low: Lower end of the difference's interval, of confidence 1 - 2 (1 - CONFIDENCE).
+        high: Upper end of that interval.
         p: The larger p value of the two one-sided tests.
-        needed: Seeds a side that the spread asks for, for the power stated.
+        needed: Seeds per framework that a power of `POWER` needs at this spread.
     """
 
     difference: float
@@ -85,11 +85,11 @@ class Equivalence:
 
     @property
     def holds(self) -> bool:
-        """Whether the means differ by less than the margin, at the confidence stated."""
+        """Whether the means differ by less than the margin, with confidence `CONFIDENCE`."""
         return self.p <= 1 - CONFIDENCE
 
     def sentence(self) -> str:
-        """The result in a line."""
+        """The result on one line."""
         return (
             f"JAX {self.difference:+.2%} against Keras, {2 * CONFIDENCE - 1:.0%} interval "
             f"{self.low:+.2%} to {self.high:+.2%}, margin {MARGIN:.0%}, p = {self.p:.1e}"
@@ -100,16 +100,16 @@ def tost(ours: Sequence[float], theirs: Sequence[float], margin: float = MARGIN)
     """Two one-sided t tests on two independent samples.
 
     Raises:
-        ValueError: If a sample has fewer than two values, or neither varies beyond rounding.
+        ValueError: If a sample has fewer than two values, or if no sample varies beyond rounding.
     """
     samples = [np.asarray(side, np.float64) for side in (ours, theirs)]
     if min(map(len, samples)) < 2:
-        raise ValueError("an equivalence test needs at least two runs a side")
+        raise ValueError("an equivalence test needs at least two runs per framework")
     parts = [side.var(ddof=1) / len(side) for side in samples]
     error = math.sqrt(sum(parts))
-    # Equal accuracies differ by the rounding of their mean; others by an image of thousands.
+    # Equal accuracies differ by the rounding of their mean; unequal ones by at least one image.
     if error < 1e-9:
-        raise ValueError("no run differs from another: there is nothing to test")
+        raise ValueError("all runs have the same accuracy: there is nothing to test")
     freedom = sum(parts) ** 2 / sum(
         part**2 / (len(side) - 1) for part, side in zip(parts, samples, strict=True)
     )
@@ -127,27 +127,28 @@ def tost(ours: Sequence[float], theirs: Sequence[float], margin: float = MARGIN)
 
 
 def seeds_needed(variance: float, margin: float = MARGIN) -> int:
-    """Runs a side that find two equal means equivalent with probability `POWER`."""
+    """Runs per framework with which equal means are found equivalent with probability `POWER`."""
     quantiles = stats.norm.ppf(CONFIDENCE) + stats.norm.ppf((1 + POWER) / 2)
     return math.ceil(2 * variance * (quantiles / margin) ** 2)
 
 
 def code_fingerprint(root: Path = ROOT) -> str:
-    """SHA-256 of what the accuracies are computed by: code, settings and the recipe's values.
+    """SHA-256 of everything that determines the accuracies: code, settings, recipe values.
 
     Raises:
-        ResultError: If a file is absent, as outside a checkout.
+        ResultError: If a file is absent, for example outside a checkout.
     """
     try:
         return fingerprint(_files(root), _PACKAGES, recipe_values(SETTINGS))
     except OSError as error:
         raise ResultError(
-            f"{error.filename} is absent: the result can be judged in a checkout alone"
+            f"{error.filename} is absent: run this in a checkout, because the result's validity "
+            "depends on the source files"
         ) from error
 
 
 def recipe_values(settings: Mapping[str, int]) -> str:
-    """The values of all fields of the recipe that is trained, as text."""
+    """All fields of the trained recipe and their values, as JSON text."""
     values = dataclasses.asdict(recipe_with(settings))
     return json.dumps({name: str(value) for name, value in values.items()}, sort_keys=True)
 
@@ -165,12 +166,12 @@ def read_result(path: Path = RESULT) -> dict[str, Any]:
     """The committed result.
 
     Raises:
-        ResultError: If it is absent, of other code, or has fewer seeds than it needs.
+        ResultError: If it is absent, is not a result, or was made by other code.
     """
-    again = "move it away, run `python -m parity.equivalence` and commit what it writes"
+    remedy = "move it away, run `python -m parity.equivalence` and commit the new result"
     result = _parsed(path)
     if result.get("code") != code_fingerprint():
-        raise ResultError(f"{path} was made by other code than this; {again}")
+        raise ResultError(f"{path} was made by other code than this; {remedy}")
     return result
 
 
@@ -180,19 +181,21 @@ def _parsed(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ResultError(f"{path}: {error.strerror}") from error
     except ValueError as error:
-        raise ResultError(f"{path} is not JSON: {error}; move it away to start anew") from error
+        raise ResultError(f"{path} is not JSON ({error}): move it away to start again") from error
     if not isinstance(result, dict) or not isinstance(result.get("runs"), dict):
-        raise ResultError(f"{path} is no result of this command: move it away to start anew")
+        raise ResultError(
+            f"{path} is not a result of `python -m parity.equivalence`: move it away to start again"
+        )
     return result
 
 
-def accuracies(result: dict[str, Any], side: str, what: str = "test_accuracy") -> list[float]:
-    """One side's accuracies, by seed."""
-    return [run[what] for run in result["runs"][side]]
+def accuracies(result: dict[str, Any], side: str, key: str = "test_accuracy") -> list[float]:
+    """The accuracies of one framework ("jax" or "keras"), in the order of the seeds."""
+    return [run[key] for run in result["runs"][side]]
 
 
 def share_at_chance(result: dict[str, Any], side: str) -> tuple[int, int]:
-    """Runs of one side that stayed at chance, and all its runs."""
+    """How many runs of one framework stayed at chance, and how many runs it has."""
     found = accuracies(result, side, "train_accuracy")
     return sum(value < AT_CHANCE for value in found), len(found)
 
@@ -200,17 +203,17 @@ def share_at_chance(result: dict[str, Any], side: str) -> tuple[int, int]:
 def collect(
     path: Path, sides: dict[str, Train], seeds: int, about: dict[str, Any]
 ) -> dict[str, Any]:
-    """Train what is missing of each side's seeds, and write each run down as it ends.
+    """Train the missing seeds of each framework, and write the result file after each run.
 
     Raises:
-        ResultError: If the file at `path` is of other code or other photos.
+        ResultError: If the file at `path` was made by other code or from other photos.
     """
     result: dict[str, Any] = {**about, "runs": {side: [] for side in sides}}
     if path.exists():
         found = _parsed(path)
         if any(found.get(key) != about[key] for key in ("code", "settings", "photos")):
             raise ResultError(
-                f"{path} was made by other code or of other photos: move it away to start anew"
+                f"{path} was made by other code or from other photos: move it away to start again"
             )
         result["runs"] = found["runs"]
     for seed in range(seeds):
@@ -237,13 +240,13 @@ def report(result: dict[str, Any]) -> str:
         )
     found = tost(accuracies(result, "jax"), accuracies(result, "keras"))
     lines.append(found.sentence())
-    lines.append(f"Seeds a side for a power of {POWER:.0%} at this spread: {found.needed}.")
+    lines.append(f"Seeds per framework for a power of {POWER:.0%} at this spread: {found.needed}.")
     lines.append("Equivalent." if found.holds else "NOT shown to be equivalent.")
     return "\n".join(lines)
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Both distributions of test accuracies, and the runs at chance."""
+    """Draw both distributions of test accuracies, with the number of runs at chance."""
     import io
 
     from matplotlib.figure import Figure
@@ -267,17 +270,17 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 def _seeds(text: str) -> int:
     if int(text) < 2:
-        raise argparse.ArgumentTypeError("a test needs at least two runs a side")
+        raise argparse.ArgumentTypeError("a test needs at least two runs per framework")
     return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Collect the runs, judge them, and draw them."""
+    """Collect the runs, test them, and draw them."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(prog="python -m parity.equivalence", description=__doc__)
     photos.add_arguments(parser)
     parser.add_argument("--seeds", type=_seeds, default=LEAST_SEEDS)
-    parser.add_argument("--report", type=Path, default=RESULT, help="the result, a .json file")
+    parser.add_argument("--report", type=Path, default=RESULT, help="result file (.json)")
     options = parser.parse_args(arguments)
     size = SETTINGS["image_size"]
     train, test, classes = photos.read(options, size, photos.keras_pixels)

@@ -1,6 +1,6 @@
-"""SHA-256 of what code computes: comments, docstrings, messages and file names do not count.
+"""SHA-256 of the computing code alone, without comments, docstrings, messages and file names.
 
-A measured result is stamped with it. The result then stays valid when a sentence is reworded or a
+A measured result stores this fingerprint. The result stays valid when a sentence is reworded or a
 file is moved, and becomes invalid when a number, a call or the order of two operations changes.
 """
 
@@ -12,25 +12,25 @@ from pathlib import Path
 
 CPP_SUFFIXES = frozenset({".cc", ".h"})
 
-# A comment, or a string or character literal, which may hold the two characters of a comment.
+# A comment, or a string or character literal, which may contain the start of a comment.
 _CPP_TOKEN = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
 
 
 def fingerprint(files: Iterable[Path], packages: Iterable[str], extra: str = "") -> str:
-    """SHA-256 over what these files compute, in no particular order.
+    """SHA-256 of the computing code in these files, whatever their order.
 
     Args:
         files: Python and C++ sources.
-        packages: The project's own packages. Where their modules lie does not count, so that an
-            import from one of them is read as the names that it brings.
-        extra: What else the result depends on, such as settings.
+        packages: The project's own packages. The location of their modules does not count, so
+            that an import from them counts only if it renames a name.
+        extra: Anything else on which the result depends, such as settings.
 
     Raises:
         OSError: If a file cannot be read.
         SyntaxError: If a Python file cannot be parsed.
     """
     own = frozenset(packages)
-    # Sorted by content, because a file that moves must keep its place. Empty ones compute nothing.
+    # Sorted by content, so that moving a file changes nothing. Empty files compute nothing.
     digests = sorted(
         hashlib.sha256(text.encode()).hexdigest() for path in files if (text := computed(path, own))
     )
@@ -38,39 +38,39 @@ def fingerprint(files: Iterable[Path], packages: Iterable[str], extra: str = "")
 
 
 def computed(path: Path, packages: frozenset[str]) -> str:
-    """A source file as text that changes if and only if what it computes may change."""
+    """A source file as text that changes if and only if its computation may change."""
     text = path.read_text()
     return cpp_without_comments(text) if path.suffix in CPP_SUFFIXES else syntax(text, packages)
 
 
 def syntax(source: str, packages: frozenset[str]) -> str:
-    """Python's syntax tree without docstrings, types of arguments, and messages of errors.
+    """The syntax tree of Python code without docstrings, argument types and error messages.
 
-    Comments, blank lines and line breaks are not part of the tree.
+    A syntax tree has no comments, blank lines or line breaks.
     """
     tree = _Computed(packages).visit(ast.parse(source))
     return ast.dump(tree) if tree.body else ""
 
 
 def cpp_without_comments(source: str) -> str:
-    """C++ without comments, and with one space for any white space within a line."""
+    """C++ code without comments, and with one space for any white space within a line."""
 
     def replace(found: re.Match[str]) -> str:
         return " " if found[0].startswith("/") else found[0]
 
     lines = (" ".join(line.split()) for line in _CPP_TOKEN.sub(replace, source).splitlines())
-    # Line breaks stay: they end the preprocessor's directives.
+    # Line breaks stay, because they end preprocessor directives.
     return "\n".join(line for line in lines if line)
 
 
 class _Computed(ast.NodeTransformer):
-    """Drops from a tree what does not change any result."""
+    """Removes from a tree everything that cannot change a result."""
 
     def __init__(self, packages: frozenset[str]) -> None:
         self._packages = packages
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Drop the docstring, and any other string that stands alone."""
+        """Drop docstrings, and any other expression that is only a string."""
         super().generic_visit(node)
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -78,7 +78,7 @@ class _Computed(ast.NodeTransformer):
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Drop the type that a function returns; `visit_arg` drops those that it takes."""
+        """Drop a function's return type; `visit_arg` drops the argument types."""
         node.returns = None
         return self.generic_visit(node)
 
@@ -88,7 +88,7 @@ class _Computed(ast.NodeTransformer):
         return node
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        """Keep which error is raised, not what it says."""
+        """Keep the type of the raised error, and drop its message."""
         if isinstance(node.exc, ast.Call):
             node.exc = node.exc.func
         return node
@@ -100,13 +100,13 @@ class _Computed(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        """Drop the list of the names that a module offers."""
+        """Drop a module's `__all__`."""
         if [ast.unparse(target) for target in node.targets] == ["__all__"]:
             return None
         return self.generic_visit(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        """Keep only what the project's own imports rename: where a module lies, it may leave."""
+        """Keep only the renamed names of the project's own imports, because modules may move."""
         package = (node.module or "").partition(".")[0]
         if package not in self._packages:
             return node

@@ -1,4 +1,4 @@
-"""The study's CNN trained from a seed, by Keras and by JAX: what `parity.equivalence` compares."""
+"""Trains the study's CNN from a seed, in Keras and in JAX, for `parity.equivalence`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,17 +8,17 @@ import numpy as np
 from chifoumi_jax import recipes
 from reference import photos
 
-# From a seed to the accuracies on the training and on the test photos.
+# Maps a seed to the accuracies on the training photos and on the test photos.
 Train = Callable[[int], tuple[float, float]]
 
 
 def recipe_with(settings: Mapping[str, int]) -> recipes.Recipe:
-    """The study's recipe at the settings of the comparison."""
+    """The study's recipe with the settings of the comparison."""
     return recipes.study_cnn.replace(**settings)
 
 
 def keras_training(train: photos.Split, test: photos.Split, settings: Mapping[str, int]) -> Train:
-    """A function from a seed to the accuracies on both splits after training with Keras."""
+    """A function that trains with Keras from a seed and returns the accuracies on both splits."""
     import keras
 
     from reference import keras_cnn
@@ -45,7 +45,7 @@ def keras_training(train: photos.Split, test: photos.Split, settings: Mapping[st
 
 
 def jax_training(train: photos.Split, test: photos.Split, settings: Mapping[str, int]) -> Train:
-    """The same for JAX, trained as `chifoumi train --recipe study-cnn` does."""
+    """The same with JAX, trained as `chifoumi train --recipe study-cnn` trains."""
     import jax
 
     from chifoumi_jax.data.order import Order

@@ -1,4 +1,4 @@
-"""What a port and its original are both given: batches, dropout masks, and whole trainings."""
+"""The inputs of both a port and its original: batches, dropout masks, and training runs."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ Masks = tuple[np.ndarray, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Pixels (uint8), labels, and the dropout masks of one step (none: no dropout)."""
+    """Pixels (uint8), labels, and the dropout masks of one step; without masks, no dropout."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -19,12 +19,12 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A run of training: where it starts, what it sees, and after which steps it is looked at."""
+    """A training run: its initial weights, its batches, and the steps after which to compare."""
 
     weights: Mapping[str, np.ndarray]
     batches: Sequence[Batch]
     kept_steps: tuple[int, ...]
     image_size: int
     draw: int = 0
-    with_means: bool = True
-    """Whether the optimiser's means are looked at too, or the weights alone."""
+    with_accumulators: bool = True
+    """Whether the optimiser's accumulators are compared too, or the weights alone."""

@@ -1,4 +1,4 @@
-"""What an original can be asked."""
+"""The interface of an original."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chifoumi_jax.errors import UserError
-from parity.cases import Batch, Masks, Training
 from parity.check import Check
 from parity.comparison import Comparison
-from parity.slope import Slope
+from parity.inputs import Batch, Masks, Training
+from parity.value_and_grad import ValueAndGrad
 from reference.legacy import seeded
 
 if TYPE_CHECKING:
-    from parity.systems.case import Case
+    from parity.case import Case
 
 Found = Mapping[str, Any]
 
 
 class OriginalError(UserError):
-    """An original is there, but not as it must be to be compared with."""
+    """An original exists, but cannot be compared with."""
 
 
 class Original(abc.ABC):
-    """A model and its training as another framework computes them, by names that both sides use.
+    """A model and its training in another framework; both sides use the same names.
 
     Attributes:
         name: Framework and version, as the report shows it.
-        case: The port that it is the original of, and what they are compared on.
-        lists_functions: Whether `structure` has the functions between layers with weights too.
+        case: The port of this original, and the inputs on which they are compared.
+        lists_functions: Whether `structure` also lists layers without weights, such as ReLU.
     """
 
     name: str
@@ -59,15 +59,15 @@ class Original(abc.ABC):
 
     @abc.abstractmethod
     def initial(self, draws: int) -> Mapping[str, np.ndarray]:
-        """For each weight, `moments` of several draws of its initial values."""
+        """For each weight, the `summary_statistics` of several draws of its initial values."""
 
     @abc.abstractmethod
     def pixels(self) -> Found:
-        """Pixels of the decoded cases of `seeded`, and whatever the loader does with them."""
+        """Pixels that the loader and the augmentation make of the decoded pictures of `seeded`."""
 
     @abc.abstractmethod
     def scaled(self) -> Found:
-        """What becomes of each of the 256 values of a pixel."""
+        """The network's input for each of the 256 values of a pixel."""
 
     @abc.abstractmethod
     def order(self, images: int, batch_size: int, steps: int) -> list[int]:
@@ -75,32 +75,32 @@ class Original(abc.ABC):
 
     @abc.abstractmethod
     def forward(self, size: int, dtype: str) -> Found:
-        """Every layer's output, and the whole's."""
+        """Every layer's output, and as "whole" the model's."""
 
     @abc.abstractmethod
-    def gradients(self, size: int, dtype: str, batch: Batch) -> Slope:
-        """The loss, and the gradient of every weight and of the input."""
+    def gradients(self, size: int, dtype: str, batch: Batch) -> ValueAndGrad:
+        """The loss, and its gradients with respect to every weight and to the input."""
 
     @abc.abstractmethod
     def losses(self, dtype: str) -> Found:
-        """Value and gradient of the loss where it saturates and ties."""
+        """Values and gradients of the loss on the logits of `seeded`, which saturate and tie."""
 
     @abc.abstractmethod
     def ties(self, dtype: str) -> Found:
-        """Values and gradients of ReLU and pooling where values tie."""
+        """Values and gradients of ReLU and pooling where their inputs tie."""
 
     @abc.abstractmethod
     def optimise(self, dtype: str, kept_steps: tuple[int, ...]) -> Found:
-        """Weights and the optimiser's means after steps with prescribed gradients."""
+        """Weights and the optimiser's accumulators after steps with prescribed gradients."""
 
     @abc.abstractmethod
     def train(self, training: Training, dtype: str) -> Found:
-        """Weights and the optimiser's means after training, and each step's loss."""
+        """Weights and the optimiser's accumulators after training, and each step's loss."""
 
     @property
     @abc.abstractmethod
     def sizes(self) -> tuple[int, ...]:
-        """Height and width of the images on which it is compared."""
+        """Height and width, in pixels, of the images on which it is compared."""
 
     @abc.abstractmethod
     def masks(self, size: int, dtype: str) -> Masks | None:
@@ -116,31 +116,31 @@ class Original(abc.ABC):
         steps: int = seeded.STEPS,
         masks_from: str | None = None,
     ) -> list[Training]:
-        """The first steps of several draws, with the masks that this original used or will use.
+        """The first steps of several training runs, with the dropout masks of this original.
 
         Args:
-            dtype: Of the weights.
-            size: Of the images.
-            draws: Numbers of the draws.
-            steps: For no more steps than this are pictures drawn.
+            dtype: Dtype of the weights.
+            size: Height and width of the images, in pixels.
+            draws: Numbers of the draws of pictures and masks.
+            steps: The largest number of steps for which pictures are drawn.
             masks_from: The precision of the recording whose masks are used; `dtype` if None.
         """
 
     @property
     @abc.abstractmethod
     def whole_recipe(self) -> Training | None:
-        """The study's whole training in float64, in the order and with the masks it used.
+        """The study's complete training run in float64, with the order and the masks that it used.
 
-        None if this original has not trained by the whole recipe.
+        None if this original has no such run.
         """
 
 
 class LiveOriginal(Original):
-    """An original that runs in this process, and can therefore be given anything.
+    """An original that runs in this process, so that it accepts any inputs.
 
     Attributes:
         dropout_rate: Share of the units that the original's dropout zeroes; 0 without dropout.
-        file_forms: Kinds of files and objects through which weights go into JAX and back.
+        file_forms: Kinds of files and objects through which weights are converted to JAX and back.
     """
 
     dropout_rate: float
@@ -148,11 +148,11 @@ class LiveOriginal(Original):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The small size alone."""
+        """The case's small size alone."""
         return (self.case.size,)
 
     def masks(self, size: int, dtype: str) -> Masks | None:
-        """Those of the case."""
+        """The masks of the case."""
         del size, dtype
         return self.case.masks
 
@@ -165,37 +165,37 @@ class LiveOriginal(Original):
         steps: int = seeded.STEPS,
         masks_from: str | None = None,
     ) -> list[Training]:
-        """Those of the case."""
+        """The training runs of the case."""
         del masks_from
         return [self.case.steps(size, dtype, draw, steps) for draw in draws]
 
     @functools.cached_property
     def whole_recipe(self) -> Training:
-        """That of the case."""
+        """The complete training run of the case."""
         return self.case.whole_recipe("float64")
 
     @abc.abstractmethod
     def load(self, path: Path, size: int) -> np.ndarray:
-        """A photo's pixels as the original's loader gives them."""
+        """A photo's pixels, read by the original's loader."""
 
     @abc.abstractmethod
     def through_file(
         self, weights: Mapping[str, np.ndarray], form: str, folder: Path
     ) -> tuple[Any, Mapping[str, np.ndarray]]:
-        """The JAX model that got these weights through one of `file_forms`, and what came back."""
+        """The JAX model with weights loaded through one of `file_forms`, and the weights back."""
 
     @abc.abstractmethod
     def settings(self) -> Mapping[str, int | float]:
-        """Those of the original's training that a recipe has under the same name."""
+        """The settings of the original's training that a recipe has under the same names."""
 
     @abc.abstractmethod
     def predict(
         self, weights: Mapping[str, np.ndarray], pixels: np.ndarray, dtype: str
     ) -> np.ndarray:
-        """Probabilities in evaluation mode, with these weights, at the small size."""
+        """Probabilities in evaluation mode, with these weights, at the case's small size."""
 
 
-def moments(values: np.ndarray) -> list[float]:
-    """Least, greatest, mean, mean square and mean fourth power of an array's entries."""
+def summary_statistics(values: np.ndarray) -> list[float]:
+    """Minimum, maximum, mean, mean square and mean fourth power of an array's entries."""
     x = np.asarray(values, np.float64)
     return [x.min(), x.max(), x.mean(), (x**2).mean(), (x**4).mean()]

@@ -1,4 +1,4 @@
-"""The precision of a comparison, pinned and said."""
+"""Fixes the precision of a comparison, and reports it."""
 
 import contextlib
 import importlib.metadata
@@ -10,7 +10,7 @@ import jax
 
 @contextlib.contextmanager
 def pinned(dtype: str = "float32") -> Iterator[None]:
-    """JAX at this precision, with products of the highest; TF32 off in every framework.
+    """JAX at this precision, with matmul precision "highest"; TF32 off in every framework.
 
     Args:
         dtype: "float32" or "float64".
@@ -23,7 +23,7 @@ def pinned(dtype: str = "float32") -> Iterator[None]:
 def _without_tf32() -> None:
     import sys
 
-    # Only where it is in use: a comparison with Keras does not import PyTorch.
+    # Only frameworks that are already imported: a comparison with Keras does not import PyTorch.
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].config.experimental.enable_tensor_float_32_execution(False)
     if "torch" in sys.modules:

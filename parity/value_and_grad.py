@@ -1,4 +1,4 @@
-"""An objective and its gradients, and the comparison of two of them."""
+"""An objective with its gradients, and the comparison of two of them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ Arrays = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Slope:
-    """An objective, and its gradients.
+class ValueAndGrad:
+    """The value of an objective, and its gradients.
 
     Attributes:
         value: The objective.
-        gradients: For each trained parameter.
-        inputs: For each input of floating point.
-        statistics: What is not trained, after the pass.
+        gradients: Its gradients with respect to the trained parameters, by name.
+        inputs: Its gradients with respect to the floating-point inputs, by name.
+        statistics: The running statistics and other untrained arrays, after the forward pass.
     """
 
     value: float
@@ -28,29 +28,34 @@ class Slope:
     statistics: Arrays = dataclasses.field(default_factory=dict)
 
 
-def compare_slopes(
-    ours: Slope, theirs: Slope, *, floor: float = 0.0, size: float | None = None
+def compare_values_and_grads(
+    ours: ValueAndGrad,
+    theirs: ValueAndGrad,
+    *,
+    floor: float = 0.0,
+    value_scale: float | None = None,
 ) -> Comparison:
     """Compare the objective, then the gradients of parameters, then those of inputs.
 
     Args:
         ours: The candidate's, by the reference's names.
         theirs: The reference's.
-        floor: A gradient whose largest entry is below this share of the largest of all is
-            compared with that share instead, because its own entries are rounding.
-        size: What the objective's difference is relative to; its own size if None.
+        floor: Smallest scale of a gradient, as a share of the largest entry of all gradients. A
+            gradient with smaller entries is compared on that scale, because its own entries are
+            rounding.
+        value_scale: Scale of the objective's difference; the objective's absolute value if None.
     """
     value = {"objective": np.asarray(theirs.value)}
-    found = compare({"objective": np.asarray(ours.value)}, value, scale=size)
+    found = compare({"objective": np.asarray(ours.value)}, value, scale=value_scale)
     found += compare(ours.gradients, theirs.gradients, scale=scales(theirs.gradients, floor))
     return found + compare(ours.inputs, theirs.inputs, scale=scales(theirs.inputs, floor))
 
 
 def scales(arrays: Arrays, floor: float) -> dict[str, float]:
-    """Each array's largest entry, or a share of the largest of all if that is more.
+    """Each array's largest entry, or `floor` times the largest entry of all if that is larger.
 
-    A gradient that is zero but for rounding, such as a bias's before a batch normalization, would
-    otherwise be compared with its own rounding.
+    Without the floor, a gradient that is zero up to rounding, such as that of a bias before a batch
+    normalization, would be compared with its own rounding.
     """
     sizes = {name: _largest(values_of(array)) for name, array in arrays.items()}
     largest = max(sizes.values(), default=0.0)

@@ -1,4 +1,4 @@
-"""Verdicts in words: what the reports of the ladder and of `parity.compare` both say."""
+"""Verdicts as text, for the reports of the ladder and of `parity.compare`."""
 
 import math
 
@@ -6,7 +6,7 @@ from parity.check import RUNGS, Check, Verdict
 
 
 def title(check: Check) -> str:
-    """Number and name of the rung, and the case if there is one."""
+    """The rung's number and name, and the case if there is one."""
     case = f", {check.case}" if check.case else ""
     return f"rung {check.rung}, {RUNGS[check.rung]}{case}"
 
@@ -18,13 +18,13 @@ def explain(verdict: Verdict) -> str:
     return verdict.message or "nothing was compared"
 
 
-def figure(value: float) -> str:
-    """A number of two or three digits for a table."""
+def short_number(value: float) -> str:
+    """A number with two or three digits, for a table."""
     if value == 0:
         return "0"
     return f"{value:.1e}" if not 1e-2 <= value < 1e4 else f"{value:.3g}"
 
 
-def finite(value: float) -> float | str:
-    """A number for JSON, which has no infinity: that is the string "inf"."""
+def json_number(value: float) -> float | str:
+    """A number for JSON; infinity becomes the string "inf", because JSON has no infinity."""
     return value if math.isfinite(value) else "inf"

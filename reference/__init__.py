@@ -1,5 +1,5 @@
-"""The study's originals: its Keras CNN and PyTorch MLPs, and their training as it was done.
+"""The study's originals: its Keras CNN, its PyTorch MLPs, and their training as in the study.
 
 Nothing here uses JAX. `keras_cnn` needs TensorFlow with Keras 3, `torch_mlp` needs PyTorch, and
-`legacy` holds what was recorded on the versions of 2018.
+`legacy` holds recordings from the versions of 2018.
 """

@@ -2,8 +2,8 @@
 
     python -m reference.keras_cnn --data DIR
 
-Where today's Keras does something else than the study's 2.2.4, the study's is the default and
-`--stock` gives today's: the clipped loss, and Adam's bias correction.
+Today's Keras differs from the study's version 2.2.4 in the clipped loss and in Adam's bias
+correction. The study's behaviour is the default; `--stock` gives today's.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Before anything imports Keras.
+# Must be set before Keras is imported.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
@@ -24,7 +24,7 @@ import tensorflow as tf
 from reference import order, photos
 
 BATCH_SIZE, EPOCHS = 25, 10
-# The smallest image that leaves a pixel after three convolutions and poolings.
+# The smallest image that leaves one pixel after three convolutions and poolings.
 MIN_IMAGE_SIZE = 22
 
 # Keras' `K.epsilon()`.
@@ -34,7 +34,10 @@ _EPSILON = 1e-7
 def build(
     image_size: int = 600, num_classes: int = 3, dtype: str = "float32", dropout: float = 0.5
 ) -> keras.Sequential:
-    """The network with Keras 2.2.4's layer names: 21,856,483 parameters at 600 and 3."""
+    """The network with Keras 2.2.4's layer names.
+
+    It has 21,856,483 parameters with 600 x 600 pixels and 3 classes.
+    """
     layers: list[keras.Layer] = [keras.Input((image_size, image_size, 3), dtype=dtype)]
     for i, filters in enumerate((32, 32, 64), start=1):
         layers += [
@@ -54,10 +57,10 @@ def build(
 
 
 def categorical_crossentropy(targets: Any, probabilities: Any) -> Any:
-    """Keras 2.2.4's loss of each sample, from probabilities, clipped.
+    """Keras 2.2.4's loss of each sample, from clipped probabilities.
 
     Source: `keras.backend.categorical_crossentropy` of 2.2.4 on TensorFlow, with today's names.
-    TensorFlow 1.12's `clip_by_value` passed the whole gradient at the bounds, as today's does.
+    At the bounds, `clip_by_value` passes the whole gradient, in TensorFlow 1.12 as well as today.
     """
     probabilities /= tf.reduce_sum(probabilities, -1, True)
     epsilon = tf.constant(_EPSILON, probabilities.dtype)
@@ -66,9 +69,9 @@ def categorical_crossentropy(targets: Any, probabilities: Any) -> Any:
 
 
 class StudyAdam(keras.optimizers.Adam):
-    """Adam as Keras 2.2.4 computes it, in the variables' own precision.
+    """Adam as Keras 2.2.4 computes it, in the dtype of the variables.
 
-    Today's Adam is the same formula, but holds the betas as float32 in its bias correction.
+    Today's Adam has the same formula, but its bias correction holds the betas as float32.
 
     Source: `keras.optimizers.Adam.get_updates` of 2.2.4.
     """
@@ -78,13 +81,13 @@ class StudyAdam(keras.optimizers.Adam):
         self._study_rate = learning_rate
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Take one variable's step."""
+        """Update one variable."""
         dtype = gradient.dtype
         place = self._get_variable_index(variable)
         m, v = self._momentums[place], self._velocities[place]
         steps = tf.cast(self.iterations + 1, dtype)
         beta1, beta2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
-        # Keras holds the rate as float32; the study's, 0.001, is meant in full precision.
+        # Keras stores the learning rate as float32; the study's 0.001 needs the full precision.
         rate = tf.constant(self._study_rate, dtype)
         rate = rate * tf.sqrt(1 - beta2**steps) / (1 - beta1**steps)
         epsilon = tf.constant(self.epsilon, dtype)
@@ -95,17 +98,17 @@ class StudyAdam(keras.optimizers.Adam):
 
 
 def stock_loss(targets: Any, probabilities: Any) -> Any:
-    """Today's loss: from the logits behind the softmax, never clipped."""
+    """Today's loss, computed from the logits before the softmax and never clipped."""
     return keras.losses.categorical_crossentropy(targets, probabilities)
 
 
 def scale(pixels: np.ndarray) -> np.ndarray:
-    """Times float32(1/255), as `ImageDataGenerator(rescale=1 / 255)` does."""
+    """Multiply by float32(1/255), as `ImageDataGenerator(rescale=1 / 255)` does."""
     return pixels.astype(np.float32) * np.float32(1 / 255)
 
 
 def outputs(model: keras.Sequential, images: Any, mask: Any = None) -> dict[str, Any]:
-    """Every layer's output by name; with a mask, the dropout keeps what it names."""
+    """Every layer's output by name; `mask` says which values dropout keeps, None skips dropout."""
     found = {}
     x = images
     for layer in model.layers:
@@ -123,7 +126,7 @@ def make_step(
     optimizer: keras.optimizers.Optimizer,
     loss: Callable[[Any, Any], Any] = categorical_crossentropy,
 ) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
-    """`step(images, targets, mask)` trains on one batch and gives the loss and probabilities."""
+    """`step(images, targets, mask)`, which trains on a batch and returns loss and probabilities."""
     optimizer.build(model.trainable_variables)
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
@@ -148,7 +151,7 @@ def train(
     stock: bool = False,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Train as the study did; `stock` takes today's loss and Adam."""
+    """Train as the study did; `stock` uses today's loss and Adam."""
     rng = np.random.default_rng(seed)
     loss = stock_loss if stock else categorical_crossentropy
     optimizer = keras.optimizers.Adam() if stock else StudyAdam()
@@ -178,7 +181,7 @@ def train(
 def predict(
     model: keras.Sequential, pixels: np.ndarray, batch_size: int = BATCH_SIZE
 ) -> np.ndarray:
-    """Probabilities, in evaluation mode."""
+    """Class probabilities in evaluation mode, `[images, classes]`."""
     starts = range(0, len(pixels), batch_size)
     parts = [model(scale(pixels[i : i + batch_size]), training=False) for i in starts]
     return np.concatenate([np.asarray(part) for part in parts])
@@ -186,14 +189,12 @@ def predict(
 
 def _image_size(text: str) -> int:
     if int(text) < MIN_IMAGE_SIZE:
-        raise argparse.ArgumentTypeError(
-            f"the network needs {MIN_IMAGE_SIZE} pixels at least, not {text}"
-        )
+        raise argparse.ArgumentTypeError(f"must be at least {MIN_IMAGE_SIZE} pixels, not {text}")
     return int(text)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train on a folder and say how well the network does."""
+    """Train on a folder of photos, and print the accuracies."""
     parser = argparse.ArgumentParser(prog="python -m reference.keras_cnn", description=__doc__)
     photos.add_arguments(parser)
     parser.add_argument("--image-size", type=_image_size, default=600)

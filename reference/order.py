@@ -1,4 +1,4 @@
-"""The order in which `fit_generator` of Keras 2.2.4 showed the images."""
+"""The order of the images in `fit_generator` of Keras 2.2.4, and the metric that it printed."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,10 +8,10 @@ Permutation = Callable[[int], np.ndarray]
 
 
 def batches(images: int, batch_size: int, permutation: Permutation) -> Iterator[np.ndarray]:
-    """Rows of one batch after another, without end.
+    """Yield the rows of each batch, without end.
 
-    `permutation(n)` is asked for a new order whenever all images were shown, which the count of
-    steps in an epoch does not touch: the smaller last batch of a pass falls where it falls.
+    `permutation(n)` gives a new order after every pass over all images. Passes do not depend on the
+    number of steps in an epoch, so the smaller last batch of a pass can come at any step.
 
     Source: `keras_preprocessing` 1.0.5, `Iterator._flow_index`.
     """
@@ -22,7 +22,7 @@ def batches(images: int, batch_size: int, permutation: Permutation) -> Iterator[
 
 
 def printed_metric(values: list[float], sizes: list[int]) -> float:
-    """What the progress line of an epoch ended with: the mean counted as one value more.
+    """The metric at the end of an epoch's progress line, which counts the mean as one more value.
 
     Source: Keras 2.2.4, `ProgbarLogger` after `BaseLogger`.
     """

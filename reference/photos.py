@@ -1,4 +1,4 @@
-"""A folder of photos as the study's two loaders read it."""
+"""Reads a folder of photos as the study's two loaders did."""
 
 import argparse
 import dataclasses
@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 from PIL import Image
 
-# `keras_preprocessing` 1.0.5 and torchvision 0.2.1 looked for these.
+# Suffixes that `keras_preprocessing` 1.0.5 and torchvision 0.2.1 looked for.
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff"}
 
 Load = Callable[[Path, int], np.ndarray]
@@ -29,7 +29,7 @@ class Split:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a command the options that `read` needs."""
+    """Add the options that `read` needs to a command."""
     parser.add_argument("--data", type=Path, required=True, help="folder {train,test}/<class>/*")
     parser.add_argument("--train-list", type=Path, help="paths relative to --data, one a line")
     parser.add_argument("--test-list", type=Path, help="likewise")
@@ -37,10 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read(arguments: argparse.Namespace, size: int, load: Load) -> tuple[Split, Split, list[str]]:
-    """Training photos, test photos and the names of the classes, sorted as the loaders sort.
+    """Read training photos, test photos and class names, in the order of the study's loaders.
 
     Raises:
-        SystemExit: If a split has no photo, a photo cannot be read, or there is a single class.
+        SystemExit: If a split has no photo, a photo or list cannot be read, there is only one
+            class, or the test photos have a class that the training photos lack.
     """
     splits = []
     classes: list[str] = []
@@ -63,7 +64,7 @@ def read(arguments: argparse.Namespace, size: int, load: Load) -> tuple[Split, S
 
 
 def refuse(message: str) -> NoReturn:
-    """End the command with one sentence and exit code 2, as argparse does."""
+    """End the command with an error message and exit code 2, as argparse does."""
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(2)
 
@@ -86,19 +87,19 @@ def _loaded(load: Load, path: Path, size: int) -> np.ndarray:
     try:
         return load(path, size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # What Pillow raises; some name the file, others do not.
+        # Pillow raises these; only some of its messages name the file.
         refuse(f"{path} cannot be read: {error}")
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on, of an option."""
+    """Parse an option's value, an integer of at least 1."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
     return int(text)
 
 
 def check_save(path: Path | None, suffix: str) -> None:
-    """Say before training, not after it, that a file cannot be written.
+    """Check before the training that the weights can be saved.
 
     Raises:
         SystemExit: If the name does not end in `suffix` or its folder does not exist.
@@ -110,28 +111,28 @@ def check_save(path: Path | None, suffix: str) -> None:
 
 
 def keras_pixels(path: Path, size: int) -> np.ndarray:
-    """RGB by nearest neighbour, as `keras_preprocessing.image.load_img` gives it."""
+    """RGB pixels, resized by nearest neighbour, as `keras_preprocessing.image.load_img` does."""
     with Image.open(path) as image:
         return keras_resize(image, size)
 
 
 def keras_resize(image: Image.Image, size: int) -> np.ndarray:
-    """What `keras_pixels` does with a decoded image."""
+    """Convert and resize a decoded image, as `keras_pixels` does."""
     rgb = image.convert("RGB")
     return np.asarray(rgb.resize((size, size), Image.Resampling.NEAREST))
 
 
 def torch_pixels(path: Path, size: int, stock: bool = False) -> np.ndarray:
-    """Bilinear, then gray, as torchvision's transforms give it; see `torch_resize`."""
+    """Gray pixels after bilinear resizing, as torchvision's transforms do; see `torch_resize`."""
     with Image.open(path) as image:
         return torch_resize(image, size, stock)
 
 
 def torch_resize(image: Image.Image, size: int, stock: bool = False) -> np.ndarray:
-    """What `torch_pixels` does with a decoded image.
+    """Resize a decoded image and convert it to gray, as `torch_pixels` does.
 
-    Pillow 5.3 resampled the rows first and truncated when it took the gray of a pixel. Today's
-    goes down the columns first in tall images, and rounds: that is `stock`.
+    Pillow 5.3 resampled the rows first, and truncated the gray values. Today's Pillow resamples the
+    columns first in tall images, and rounds the gray values; `stock` selects this.
     """
     rgb = image.convert("RGB")
     if stock:

@@ -2,8 +2,8 @@
 
     python -m reference.torch_mlp --data DIR [--version 2.1]
 
-Where today's Pillow does something else than the study's 5.3, the study's is the default and
-`--stock` gives today's.
+Today's Pillow resizes and converts to gray differently from the study's version 5.3. The study's
+behaviour is the default; `--stock` gives today's.
 """
 
 import argparse
@@ -24,7 +24,7 @@ IMAGE_SIZE = 32
 
 
 class MLPv3(nn.Module):
-    """Version 3: dropout 0.2 behind both hidden layers, log-softmax at the end."""
+    """Version 3: dropout 0.2 after both hidden layers, log-softmax at the end."""
 
     def __init__(self, num_classes: int = 3, dropout: float = 0.2):
         super().__init__()
@@ -34,7 +34,7 @@ class MLPv3(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logarithms of the probabilities."""
+        """Log-probabilities, `[batch, classes]`."""
         x = images.flatten(1)
         x = self.dropout(F.relu(self.fc1(x)))
         x = self.dropout(F.relu(self.fc2(x)))
@@ -42,7 +42,7 @@ class MLPv3(nn.Module):
 
 
 class MLPv21(nn.Module):
-    """Version 2.1: no dropout, a ReLU behind the last layer too, softmax at the end."""
+    """Version 2.1: no dropout, a ReLU after the last layer too, softmax at the end."""
 
     def __init__(self, num_classes: int = 3):
         super().__init__()
@@ -51,16 +51,16 @@ class MLPv21(nn.Module):
         self.fc3 = nn.Linear(32, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Probabilities."""
+        """Probabilities, `[batch, classes]`."""
         x = F.relu(self.fc1(images.flatten(1)))
         x = F.relu(self.fc2(x))
         return F.softmax(F.relu(self.fc3(x)), dim=1)
 
 
-# The study's `nn.CrossEntropyLoss`, whatever the network's last layer gave.
+# The study's `nn.CrossEntropyLoss`, which it used with log-softmax and softmax outputs.
 cross_entropy = F.cross_entropy
 
-# Rate and momentum, epochs, and images in a batch (0: all of them), by version.
+# By version: learning rate and momentum; epochs; batch size (0 for all images).
 OPTIMIZERS = {"3": (0.01, 0.5), "2.1": (0.001, 0.9)}
 EPOCHS = {"3": 100, "2.1": 5}
 BATCH_SIZES = {"3": 32, "2.1": 0}
@@ -72,24 +72,24 @@ def build(version: str = "3", num_classes: int = 3) -> nn.Module:
 
 
 def build_optimizer(model: nn.Module, version: str = "3") -> torch.optim.SGD:
-    """A version's optimiser."""
+    """The optimiser of a version."""
     rate, momentum = OPTIMIZERS[version]
     return torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum)
 
 
 def scale(pixels: np.ndarray) -> Tensor:
-    """Divided by 255, as torchvision's `ToTensor` does."""
+    """Divide by 255, as torchvision's `ToTensor` does."""
     return torch.from_numpy(pixels).float().div(255)
 
 
-def augment(pixels: np.ndarray, draw: random.Random) -> np.ndarray:
-    """One gray image, turned by up to 45 degrees and mirrored either way, half of the time each.
+def augment(pixels: np.ndarray, rng: random.Random) -> np.ndarray:
+    """Rotate a gray image by up to 45 degrees, then flip it each way with probability one half.
 
     Source: torchvision 0.2.1, `RandomRotation(45)` and the two flips, in this order.
     """
-    image = Image.fromarray(pixels).rotate(draw.uniform(-45, 45), Image.Resampling.NEAREST)
+    image = Image.fromarray(pixels).rotate(rng.uniform(-45, 45), Image.Resampling.NEAREST)
     for flip in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM):
-        if draw.random() < 0.5:
+        if rng.random() < 0.5:
             image = image.transpose(flip)
     return np.asarray(image)
 
@@ -97,7 +97,7 @@ def augment(pixels: np.ndarray, draw: random.Random) -> np.ndarray:
 def outputs(
     model: nn.Module, images: Tensor, masks: tuple[Tensor, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Every layer's output by name, without dropout or with what the masks keep."""
+    """Every layer's output by name; `masks` say which values dropout keeps, None skips dropout."""
     assert isinstance(model, MLPv3 | MLPv21)
     found = {}
     x = found["flatten"] = images.flatten(1)
@@ -126,9 +126,9 @@ def train(
 ) -> None:
     """Train as the study's notebook did: version 3 has dropout in the first epoch only.
 
-    `reread(row)` gives an image's pixels anew, in place of those in `data`.
+    `reread(row)` reads an image's pixels again; without it the pixels in `data` are used.
     """
-    draw = random.Random(seed)
+    rng = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)
     optimizer = build_optimizer(model, version)
     batch_size = BATCH_SIZES[version] or len(data)
@@ -139,26 +139,26 @@ def train(
         for start in range(0, len(rows), batch_size):
             chosen = rows[start : start + batch_size]
             images = data.pixels[chosen] if reread is None else map(reread, chosen)
-            pixels = np.stack([augment(image, draw) for image in images])
+            pixels = np.stack([augment(image, rng) for image in images])
             optimizer.zero_grad()
             loss = cross_entropy(model(scale(pixels)), torch.from_numpy(data.labels[chosen]))
             loss.backward()
             optimizer.step()
             total += loss.item() * len(chosen)
-        # The notebook evaluated after each epoch and never went back to training mode.
+        # The notebook evaluated after each epoch and never returned to training mode.
         model.eval()
         say(f"epoch {epoch}: loss {total / len(rows):.4f}")
 
 
 def predict(model: nn.Module, pixels: np.ndarray) -> np.ndarray:
-    """What the network gives, in evaluation mode: the larger, the likelier."""
+    """The network's output in evaluation mode, `[images, classes]`; larger means more likely."""
     with torch.no_grad():
         found: np.ndarray = model.eval()(scale(pixels)).numpy()
     return found
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train on a folder and say how well the network does."""
+    """Train on a folder of photos, and print the accuracies."""
     parser = argparse.ArgumentParser(prog="python -m reference.torch_mlp", description=__doc__)
     photos.add_arguments(parser)
     parser.add_argument("--version", choices=sorted(OPTIMIZERS), default="3")
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--reread",
         action="store_true",
-        help="read each photo anew in each epoch, as the study's loader did",
+        help="read every photo again in each epoch, as the study's loader did",
     )
     parser.add_argument("--save", type=Path, help="write the state_dict here (.pt)")
     options = parser.parse_args(arguments)
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
         paths.append(path)
         return photos.torch_pixels(path, size, options.stock)
 
-    # Those to train on come first.
+    # Training photos are read first, so their rows index `paths`.
     data, test, classes = photos.read(options, IMAGE_SIZE, load)
     torch.manual_seed(options.seed)
     model = build(options.version, len(classes))
@@ -199,13 +199,13 @@ def main(arguments: list[str] | None = None) -> None:
         reread=reread if options.reread else None,
     )
     # The study's test set is one fixed random augmentation.
-    draw = random.Random(options.seed)
-    tested = np.stack([augment(image, draw) for image in test.pixels])
+    rng = random.Random(options.seed)
+    tested = np.stack([augment(image, rng) for image in test.pixels])
     result = {
         "train_accuracy": float((predict(model, data.pixels).argmax(1) == data.labels).mean()),
         "test_accuracy": float((predict(model, tested).argmax(1) == test.labels).mean()),
     }
-    # First: a disk that is full costs the weights alone.
+    # Printed before saving, so that a full disk loses only the weights.
     print(json.dumps(result), flush=True)
     if options.save:
         torch.save(model.state_dict(), options.save)

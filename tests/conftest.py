@@ -1,4 +1,4 @@
-"""Fixtures: small folders of photos, and the folder of real ones where there is one."""
+"""Fixtures: small folders of photos, the folder of real photos if there is one, trained runs."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,12 +13,12 @@ from chifoumi_jax import fit, recipes
 from chifoumi_jax.training import pictures
 from tests.hands import write_hands_and_nothing
 
-# For each class how fast its stripes turn along the rows and along the columns.
+# The phase of the stripes, in radians per pixel: downwards and across, for each class.
 STRIPES = {"paper": (0.6, 0.0), "rock": (0.0, 0.6), "scissors": (0.45, 0.45)}
 
 
 def write_photos(root: Path, per_class: int, seed: int = 0, size: int = 40) -> Path:
-    """Noisy stripes whose direction says the class: any training that works learns them."""
+    """Write noisy stripes whose direction is the class, which any working training learns."""
     random = np.random.default_rng(seed)
     for name, (down, across) in STRIPES.items():
         (root / name).mkdir(parents=True)
@@ -33,11 +33,14 @@ def write_photos(root: Path, per_class: int, seed: int = 0, size: int = 40) -> P
 
 @pytest.fixture(scope="session", autouse=True)
 def draw_pictures() -> Iterator[Callable[..., None]]:
-    """What draws a run's pictures; left out of trainings in this process, a third of their time."""
+    """The function that draws a run's pictures.
+
+    Trainings in this process do not draw them, because that takes a third of their time.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        draw = pictures.write_report
+        write_report = pictures.write_report
         patch.setattr(pictures, "write_report", lambda *_: None)
-        yield draw
+        yield write_report
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +62,9 @@ def real_photos() -> Path:
 
 @pytest.fixture(scope="session")
 def hands_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the CNN that knows rendered hands, and nothing; trained once in a session."""
+    """A run of the CNN on rendered hands and the class "nothing"; trained once per session."""
     base = tmp_path_factory.getbasetemp()
-    # Of several workers each has a folder of its own in the session's.
+    # With pytest-xdist each worker has its own folder inside the session's folder.
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     runs = shared / "hands-runs"
     with FileLock(shared / "hands-runs.lock"):

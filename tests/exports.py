@@ -1,7 +1,7 @@
-"""Opens exported files with their own libraries alone: `python exports.py FILES.json ANSWERS.npz`.
+"""Runs exported files with only their own libraries: `python exports.py FILES.json OUTPUTS.npz`.
 
-FILES.json lists, for each file, its path and the images that it is to be asked about. The package
-that wrote them cannot be imported here.
+FILES.json lists, for each exported file, its path and the path of its input images. The package
+that wrote the files cannot be imported here.
 """
 
 import json
@@ -37,18 +37,18 @@ def keras(path: str, images: np.ndarray) -> np.ndarray:
 def pt2(path: str, images: np.ndarray) -> np.ndarray:
     import torch
 
-    about = {"chifoumi.json": ""}
-    module = torch.export.load(path, extra_files=about).module()
-    assert json.loads(about["chifoumi.json"])["classes"] == ["paper", "rock", "scissors"]
+    metadata = {"chifoumi.json": ""}
+    module = torch.export.load(path, extra_files=metadata).module()
+    assert json.loads(metadata["chifoumi.json"])["classes"] == ["paper", "rock", "scissors"]
     planes = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images[:, None]
     return module(torch.tensor(np.ascontiguousarray(planes)))["probabilities"].detach().numpy()
 
 
 if __name__ == "__main__":
     sys.modules["chifoumi_jax"] = None  # type: ignore[assignment]
-    given, answered = sys.argv[1:]
-    answers = {}
-    for model, photos in json.loads(Path(given).read_text()):
-        ask = globals()[Path(model).suffix[1:]]
-        answers[model] = ask(model, np.load(photos))
-    np.savez(answered, **answers)
+    files, outputs_file = sys.argv[1:]
+    outputs = {}
+    for model, images in json.loads(Path(files).read_text()):
+        predict = globals()[Path(model).suffix[1:]]
+        outputs[model] = predict(model, np.load(images))
+    np.savez(outputs_file, **outputs)

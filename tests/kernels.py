@@ -1,4 +1,4 @@
-"""What tests of the native kernels share."""
+"""Shared by the tests of the native kernels."""
 
 import os
 import subprocess
@@ -8,13 +8,13 @@ import pytest
 
 from chifoumi_jax.ops import native
 
-# A machine without a compiler has no kernels to test; where there is one,
-# `test_ops` fails without them.
+# Without a compiler there are no kernels to test. With a compiler, `test_ops` fails if they are
+# missing.
 needs_native = pytest.mark.skipif(bool(native.absence), reason=native.absence)
 
 
-def printed_by_threads(code: str) -> set[str]:
-    """What a program prints with one core and with all of them."""
+def outputs_by_core_count(code: str) -> set[str]:
+    """Returns what a program prints with one core and with all cores."""
     cores = sorted(os.sched_getaffinity(0))
     return {
         subprocess.run(

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 SIZE = (16, 12)
-# Suffix → how Pillow writes it; what is lossless comes back bit for bit.
+# Pillow's options for each suffix; lossless formats return the same pixels.
 FORMATS: dict[str, dict[str, Any]] = {
     "jpg": {"format": "JPEG"},
     "progressive.jpg": {"format": "JPEG", "progressive": True},
@@ -26,26 +26,26 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 
 def picture(seed: int = 0, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:
-    """Noise: no two seeds give the same bytes in any format."""
+    """Noise; different seeds give different bytes in every format."""
     width, height = size
     random = np.random.default_rng(seed)
     return Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).convert(mode)
 
 
 def encode(image: Image.Image, **options: Any) -> bytes:
-    """The file that Pillow writes."""
+    """The bytes of the file that Pillow writes."""
     file = io.BytesIO()
     image.save(file, **options)
     return file.getvalue()
 
 
 def photo(seed: int = 0, suffix: str = "png") -> bytes:
-    """A good file."""
+    """The bytes of a good file."""
     return encode(picture(seed), **FORMATS[suffix])
 
 
 def write(root: Path, files: Mapping[str, bytes]) -> Path:
-    """Make files below `root`, with their folders."""
+    """Write files below `root`, with their folders."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def write(root: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def good_folder(root: Path, classes: str = "abc", photos: int = 3, prefix: str = "") -> Path:
-    """`photos` good photos in each class; no two files are the same, whatever `prefix` is."""
+    """`photos` good photos in each class; all files differ, also between values of `prefix`."""
     first = sum(map(ord, prefix)) * 1000
     return write(
         root,
@@ -67,7 +67,7 @@ def good_folder(root: Path, classes: str = "abc", photos: int = 3, prefix: str =
 
 
 def claims(width: int, height: int) -> dict[str, bytes]:
-    """For each format a file of some bytes whose header claims that size."""
+    """For each format a file of a few bytes whose header claims this size."""
     ihdr = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + _png_chunk(b"IHDR", ihdr) + _png_chunk(b"IDAT", b"x")
     sof = struct.pack(">BHHB", 8, height, width, 3) + bytes.fromhex("011100 021100 031100")
@@ -90,7 +90,7 @@ def claims(width: int, height: int) -> dict[str, bytes]:
 
 
 def tiff(tags: Mapping[int, int]) -> bytes:
-    """An LZW-compressed grayscale TIFF with these tags and no more than its header."""
+    """An LZW-compressed grayscale TIFF with these tags that consists of its header only."""
     entries = {258: 8, 259: 5, 262: 1, 277: 1} | dict(tags)
     directory = struct.pack("<H", len(entries))
     for tag in sorted(entries):
@@ -99,7 +99,7 @@ def tiff(tags: Mapping[int, int]) -> bytes:
 
 
 def bomb() -> bytes:
-    """A sound PNG of some 50 kB that decodes to 400 million pixels."""
+    """A valid PNG of about 50 kB that decodes to 400 million pixels."""
     return encode(Image.new("1", (20_000, 20_000)), format="PNG", optimize=True)
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the game share: pictures for a camera, servers, a browser."""
+"""Helpers for the tests of the game: a fake camera, servers and a browser."""
 
 import contextlib
 import http.client
@@ -22,26 +22,26 @@ from PIL import Image
 from chifoumi_jax.play.http.guard import Hosts
 from chifoumi_jax.play.http.limits import Limits
 from chifoumi_jax.play.models import Model, Models
-from chifoumi_jax.play.server import config
+from chifoumi_jax.play.server import uvicorn_config
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.load import load
 from tests.commands import environment
 
-# What the camera shows in the middle of its picture, and the frame on the page around it.
+# Size of the camera's picture, and side of the square in its middle that the page crops; in pixels.
 CAMERA, SQUARE = (320, 240), 202
 
 
 def jpeg(image: Image.Image) -> bytes:
-    """A picture's file."""
+    """The picture as a JPEG file."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=92)
     return file.getvalue()
 
 
 def show(camera: Path, picture: Image.Image) -> None:
-    """Hold a picture before a camera: the video file that Chromium's fake camera plays.
+    """Show a picture to the fake camera: write the video file that Chromium plays.
 
-    It reads the file again for each frame, so that a camera that runs shows the new picture.
+    Chromium reads the file again for each frame, so a running camera shows the new picture.
     """
     width, height = CAMERA
     left, top = (width - SQUARE) // 2, (height - SQUARE) // 2
@@ -57,7 +57,7 @@ def show(camera: Path, picture: Image.Image) -> None:
 
 
 class Answer(NamedTuple):
-    """What a server said."""
+    """A server's response."""
 
     status: int
     headers: dict[str, str]
@@ -65,29 +65,29 @@ class Answer(NamedTuple):
 
     @property
     def value(self) -> Any:
-        """Its JSON."""
+        """The JSON of the content."""
         return json.loads(self.content)
 
     @property
     def error(self) -> str:
-        """The code of its JSON error."""
+        """The code of the JSON error."""
         return str(self.value["error"]["code"])
 
 
 class Address(NamedTuple):
-    """Where a server is."""
+    """Address of a server on this machine."""
 
     port: int
 
     @property
     def url(self) -> str:
-        """Of the first page."""
+        """URL of the first page."""
         return f"http://127.0.0.1:{self.port}/"
 
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        """One request; a `dict` is sent as JSON, bytes as a JPEG."""
+        """Send one request; a `dict` is sent as JSON, bytes are sent as a JPEG."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         sent = dict(headers or {})
         if isinstance(body, dict):
@@ -108,33 +108,33 @@ class Address(NamedTuple):
 def serving(
     run: Path, runs: Path, *, limits: Limits | None = None
 ) -> Iterator[tuple[Address, Service]]:
-    """A server in this process."""
+    """A server in a thread of this process."""
     classifier = load(run)
     service = Service(Models(Model(run.name, classifier, run)), limits or Limits(), 0, runs)
     service.worker.warm_up(classifier).result()
-    bound = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(config(service, Hosts("127.0.0.1")))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn_config(service, Hosts("127.0.0.1")))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield Address(bound.getsockname()[1]), service
+        yield Address(listener.getsockname()[1]), service
     finally:
         server.should_exit = True
         thread.join()
         service.close()
-        bound.close()
+        listener.close()
 
 
-class Started(NamedTuple):
-    """A server that the command line started."""
+class ServerProcess(NamedTuple):
+    """A server that runs as a process of the command line."""
 
     process: subprocess.Popen[str]
     address: Address
 
 
 @contextlib.contextmanager
-def start(run: Path, *options: str, cwd: Path) -> Iterator[Started]:
-    """`chifoumi play` in a process of its own, once it says where it is; in the end it is gone."""
+def start_server(run: Path, *options: str, cwd: Path) -> Iterator[ServerProcess]:
+    """Start `chifoumi play` as a process and wait until it prints its URL; kill it at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "chifoumi_jax.cli", "play", str(run), *options],
         stdout=subprocess.PIPE,
@@ -148,20 +148,20 @@ def start(run: Path, *options: str, cwd: Path) -> Iterator[Started]:
         line = process.stdout.readline()
         found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\n", line)
         assert found is not None, f"{line!r} {process.communicate()[1]}"
-        yield Started(process, Address(int(found[1])))
+        yield ServerProcess(process, Address(int(found[1])))
     finally:
         process.kill()
         process.communicate()
 
 
 def chromium() -> str | None:
-    """The browser of this machine."""
+    """Path of an installed Chromium, or `None`."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
 def chromium_options(camera: Path | None, *more: str) -> list[str]:
-    """How it starts, with a fake camera that plays a file, or without any camera."""
+    """Chromium's options, with a fake camera that plays a file, or without a camera."""
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     if camera is not None:
         options += [

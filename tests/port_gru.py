@@ -24,7 +24,10 @@ class TorchTagger(nn.Module):
 
 
 class Cell(nnx.Module):
-    """PyTorch's GRU, which has a bias on both sides. `reset_first` plants a fault."""
+    """PyTorch's GRU, with a bias for the input and for the hidden state.
+
+    `reset_first` plants a fault.
+    """
 
     num_feature_axes = 1
 

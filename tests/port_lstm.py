@@ -22,7 +22,7 @@ def reference() -> keras.Model:
 
 
 class LSTM(linen.Module):
-    """One step of Keras's LSTM. `forget` is added to the forget gate, as some do."""
+    """One step of Keras's LSTM. `forget` is added to the forget gate, as some frameworks do."""
 
     hidden: int
     forget: float = 0.0
@@ -59,12 +59,12 @@ def linen_port(forget: float = 0.0) -> tuple[linen.Module, Any]:
 
 
 def function(params: Any, x: jax.Array) -> jax.Array:
-    """The port as a function; Keras's order of the gates."""
+    """The port as a function, with Keras's order of the gates."""
     return _function(params, x, (0, 1, 2, 3))
 
 
 def function_with_gates_swapped(params: Any, x: jax.Array) -> jax.Array:
-    """The forget gate and the cell's input taken for one another."""
+    """The same port with the forget gate and the cell's input swapped."""
     return _function(params, x, (0, 2, 1, 3))
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 
 class TorchBlock(nn.Module):
-    """Two convolutions around a shortcut, which is itself a convolution where the size changes."""
+    """Two convolutions with a shortcut, which is a convolution if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class TorchBlock(nn.Module):
 
 
 class TorchResNet(nn.Module):
-    """A stem, two blocks, and a linear layer on what is flattened."""
+    """A stem, two blocks, a flatten and a linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class TorchResNet(nn.Module):
 
 
 class BatchNorm(nnx.Module):
-    """PyTorch's: the running variance takes in the unbiased one."""
+    """PyTorch's batch normalization: the running variance averages the unbiased variance."""
 
     def __init__(self, features: int, epsilon: float = 1e-5, momentum: float = 0.9) -> None:
         self.scale = nnx.Param(jnp.ones(features))
@@ -72,7 +72,7 @@ class BatchNorm(nnx.Module):
 
 
 class Block(nnx.Module):
-    """The shortcut runs first here, unlike the original's."""
+    """A block whose shortcut runs first, unlike in the original."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, rngs: nnx.Rngs, **norm: Any) -> None:
         def conv(inputs: int, size: int, stride: int) -> nnx.Conv:
@@ -111,7 +111,7 @@ class ResNet(nnx.Module):
 
 
 def trained_reference() -> TorchResNet:
-    """With statistics as after training: nothing in it is all zeros or ones."""
+    """The original with weights and statistics as after training: none is all zeros or all ones."""
     torch.manual_seed(0)
     model = TorchResNet()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A Keras model that shrinks and enlarges images, with a skip connection, and its port to NNX."""
+"""A Keras model that down- and upsamples images, with a skip connection, and its port to NNX."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from flax import nnx
 
 
 def reference() -> keras.Model:
-    """Functional, as Keras makes it: biases are zero."""
+    """An untrained functional model, so all biases are zero."""
     keras.utils.set_random_seed(0)
     layers = keras.layers
     images = keras.Input((9, 12, 3))
@@ -26,7 +26,7 @@ def reference() -> keras.Model:
 
 
 class Upsampler(nnx.Module):
-    """The port. `padding` and `transpose_kernel` plant faults, or another layout."""
+    """The port. `padding` plants a fault; `transpose_kernel` selects the kernel's layout."""
 
     def __init__(
         self,

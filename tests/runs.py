@@ -1,4 +1,4 @@
-"""Comparing two runs."""
+"""Comparison of two runs."""
 
 from typing import Any
 
@@ -15,20 +15,20 @@ _TIMES = {"seconds", "images_per_second"}
 
 
 def assert_same_training(first: Run, second: Run) -> None:
-    """Weights, optimiser state, metrics and results are the same, bit for bit."""
+    """Assert that weights, optimiser state, metrics and results are equal, bit for bit."""
     assert _untimed(first) == _untimed(second)
     assert first.results == second.results
     states = [final_state(run) for run in (first, second)]
-    # Trees of different structure are an error.
+    # It also fails if the trees have different structures.
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
 def final_state(run: Run) -> TrainState:
     """All arrays of a run's newest checkpoint."""
     recipe, config = read_config(run.directory)
-    step, ailments = checkpoint.newest(run.directory / "checkpoints")
+    step, problems = checkpoint.newest(run.directory / "checkpoints")
     assert step is not None
-    assert not ailments
+    assert not problems
     program = program_of(recipe, len(config["classes"]), step)
     return restore(run.directory, program, step)[0]
 

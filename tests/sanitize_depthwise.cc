@@ -1,4 +1,4 @@
-// Runs the depthwise kernels on arrays of exactly their size, for AddressSanitizer to watch.
+// Runs the depthwise kernels under AddressSanitizer on arrays of exactly the needed size.
 
 #include <algorithm>
 #include <cstdio>
@@ -34,7 +34,7 @@ int main() {
     const auto kernel = numbers(shape.side * shape.side * shape.channels);
     const auto gradient = numbers(result_rows * shape.columns() * shape.channels);
 
-    // Four parts: some of the rows and the rest, some of the channels and the rest.
+    // Splits rows and channels at random positions, which gives four parts.
     const int64_t steps = std::max<int64_t>(shape.channels / chifoumi::kChannelStep, 1);
     const int64_t channel = draw(0, steps - 1) * chifoumi::kChannelStep;
     const auto for_each_part = [&](int64_t rows, const auto& body) {

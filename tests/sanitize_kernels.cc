@@ -1,4 +1,4 @@
-// Runs the native kernels on arrays of exactly their size, for AddressSanitizer to watch.
+// Runs the native kernels under AddressSanitizer on arrays of exactly the needed size.
 
 #include <cstdio>
 #include <random>

@@ -1,4 +1,4 @@
-"""Answers as other programs read them."""
+"""Answers as JSON lines and CSV, for other programs."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ GOOD = {
 }
 
 
-def test_csv() -> None:
+def test_csv_columns_escapes_and_quotes_cells() -> None:
     answers: list[dict[str, Any]] = [
         GOOD,
         {"file": "@x", "error": "@x: zero bytes (copy it again)"},
@@ -36,7 +36,7 @@ def test_csv() -> None:
 
 
 @given(st.text(), st.text())
-def test_csv_holds_no_formula_and_one_record_a_line(file: str, label: str) -> None:
+def test_csv_has_no_formula_and_one_record_per_line(file: str, label: str) -> None:
     answer = GOOD | {"file": file, "label": label, "probabilities": {label: 0.75, "b": 0.25}}
     lines = list(csv_lines([answer], [label, "b"], explained=False))
     assert len(lines) == 2 and all(line.isprintable() for line in lines)
@@ -46,7 +46,7 @@ def test_csv_holds_no_formula_and_one_record_a_line(file: str, label: str) -> No
 
 
 @given(st.binary(min_size=1).filter(lambda name: b"\0" not in name))
-def test_json_lines_keep_every_name(name: bytes) -> None:
+def test_json_lines_keep_every_byte_of_a_file_name(name: bytes) -> None:
     (line,) = json_lines([GOOD | {"file": os.fsdecode(name)}])
     assert line.isascii() and "\n" not in line
     assert os.fsencode(json.loads(line)["file"]) == name

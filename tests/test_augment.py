@@ -1,4 +1,4 @@
-"""The augmentation of the study's MLP, against Pillow's own rotation and flips."""
+"""The augmentation of the study's MLP, compared with Pillow's rotation and flips."""
 
 import hashlib
 
@@ -25,8 +25,8 @@ from chifoumi_jax.data.augment_study import (
 
 SIZES = [(32, 32), (33, 33), (32, 31), (7, 5), (1, 1), (2, 9), (48, 64)]
 
-# The first 16 hex digits of the SHA-256 of the pixels that torchvision 0.2.1's
-# `functional.rotate(image, angle)` gave on Pillow 5.3.0, for the gray 32 x 32 image of `noise`.
+# The first 16 hex digits of the SHA-256 of the pixels from `functional.rotate(image, angle)` of
+# torchvision 0.2.1 on Pillow 5.3.0, for the gray 32 x 32 image of `noise`.
 STUDY = {
     -45.0: "d37d31cf3929575b",
     -44.9945068359375: "ffe4aa0a1d19d6b5",
@@ -74,7 +74,7 @@ def test_rotation_equals_pillows_for_any_angle(size: tuple[int, int], angles: li
         )
 
 
-def test_rotation_of_colour_images() -> None:
+def test_rotation_of_colour_images_equals_pillows() -> None:
     images = noise(2, 20, 30, 3)
     rotated = np.asarray(rotate(jnp.asarray(images), [-12.5, 40.0]))
     for image, angle, got in zip(images, (-12.5, 40.0), rotated, strict=True):
@@ -95,7 +95,7 @@ def test_flips_equal_pillows() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_augmentation_is_what_pillow_does_with_the_draws(dtype: DTypeLike) -> None:
+def test_augmentation_equals_pillows_with_the_same_draws(dtype: DTypeLike) -> None:
     images, key = noise(64, 32, 32), jax.random.key(3)
     augmented = study_mlp_augmentation(key, jnp.asarray(images, dtype))
     draws = draw(key, 64)
@@ -149,7 +149,7 @@ def test_draws_are_uniform_and_independent() -> None:
         assert abs(share.mean() - expected) < bound
 
 
-def test_augmentation_is_decided_by_the_key() -> None:
+def test_augmentation_depends_on_the_key_alone() -> None:
     images = jnp.asarray(noise(8, 32, 32))
     first = study_mlp_augmentation(jax.random.key(0), images)
     again = study_mlp_augmentation(jax.random.key(0), images)
@@ -158,7 +158,7 @@ def test_augmentation_is_decided_by_the_key() -> None:
     assert (np.asarray(first) != np.asarray(other)).any()
 
 
-def test_augmentation_inside_a_scan() -> None:
+def test_augmentation_works_inside_a_scan() -> None:
     images = jnp.asarray(noise(8, 32, 32))
     keys = jax.random.split(jax.random.key(0), 3)
 
@@ -170,11 +170,11 @@ def test_augmentation_inside_a_scan() -> None:
     np.testing.assert_array_equal(scanned, want)
 
 
-def test_refuses_a_wrong_number_of_angles() -> None:
-    with pytest.raises(ValueError, match="2 images need as many angles, not 3"):
+def test_a_wrong_number_of_angles_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 images need one angle each, not 3"):
         rotate(jnp.zeros((2, 4, 4), jnp.uint8), [1.0, 2.0, 3.0])
 
 
-def test_refuses_sides_beyond_fixed_point() -> None:
+def test_sides_beyond_the_fixed_point_range_are_refused() -> None:
     with pytest.raises(ValueError, match="20000 x 4 images are too large"):
         rotation_coefficients([10.0], 4, 20_000)

@@ -56,7 +56,7 @@ def test_tiny_warp_is_nearly_the_identity() -> None:
     images = photos()
     changed = photo_augmentation(jax.random.key(0), images, only(zoom=1e-6, rotate=1e-5))
     assert not np.array_equal(changed, images)
-    # At most 1.5e-5 + 6e-6 pixels away from 15 pixels off the centre, plus float32 rounding.
+    # Points 15 pixels off the centre move by at most 1.5e-5 + 6e-6 pixels, plus float32 rounding.
     np.testing.assert_allclose(changed, images, atol=1e-4)
 
 
@@ -78,7 +78,7 @@ def test_an_image_does_not_depend_on_its_neighbours() -> None:
         )
 
 
-def test_decided_by_the_key() -> None:
+def test_changes_depend_on_the_key_alone() -> None:
     images = photos()
     first = photo_augmentation(jax.random.key(0), images)
     np.testing.assert_array_equal(first, photo_augmentation(jax.random.key(0), images))
@@ -114,7 +114,7 @@ def test_shift_moves_whole_pixels_and_repeats_the_border() -> None:
         np.testing.assert_array_equal(got[..., 1], np.broadcast_to(want_columns, got.shape[:2]))
 
 
-def test_rotation_and_zoom_keep_the_centre_and_move_points_as_a_similarity() -> None:
+def test_rotation_and_zoom_keep_the_centre_and_form_a_similarity() -> None:
     size, middle = 41, 20
     rows, columns = jnp.meshgrid(jnp.arange(size), jnp.arange(size), indexing="ij")
     places = jnp.stack([rows, columns, jnp.zeros_like(rows)], -1) / 64.0
@@ -130,7 +130,7 @@ def test_rotation_and_zoom_keep_the_centre_and_move_points_as_a_similarity() -> 
     assert -10 <= angle.min() < -7 and 7 < angle.max() <= 10
 
 
-def test_brightness_contrast_and_colour_are_one_affine_change_a_channel() -> None:
+def test_brightness_contrast_and_colour_are_an_affine_change_of_each_channel() -> None:
     images = jnp.full((500, 1, 2, 3), 0.5).at[:, :, 1].set(0.25)
     key = jax.random.key(0)
     bright = np.asarray(photo_augmentation(key, images, only(brightness=0.2)))
@@ -150,30 +150,31 @@ def test_brightness_contrast_and_colour_are_one_affine_change_a_channel() -> Non
     [{"shift": 1.0}, {"zoom": -0.1}, {"brightness": 1.5}, {"contrast": float("nan")},
      {"colour": -1.0}, {"rotate": 200.0}],
 )  # fmt: skip
-def test_refuses_strengths_out_of_range(strengths: dict[str, Any]) -> None:
+def test_strengths_out_of_range_are_refused(strengths: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(strengths))} must be in"):
         PhotoAugmentation(**strengths)
 
 
-def test_gray_takes_the_colour_from_its_share_of_the_images() -> None:
+def test_gray_converts_its_share_of_the_images() -> None:
     changed = np.asarray(photo_augmentation(jax.random.key(1), photos(400, 4, 4), only(gray=0.3)))
     gray = np.ptp(changed, axis=-1).max((1, 2)) < 1e-6
-    # Four standard deviations of the share of 400 draws.
+    # Four standard deviations of the share in 400 draws.
     assert abs(gray.mean() - 0.3) < 4 * (0.3 * 0.7 / 400) ** 0.5
 
 
-def test_saturation_keeps_the_gray() -> None:
+def test_saturation_keeps_the_luma() -> None:
     images = 0.25 + photos() / 2
     changed = np.asarray(photo_augmentation(jax.random.key(0), images, only(saturation=0.5)))
     luma = np.array([0.299, 0.587, 0.114])
-    # Float32 rounding of values below 1; and changes of up to half the distance from gray.
+    # The bound is float32 rounding of values below 1; the changes are up to half the distance
+    # from gray.
     np.testing.assert_allclose(changed @ luma, np.asarray(images) @ luma, atol=1e-6)
     assert not np.allclose(changed, images, atol=1e-2)
 
 
-def test_blur_keeps_what_is_even_and_smooths_what_is_not() -> None:
+def test_blur_keeps_even_areas_and_smooths_others() -> None:
     even = jnp.full((2, 12, 16, 3), 0.4)
-    # Nine weights in each direction, whose sum is 1 to float32 rounding.
+    # The nine weights in each direction sum to 1, up to float32 rounding.
     np.testing.assert_allclose(
         photo_augmentation(jax.random.key(0), even, only(blur=1.5)), even, atol=1e-6
     )
@@ -183,20 +184,22 @@ def test_blur_keeps_what_is_even_and_smooths_what_is_not() -> None:
     assert np.median(changed.var((1, 2)) / np.asarray(images).var((1, 2))) < 0.3
 
 
-def test_erase_covers_one_rectangle_by_one_colour() -> None:
+def test_erase_covers_one_rectangle_with_one_colour() -> None:
     images = photos(50)
     changed = np.asarray(photo_augmentation(jax.random.key(0), images, only(erase=0.5)))
     covered = (changed != np.asarray(images)).any(-1)
     for image, cover in zip(changed, covered, strict=True):
         rows, columns = np.nonzero(cover.any(1))[0], np.nonzero(cover.any(0))[0]
         assert cover.sum() == len(rows) * len(columns), "a rectangle"
-        assert len(rows) <= 11 and len(columns) <= 16, "half of 20 and of 30, and a part of a pixel"
+        assert len(rows) <= 11 and len(columns) <= 16, (
+            "half of 20 and of 30, plus a part of a pixel"
+        )
         assert len(np.unique(image[cover], axis=0)) <= 1, "of one colour"
     assert covered.any((1, 2)).mean() > 0.9
 
 
-def test_a_quarter_turn_moves_no_border_into_the_image() -> None:
-    # What turns in from outside is the image's own, mirrored: no value but its two.
+def test_rotation_fills_the_corners_by_reflection() -> None:
+    # Pixels from outside are the mirrored image, so the two values of the image are the bounds.
     halves = jnp.where(jnp.arange(16)[None, :, None, None] < 8, 0.2, 0.8)
     images = jnp.broadcast_to(halves, (30, 16, 16, 3))
     changed = np.asarray(photo_augmentation(jax.random.key(0), images, only(rotate=180.0)))

@@ -1,4 +1,4 @@
-"""That the benchmarks run, on next to nothing; what they measure is no test's business."""
+"""The benchmarks run on almost nothing; the tests do not check what they measure."""
 
 import json
 import os
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.measure import BaselineError, alternate
+from benchmarks.measure import BaselineError, measure_in_turn
 from benchmarks.report import table
 from tests.commands import environment
 
-# The cases of one dictionary run in one process. Predictions run the same code as steps, and the
-# CNN's whole trainings the same as the MLP's. On the newest JAX, where a second interpreter has the
-# baselines, the steps of all are enough.
+# Number of results for each value of `--only`; one dictionary runs in one process. Predictions run
+# the same code as steps, and the CNN's whole trainings the same as the MLP's. On the newest JAX the
+# training steps are enough; there a second interpreter has the baselines.
 BASELINES_PYTHON = os.environ.get("CHIFOUMI_BASELINES_PYTHON")
 STEPS = {"step": 1}
 TRAININGS = {"mlp": 2, "precision": 2}
@@ -30,7 +30,7 @@ GROUPS = (
 def reports(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     directories = [tmp_path_factory.mktemp("report") for _ in GROUPS]
     processes = []
-    # Side by side: what they measure does not matter.
+    # In parallel, because the measured times do not matter.
     for cases, directory in zip(GROUPS, directories, strict=True):
         command = [sys.executable, "-m", "benchmarks", "--tiny", "--report", str(directory)]
         command += ["--baselines-python", BASELINES_PYTHON or sys.executable, "--only", *cases]
@@ -51,11 +51,11 @@ def reports(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
 
 def test_measures_every_baseline(reports: list[Path]) -> None:
     found = [json.loads((report / "report.json").read_text()) for report in reports]
-    assert all(one["machine"]["cores"] >= 1 for one in found)
-    every = [case for one in found for case in one["cases"]]
-    baselines = {case["name"]: [row["name"] for row in case["rows"]] for case in every}
-    assert len(baselines) == len(every) == sum(sum(cases.values()) for cases in GROUPS)
-    for case in every:
+    assert all(report["machine"]["cores"] >= 1 for report in found)
+    cases = [case for report in found for case in report["cases"]]
+    baselines = {case["name"]: [row["name"] for row in case["rows"]] for case in cases}
+    assert len(baselines) == len(cases) == sum(sum(group.values()) for group in GROUPS)
+    for case in cases:
         for row in case["rows"]:
             assert row["error"] is None, row
             assert row["values"], row
@@ -74,7 +74,7 @@ def test_measures_every_baseline(reports: list[Path]) -> None:
         assert "PyTorch" in baselines["whole training of the MLP, 2 epochs"]
 
 
-def test_draws_every_case(reports: list[Path]) -> None:
+def test_plots_every_case(reports: list[Path]) -> None:
     for report, cases in zip(reports, GROUPS, strict=True):
         pictures = sorted(report.glob("*.png"))
         assert len(pictures) == sum(cases.values())
@@ -83,7 +83,7 @@ def test_draws_every_case(reports: list[Path]) -> None:
                 assert min(image.size) > 100
 
 
-def test_a_baseline_that_cannot_run_is_named() -> None:
+def test_the_table_names_a_baseline_that_cannot_run() -> None:
     turns: list[str] = []
 
     def good() -> tuple[list[float], int, dict[str, str]]:
@@ -94,11 +94,11 @@ def test_a_baseline_that_cannot_run_is_named() -> None:
         turns.append("bad")
         raise BaselineError("No module named 'keras'")
 
-    case = alternate("a step", "s", {"ours": good, "Keras": bad, "other": good}, 2, print)
+    case = measure_in_turn("a step", "s", {"ours": good, "Keras": bad, "other": good}, 2, print)
     assert turns == ["good", "bad", "good", "good", "good"]
     machine = {"cores": 2, "processor": "P", "memory_bytes": 8e9, "devices": ["cpu"]}
     text = table([case], machine | {"python": "3", "jax": "1"})
     assert "| Keras | not measured: No module named 'keras' | | | |" in text
     assert "| other (jax 1) | **3** | 2 to 4 (4) | 1 GB | 1.00 x |" in text
     with pytest.raises(BaselineError, match="a step: No module"):
-        alternate("a step", "s", {"ours": bad}, 1, print)
+        measure_in_turn("a step", "s", {"ours": bad}, 1, print)

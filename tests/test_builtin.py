@@ -11,42 +11,42 @@ from chifoumi_jax.training.run import RunError
 from tests.commands import chifoumi
 
 
-def test_it_is_small_and_has_a_card() -> None:
+def test_the_model_is_small_and_has_a_card() -> None:
     path = builtin.builtin_run()
     assert path.stat().st_size <= 3_000_000
     assert "not good at" in path.with_name("CARD.md").read_text()
 
 
-def test_it_knows_rendered_hands_and_pictures_without_one() -> None:
+def test_the_model_recognises_rendered_hands_and_pictures_without_a_hand() -> None:
     classifier = load("small")
     assert set(classifier.classes) == {*GESTURES, NOTHING}
-    wanted = [name for seed in range(5) for name in (*GESTURES, NOTHING)]
-    # Other people, lights and backdrops than those it learnt from.
+    expected = [name for seed in range(5) for name in (*GESTURES, NOTHING)]
+    # Other people, lights and backgrounds than in training.
     pictures = [
-        render(name, seed=1000 + place, size=(160, 160), split="test")
-        for place, name in enumerate(wanted)
+        render(name, seed=1000 + index, size=(160, 160), split="test")
+        for index, name in enumerate(expected)
     ]
     labels, probabilities = classifier.predict(pictures)
-    right = np.mean([label == name for label, name in zip(labels, wanted, strict=True)])
-    assert right >= 0.9
+    accuracy = np.mean([label == name for label, name in zip(labels, expected, strict=True)])
+    assert accuracy >= 0.9
     assert probabilities.max(axis=1).mean() > classifier.calibration.threshold
 
 
-def test_a_run_of_that_name_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_named_small_has_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "small").mkdir()
     monkeypatch.chdir(tmp_path)
     assert load("small").classes, "a folder of photos may have any name"
     (tmp_path / "small" / "config.json").write_text("{}")
-    with pytest.raises(RunError, match=r"small/config.json is not what a training wrote"):
+    with pytest.raises(RunError, match=r"small/config.json was not written by a training"):
         load("small")
 
 
-def test_it_is_evaluated_like_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_is_evaluated_like_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_hands(tmp_path / "hands", images=9, test_images=6)
     monkeypatch.chdir(tmp_path)
-    found = evaluate(["small"], data=tmp_path / "hands")
-    assert found.runs[0]["images"] == 6
-    assert found.write(images=False) == Path("evaluation")
+    report = evaluate(["small"], data=tmp_path / "hands")
+    assert report.runs[0]["images"] == 6
+    assert report.write(images=False) == Path("evaluation")
     with pytest.raises(RunError, match="name a folder with --data"):
         evaluate(["small"])
 

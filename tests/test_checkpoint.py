@@ -1,3 +1,5 @@
+"""Checkpoints: saving, loading, damage and removal."""
+
 import json
 import os
 import shutil
@@ -36,20 +38,20 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_comes_back_bit_for_bit(tmp_path: Path) -> None:
+def test_a_checkpoint_is_loaded_bit_for_bit(tmp_path: Path) -> None:
     save_steps(tmp_path, 3)
     loaded, progress = checkpoint.load(tmp_path / "00000003", abstract(trees(0)))
     jax.tree.map(np.testing.assert_array_equal, loaded, trees(3))
     assert progress == {"epoch": 3, "best_step": 1, "x": 0.1}
 
 
-def test_some_of_the_trees_can_be_read(tmp_path: Path) -> None:
+def test_single_trees_can_be_loaded(tmp_path: Path) -> None:
     save_steps(tmp_path, 3)
     loaded, _ = checkpoint.load(tmp_path / "00000003", {"params": abstract(trees(0)["params"])})
     assert set(loaded) == {"params"}
 
 
-def test_the_newest_whole_one_counts(tmp_path: Path) -> None:
+def test_newest_finds_the_newest_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.newest(tmp_path) == (None, [])
     save_steps(tmp_path, 1, 2)
     assert checkpoint.newest(tmp_path) == (2, [])
@@ -61,10 +63,10 @@ def _largest(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("harm", "sentence"),
+    ("harm", "message"),
     [
-        (lambda folder: damage(_largest(folder / "trees")), "not what was saved"),
-        (lambda folder: damage(folder / "progress.json"), "not what was saved"),
+        (lambda folder: damage(_largest(folder / "trees")), "has changed since it was saved"),
+        (lambda folder: damage(folder / "progress.json"), "has changed since it was saved"),
         (lambda folder: (folder / "progress.json").unlink(), "lacks files"),
         (lambda folder: (folder / "extra").write_text(""), "lacks files"),
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest"),
@@ -77,18 +79,18 @@ def _largest(folder: Path) -> Path:
         (lambda folder: shutil.rmtree(folder / "trees"), "lacks files"),
     ],
 )
-def test_a_damaged_one_is_passed_over(tmp_path: Path, harm: Any, sentence: str) -> None:
+def test_a_damaged_checkpoint_is_skipped(tmp_path: Path, harm: Any, message: str) -> None:
     save_steps(tmp_path, 1, 2)
     harm(tmp_path / "00000002")
-    step, ailments = checkpoint.newest(tmp_path)
+    step, problems = checkpoint.newest(tmp_path)
     assert step == 1
-    assert len(ailments) == 1
-    assert sentence in ailments[0]
-    with pytest.raises(CheckpointError, match=sentence):
+    assert len(problems) == 1
+    assert message in problems[0]
+    with pytest.raises(CheckpointError, match=message):
         checkpoint.load(tmp_path / "00000002", abstract(trees(0)))
 
 
-def test_an_unfinished_one_does_not_count_and_is_removed(tmp_path: Path) -> None:
+def test_an_unfinished_checkpoint_is_ignored_and_removed(tmp_path: Path) -> None:
     save_steps(tmp_path, 1)
     shutil.copytree(tmp_path / "00000001", tmp_path / ".00000002.123.tmp")
     assert checkpoint.newest(tmp_path) == (1, [])
@@ -96,14 +98,14 @@ def test_an_unfinished_one_does_not_count_and_is_removed(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["00000001"]
 
 
-def test_keeps_the_two_newest_and_the_best(tmp_path: Path) -> None:
+def test_prune_keeps_the_two_newest_and_the_best(tmp_path: Path) -> None:
     save_steps(tmp_path, 1, 2, 3, 4, 5)
     checkpoint.prune(tmp_path, best=2)
     assert checkpoint.steps(tmp_path) == [2, 4, 5]
     assert checkpoint.best(tmp_path, 5) == 1
 
 
-def test_a_failed_save_is_an_error_and_leaves_the_others(
+def test_a_failed_save_is_an_error_and_keeps_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_steps(tmp_path, 1)
@@ -118,7 +120,7 @@ def test_a_failed_save_is_an_error_and_leaves_the_others(
     assert checkpoint.newest(tmp_path) == (1, [])
 
 
-def test_other_shapes_are_an_error(tmp_path: Path) -> None:
+def test_loading_other_shapes_is_an_error(tmp_path: Path) -> None:
     save_steps(tmp_path, 1)
     wanted = abstract({"params": {"kernel": jnp.zeros(7), "bias": jnp.zeros(5)}})
     with pytest.raises(CheckpointError, match="does not hold"):
@@ -128,6 +130,6 @@ def test_other_shapes_are_an_error(tmp_path: Path) -> None:
 def test_the_manifest_names_every_file(tmp_path: Path) -> None:
     save_steps(tmp_path, 1)
     folder = tmp_path / "00000001"
-    named = set(json.loads((folder / "manifest.json").read_text())["sha256"])
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert there == named | {"manifest.json"}
+    in_manifest = set(json.loads((folder / "manifest.json").read_text())["sha256"])
+    existing = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert existing == in_manifest | {"manifest.json"}

@@ -1,4 +1,4 @@
-"""A trained model asked about photos."""
+"""Classifying photos with a trained model."""
 
 from pathlib import Path
 
@@ -38,14 +38,14 @@ def test_answers_do_not_depend_on_the_batch_size(classifier: Classifier, files: 
         np.testing.assert_allclose(again.probabilities, probabilities, atol=1e-5)
 
 
-def test_arrays_and_files_are_the_same(classifier: Classifier, files: list[Path]) -> None:
+def test_arrays_and_files_give_the_same_answers(classifier: Classifier, files: list[Path]) -> None:
     arrays = [np.asarray(Image.open(file)) for file in files]
     np.testing.assert_array_equal(
         classifier.predict(arrays).probabilities, classifier.predict(files).probabilities
     )
 
 
-def test_one_photo_and_none(classifier: Classifier, files: list[Path]) -> None:
+def test_a_single_photo_and_an_empty_list(classifier: Classifier, files: list[Path]) -> None:
     one = classifier.predict(files[0])
     assert one.probabilities.shape == (1, 3)
     np.testing.assert_allclose(
@@ -54,7 +54,7 @@ def test_one_photo_and_none(classifier: Classifier, files: list[Path]) -> None:
     assert classifier.predict([]).labels == []
 
 
-def test_gray_arrays_are_photos(classifier: Classifier) -> None:
+def test_gray_arrays_are_accepted(classifier: Classifier) -> None:
     gray = np.arange(30 * 40, dtype=np.uint8).reshape(30, 40)
     np.testing.assert_array_equal(
         classifier.predict(gray).probabilities,
@@ -66,18 +66,18 @@ def test_gray_arrays_are_photos(classifier: Classifier) -> None:
     "array",
     [np.zeros((5, 5, 3), np.float32), np.zeros((5, 5, 4), np.uint8), np.zeros(5, np.uint8)],
 )
-def test_refuses_an_array_that_is_no_photo(classifier: Classifier, array: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="a photo is uint8"):
+def test_refuses_an_array_that_is_not_a_photo(classifier: Classifier, array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="a photo array must be uint8"):
         classifier.predict(array)
 
 
-def test_refuses_a_file_that_is_no_photo(classifier: Classifier, tmp_path: Path) -> None:
+def test_refuses_a_file_that_is_not_a_photo(classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not a photo")
     with pytest.raises(ImageProblem, match=r"text\.jpg"):
         classifier.predict(tmp_path / "text.jpg")
 
 
-def test_a_run_is_asked_otherwise_than_its_recipe_asks(
+def test_load_without_mirror_images_or_without_averaged_weights(
     photos: Path, files: list[Path], tmp_path: Path
 ) -> None:
     run = fit(
@@ -87,26 +87,26 @@ def test_a_run_is_asked_otherwise_than_its_recipe_asks(
         quiet=True,
     ).directory
     (run / "calibration.json").write_text('{"temperature": 2.0, "threshold": 0.5, "photos": 40}')
-    whole = load(run)
-    assert whole.calibration == Calibration(2.0, 0.5, 40)
+    default = load(run)
+    assert default.calibration == Calibration(2.0, 0.5, 40)
 
-    once = load(run, mirrored=False)
-    assert once.calibration == UNCALIBRATED
-    pixels = np.stack([once.pixels(file) for file in files])
-    both = (once.probabilities(pixels) + once.probabilities(pixels[:, :, ::-1])) / 2
-    answers = whole.predict(files).probabilities
-    # The mean is of logarithms in one program, of probabilities here: roundings of float32.
-    np.testing.assert_allclose(whole.calibration.temper(both), answers, rtol=1e-5)
+    unmirrored = load(run, mirrored=False)
+    assert unmirrored.calibration == UNCALIBRATED
+    pixels = np.stack([unmirrored.pixels(file) for file in files])
+    mean = (unmirrored.probabilities(pixels) + unmirrored.probabilities(pixels[:, :, ::-1])) / 2
+    answers = default.predict(files).probabilities
+    # Float32 rounding: the program averages logarithms, this test averages probabilities.
+    np.testing.assert_allclose(default.calibration.apply_temperature(mean), answers, rtol=1e-5)
 
     last = load(run, averaged=False)
     assert last.calibration == UNCALIBRATED
     step, _ = checkpoint.newest(run / "checkpoints")
-    state, _ = restore(run, whole.program, step or 0)
-    for trees, classifier in ((state.average, whole), (state.params, last)):
+    state, _ = restore(run, default.program, step or 0)
+    for trees, classifier in ((state.average, default), (state.params, last)):
         jax.tree.map(np.testing.assert_array_equal, trees, classifier.weights)
-    apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.average, state.params)
-    assert max(jax.tree.leaves(apart)) > 0
+    differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.average, state.params)
+    assert max(jax.tree.leaves(differences)) > 0
 
     for other in ({"mirrored": False}, {"averaged": False}):
-        with pytest.raises(RunError, match="for the run's folder"):
+        with pytest.raises(RunError, match="name the run's folder"):
             load(tmp_path / "model.safetensors", **other)

@@ -1,4 +1,4 @@
-"""The commands as a user types them, also wrongly."""
+"""The commands as a user types them, with right and with wrong arguments."""
 
 import csv
 import json
@@ -27,21 +27,21 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.getbasetemp() / "work0" / directory
 
 
-def test_train_prints_the_run(run: Path) -> None:
+def test_train_prints_the_folder_of_the_run(run: Path) -> None:
     assert run.name == "cnn-1"
     assert (run / "results.json").exists()
 
 
 @pytest.mark.parametrize("command", ["train", "check", "evaluate", "predict", "export", "play"])
-def test_help_names_what_may_be_given(command: str) -> None:
+def test_help_shows_the_type_of_optional_arguments(command: str) -> None:
     done = chifoumi(command, "--help")
     assert done.returncode == 0, done.stderr
-    # Not how the types say that an argument may be left out.
+    # The help does not show `None`, by which a type says that an argument is optional.
     assert "None}" not in done.stdout and "[[" not in done.stdout
     assert ("RUN" in done.stdout.splitlines()[0]) == (command not in {"train", "check"})
 
 
-def test_predict(run: Path, photos: Path) -> None:
+def test_predict_prints_one_line_per_photo(run: Path, photos: Path) -> None:
     files = sorted((photos / "test").glob("*/000.png"))
     done = chifoumi("predict", run, *files)
     assert done.returncode == 0, done.stderr
@@ -50,7 +50,7 @@ def test_predict(run: Path, photos: Path) -> None:
     assert [line[0] for line in lines] == list(map(str, files))
 
 
-def test_predict_goes_on_after_a_bad_file(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_predict_continues_after_a_bad_file(run: Path, photos: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"\xff\xd8\xff")
     good = photos / "test" / "rock" / "001.png"
@@ -73,7 +73,7 @@ def test_predict_a_folder_as_csv_with_heat_maps(run: Path, photos: Path, tmp_pat
     files = [str(path) for path in sorted((photos / "test").rglob("*.png"))]
     assert [row["file"] for row in rows] == [*files, str(tmp_path / "none*")]
     assert rows[-1]["error"] and not rows[-1]["label"]
-    # Photos of one name stand in three folders, and each has its picture.
+    # Three folders have photos of the same name, and each photo gets its own heat map.
     assert len({row["explanation"] for row in rows[:-1]}) == len(files)
     threshold = calibration.read(run).threshold
     for row in rows[:-1]:
@@ -84,7 +84,7 @@ def test_predict_a_folder_as_csv_with_heat_maps(run: Path, photos: Path, tmp_pat
             assert sheet.format == "PNG" and sheet.width > 2 * 40
 
 
-def test_predict_a_list_from_standard_input_and_mark_what_is_unsure(
+def test_predict_reads_a_list_from_standard_input_and_marks_unsure_answers(
     run: Path, photos: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
@@ -96,7 +96,7 @@ def test_predict_a_list_from_standard_input_and_mark_what_is_unsure(
     done = chifoumi("predict", copy, "-", "--explain", heat, stdin="\n".join(files))
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if "002.png" in line]
-    # Both photos have one name, and the table says which picture is whose.
+    # Both photos have the same name, and the table shows the heat map of each.
     assert [[*line[:3], line[-1]] for line in lines] == [
         [files[0], "rock", "unsure", "002-heat.png"],
         [files[1], "paper", "unsure", "002-heat-2.png"],
@@ -111,19 +111,21 @@ def test_evaluate_does_not_depend_on_the_batch_size(run: Path, batch_size: str) 
     report = json.loads(done.stdout)
     expected = json.loads((run / "results.json").read_text())
     assert report["confusion"] == expected["test_confusion"]
-    # Sums of float32 in another order.
+    # The sums of float32 have another order.
     assert report["loss"] == pytest.approx(expected["test_loss"], rel=1e-4)
     assert report["report"] is None and not (run / "evaluation").exists()
 
 
-def test_a_damaged_checkpoint_is_named(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_a_warning_that_names_it(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     newest = max(path for path in (copy / "checkpoints").iterdir())
     (newest / "progress.json").write_text("{}")
     done = chifoumi("predict", copy, photos / "test" / "rock" / "001.png")
     assert done.returncode == 0, done.stderr
-    assert f"warning: passed over a damaged checkpoint: {newest}" in done.stderr
+    assert f"warning: skipped a damaged checkpoint: {newest}" in done.stderr
 
 
 def test_evaluate_two_runs_on_another_folder(run: Path, tmp_path: Path) -> None:
@@ -139,7 +141,7 @@ def test_evaluate_two_runs_on_another_folder(run: Path, tmp_path: Path) -> None:
     assert "<h1>Comparison of 2 runs</h1>" in (out / "report.html").read_text()
 
 
-def test_evaluate_takes_labels_by_name(run: Path, tmp_path: Path) -> None:
+def test_evaluate_matches_classes_by_name(run: Path, tmp_path: Path) -> None:
     root = write_photos(tmp_path / "new", 3, seed=9)
     for name in ("paper", "rock"):
         for path in (root / name).iterdir():
@@ -169,7 +171,7 @@ def test_check_of_a_bad_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (("train", "--data", "absent"), "absent"),
         (("check", "absent"), "absent"),
@@ -204,8 +206,8 @@ def test_check_of_a_bad_folder(tmp_path: Path) -> None:
         (("predict", "empty", "a.png", "--batch-size", "0"), "--batch-size"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(
-    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+def test_a_wrong_command_is_an_error_with_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "empty").mkdir()
     write_photos(tmp_path / "photos", 2)
@@ -214,12 +216,12 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(
     before = sorted(tmp_path.rglob("*"))
     done = chifoumi(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert sentence in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(path for path in tmp_path.rglob("*") if path.name != "runs") == before
 
 
-def test_summary_of_the_study() -> None:
+def test_summary_of_the_studys_cnn() -> None:
     done = chifoumi("summary", "--recipe", "study-cnn")
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if "(None" in line]
@@ -233,7 +235,7 @@ def test_summary_of_the_study() -> None:
     assert "Total parameters: 21,856,483" in done.stdout
 
 
-def test_hands_can_be_checked(tmp_path: Path) -> None:
+def test_check_accepts_rendered_hands(tmp_path: Path) -> None:
     done = chifoumi("hands", "--out", tmp_path / "hands", "--images", "6", "--test-images", "3")
     assert done.returncode == 0, done.stderr
     done = chifoumi("check", tmp_path / "hands")

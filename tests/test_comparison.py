@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from parity.check import AbsentError, Check, judge
+from parity.check import AbsentError, Check, run_check
 from parity.comparison import Comparison, Difference, Sampled, compare, compare_exactly
 from parity.precision import pinned
 
@@ -25,7 +25,7 @@ def test_an_array_equals_itself(array: np.ndarray) -> None:
 
 
 @given(ARRAYS, st.data())
-def test_one_changed_entry_is_found_where_it_is(array: np.ndarray, data: st.DataObject) -> None:
+def test_one_changed_entry_is_found_at_its_index(array: np.ndarray, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, array.size - 1))
     index = np.unravel_index(place, array.shape)
     changed = array.copy()
@@ -52,7 +52,7 @@ def test_one_changed_entry_is_found_where_it_is(array: np.ndarray, data: st.Data
         ({"x": np.array([1.0])}, {"x": np.array([np.nan])}, "reference has nan at [0]"),
     ],
 )
-def test_what_cannot_be_compared_never_passes(
+def test_incomparable_arrays_never_pass(
     candidate: dict[str, np.ndarray], reference: dict[str, np.ndarray], reason: str
 ) -> None:
     for comparison in (compare(candidate, reference), compare_exactly(candidate, reference)):
@@ -62,31 +62,31 @@ def test_what_cannot_be_compared_never_passes(
         assert found is not None
 
 
-def test_an_error_that_is_not_a_number_does_not_pass() -> None:
+def test_a_nan_error_does_not_pass() -> None:
     comparison = Comparison((Difference("x", math.nan),))
     assert comparison.first_beyond(1.0) is not None
 
 
-def test_zero_and_minus_zero_differ_bit_for_bit() -> None:
+def test_exact_comparison_distinguishes_zero_and_minus_zero() -> None:
     ours, theirs = {"x": np.array([0.0, 1.0])}, {"x": np.array([-0.0, 1.0])}
     assert compare(ours, theirs).worst.error == 0
     assert compare_exactly(ours, theirs).worst.error == 0.5
 
 
-def test_another_dtype_differs_bit_for_bit() -> None:
+def test_exact_comparison_distinguishes_dtypes() -> None:
     ours, theirs = {"x": np.ones(2, np.float32)}, {"x": np.ones(2, np.float64)}
     assert compare_exactly(ours, theirs).worst.error == math.inf
 
 
 def test_a_sample_is_compared_at_its_places() -> None:
-    whole = np.arange(12.0).reshape(3, 4)
+    full = np.arange(12.0).reshape(3, 4)
     sample = Sampled(np.array([1.0, 7.0]), np.array([1, 7]), (3, 4))
-    assert compare({"x": whole}, {"x": sample}).worst.error == 0
-    whole[1, 3] = 9
-    worst = compare({"x": whole}, {"x": sample}).worst
+    assert compare({"x": full}, {"x": sample}).worst.error == 0
+    full[1, 3] = 9
+    worst = compare({"x": full}, {"x": sample}).worst
     assert (worst.index, worst.candidate, worst.reference) == ((1, 3), 9.0, 7.0)
-    whole[1, 3], whole[2, 2] = 7, 100
-    assert compare({"x": whole}, {"x": sample}).worst.error == 0
+    full[1, 3], full[2, 2] = 7, 100
+    assert compare({"x": full}, {"x": sample}).worst.error == 0
 
 
 def test_the_error_is_relative_to_the_largest_entry() -> None:
@@ -100,7 +100,7 @@ def _check(run: object, bound: float = 1.0) -> Check:
     return Check(5, "port", "original", "case", bound, "for the test", run)  # type: ignore[arg-type]
 
 
-def test_verdicts() -> None:
+def test_verdicts_of_checks_that_pass_fail_or_raise() -> None:
     def absent(_: object) -> Comparison:
         raise AbsentError("give --photos")
 
@@ -108,18 +108,18 @@ def test_verdicts() -> None:
         raise KeyError("fc9")
 
     one = Comparison((Difference("x", 0.5), Difference("y", 2.0)))
-    assert judge(_check(lambda _: one, bound=2.0), None).status == "PASS"
-    failed = judge(_check(lambda _: one), None)
+    assert run_check(_check(lambda _: one, bound=2.0), None).status == "PASS"
+    failed = run_check(_check(lambda _: one), None)
     assert failed.status == "FAIL"
     assert failed.first is not None and failed.first.quantity == "y"
-    assert judge(_check(lambda _: Comparison(())), None).status == "FAIL"
-    assert judge(_check(absent), None).status == "ABSENT"
-    verdict = judge(_check(broken), None)
+    assert run_check(_check(lambda _: Comparison(())), None).status == "FAIL"
+    assert run_check(_check(absent), None).status == "ABSENT"
+    verdict = run_check(_check(broken), None)
     assert verdict.status == "FAIL"
     assert "KeyError" in verdict.message and "fc9" in verdict.message
 
 
-def test_precision_is_pinned_and_given_back() -> None:
+def test_precision_is_pinned_and_restored() -> None:
     import jax
     import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""What is compiled is kept by the command line, in the user's cache, and by nobody else."""
+"""Commands save compiled programs in the user's cache; the library does not."""
 
 import os
 import subprocess
@@ -9,25 +9,26 @@ import pytest
 
 from tests.commands import chifoumi
 
-# The network that compiles soonest.
-SOONEST = ("--recipe", "study-mlp", "--epochs", "1")
+# The recipe that compiles fastest.
+FASTEST = ("--recipe", "study-mlp", "--epochs", "1")
 
 
-def clean(**changes: str) -> dict[str, str]:
-    """This process' environment without JAX's own settings of its cache."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-    return kept | changes
+def without_jax_settings(**changes: str) -> dict[str, str]:
+    """This process' environment without JAX's own settings of its cache, with some changes."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    return others | changes
 
 
 def train(photos: Path, runs: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     return chifoumi(
-        *("train", *SOONEST, "--data", photos, "--runs", runs, "--quiet"), env=clean(**changes)
+        *("train", *FASTEST, "--data", photos, "--runs", runs, "--quiet"),
+        env=without_jax_settings(**changes),
     )
 
 
 @pytest.fixture(scope="module")
 def folder(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache of a training, and its runs."""
+    """A folder with the cache of one training, and its runs."""
     folder = tmp_path_factory.mktemp("trained")
     first = train(photos, folder / "runs", XDG_CACHE_HOME=str(folder / "cache"))
     assert first.returncode == 0 and first.stderr == "", first.stderr
@@ -38,12 +39,12 @@ def programs(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in (folder / "cache/chifoumi/compiled").glob("*-cache")}
 
 
-def test_the_second_start_compiles_nothing(photos: Path, folder: Path) -> None:
-    found = programs(folder)
-    assert any("steps" in name for name in found)
+def test_the_second_training_compiles_nothing(photos: Path, folder: Path) -> None:
+    before = programs(folder)
+    assert any("steps" in name for name in before)
     second = train(photos, folder / "runs", XDG_CACHE_HOME=str(folder / "cache"))
     assert second.returncode == 0 and second.stderr == "", second.stderr
-    assert programs(folder) == found
+    assert programs(folder) == before
 
 
 def test_damaged_programs_are_compiled_again(photos: Path, folder: Path) -> None:
@@ -55,21 +56,21 @@ def test_damaged_programs_are_compiled_again(photos: Path, folder: Path) -> None
     assert run.parent == folder / "runs" and (run / "results.json").exists()
 
 
-def test_without_a_cache_it_says_so_and_works(photos: Path, tmp_path: Path) -> None:
+def test_without_a_writable_cache_training_warns_and_works(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = train(photos, tmp_path / "runs", XDG_CACHE_HOME=str(tmp_path / "file"))
     assert done.returncode == 0, done.stderr
-    assert "what is compiled will not be kept" in done.stderr
+    assert "compiled programs are not kept" in done.stderr
 
 
-def test_jax_own_setting_goes_first(photos: Path, tmp_path: Path) -> None:
+def test_the_own_setting_of_jax_has_priority(photos: Path, tmp_path: Path) -> None:
     own = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "own")}
     done = train(photos, tmp_path / "runs", XDG_CACHE_HOME=str(tmp_path / "cache"), **own)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "cache" / "chifoumi" / "compiled").exists()
 
 
-def test_the_library_keeps_nothing(photos: Path, tmp_path: Path) -> None:
+def test_the_library_saves_no_compiled_programs(photos: Path, tmp_path: Path) -> None:
     code = f"""
 import jax
 from chifoumi_jax import fit, recipes
@@ -81,7 +82,7 @@ print(jax.config.jax_compilation_cache_dir)
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env=clean(XDG_CACHE_HOME=str(tmp_path / "cache")),
+        env=without_jax_settings(XDG_CACHE_HOME=str(tmp_path / "cache")),
     )
     assert done.stdout == "None\n", done.stderr
     assert not (tmp_path / "cache" / "chifoumi" / "compiled").exists()

@@ -1,4 +1,4 @@
-"""Weights from the real Keras and back to it, bit for bit."""
+"""Weights from and to the real Keras, bit for bit."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from tests.weights import (
     cnn_arrays,
     keras_config,
     keras_model,
-    plain,
     set_keras,
+    without_extremes,
     write_keras,
     write_legacy,
     write_v3,
@@ -41,11 +41,13 @@ def original(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_from_keras_to_jax_to_keras(original: Any, suffix: str, tmp_path: Path) -> None:
+def test_files_round_trip_from_keras_to_jax_and_back(
+    original: Any, suffix: str, tmp_path: Path
+) -> None:
     model = from_keras(save(original, tmp_path / f"model{suffix}"), image_size=37)
     assert isinstance(model, CNN)
     assert (model.image_size, model.num_classes) == (37, 4)
-    # A file of weights alone does not tell the rate.
+    # A weights file does not contain the dropout rate.
     assert model.dropout_rate == (0.5 if suffix == ".weights.h5" else 0.25)
     assert_same_bits(cnn_to_arrays(model), cnn_arrays(37, 4))
     to_keras(model, tmp_path / "back.weights.h5")
@@ -54,7 +56,7 @@ def test_from_keras_to_jax_to_keras(original: Any, suffix: str, tmp_path: Path) 
     assert_same_bits(cnn_to_arrays(from_keras(other)), cnn_arrays(37, 4))
 
 
-def test_from_a_live_model_and_into_one(original: Any) -> None:
+def test_live_models_round_trip(original: Any) -> None:
     model = from_keras(original)
     assert (model.image_size, model.num_classes, model.dropout_rate) == (37, 4, 0.25)
     assert_same_bits(cnn_to_arrays(model), cnn_arrays(37, 4))
@@ -64,7 +66,7 @@ def test_from_a_live_model_and_into_one(original: Any) -> None:
         assert found.tobytes() == expected.tobytes()
 
 
-def test_what_jax_writes_a_functional_model_loads_too(tmp_path: Path) -> None:
+def test_a_functional_model_loads_the_written_file(tmp_path: Path) -> None:
     to_keras(cnn(), tmp_path / "x.weights.h5")
     model = keras_model(functional=True)
     model.load_weights(tmp_path / "x.weights.h5")
@@ -72,16 +74,16 @@ def test_what_jax_writes_a_functional_model_loads_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_trained_model_whose_optimizer_is_saved_too(suffix: str, tmp_path: Path) -> None:
-    model = set_keras(keras_model(), plain(cnn_arrays()))
+def test_a_model_saved_with_its_optimizer_is_read(suffix: str, tmp_path: Path) -> None:
+    model = set_keras(keras_model(), without_extremes(cnn_arrays()))
     model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
     found = from_keras(save(model, tmp_path / f"model{suffix}"))
-    assert_same_bits(cnn_to_arrays(found), plain(cnn_arrays()))
+    assert_same_bits(cnn_to_arrays(found), without_extremes(cnn_arrays()))
 
 
 def test_logits_agree(tmp_path: Path) -> None:
-    original = set_keras(keras_model(64, softmax=False), plain(cnn_arrays(64)))
+    original = set_keras(keras_model(64, softmax=False), without_extremes(cnn_arrays(64)))
     model = from_keras(save(original, tmp_path / "model.keras"))
     images = np.random.default_rng(0).random((3, 64, 64, 3), np.float32)
     expected = np.asarray(original(images))
@@ -90,7 +92,7 @@ def test_logits_agree(tmp_path: Path) -> None:
     np.testing.assert_allclose(model(jnp.asarray(images)), expected, atol=2e-5)
 
 
-def test_64_bits(tmp_path: Path) -> None:
+def test_float64_round_trips(tmp_path: Path) -> None:
     import jax
     from keras import config
 
@@ -114,12 +116,12 @@ def test_64_bits(tmp_path: Path) -> None:
             from_keras(path)
 
 
-# As Keras 2.2.4 wrote it
+# Files of Keras 2.2.4
 
 
 @pytest.mark.parametrize("functional", [False, True])
 @pytest.mark.parametrize("as_text", [False, True])
-def test_a_model_of_keras_2_2_4(functional: bool, as_text: bool, tmp_path: Path) -> None:
+def test_a_model_of_keras_2_2_4_is_read(functional: bool, as_text: bool, tmp_path: Path) -> None:
     config = keras_config(37, functional=functional, legacy=True)
     path = write_legacy(tmp_path / "model.h5", cnn_arrays(37), config, as_text=as_text)
     model = from_keras(path)
@@ -127,17 +129,17 @@ def test_a_model_of_keras_2_2_4(functional: bool, as_text: bool, tmp_path: Path)
     assert_same_bits(cnn_to_arrays(model), cnn_arrays(37))
 
 
-def test_weights_of_keras_2_2_4(tmp_path: Path) -> None:
+def test_weights_of_keras_2_2_4_are_read(tmp_path: Path) -> None:
     for name in ("weights.h5", "weights.hdf5", "x.WEIGHTS.H5"):
         path = write_legacy(tmp_path / name, cnn_arrays(37))
         assert_same_bits(cnn_to_arrays(from_keras(path)), cnn_arrays(37))
 
 
-# The image size
+# Image size
 
 
-def test_the_configuration_says_the_image_size(tmp_path: Path) -> None:
-    # 40 leads to the same layers as 38 to 45.
+def test_the_image_size_comes_from_the_configuration(tmp_path: Path) -> None:
+    # Sizes 38 to 45, so 40 too, give the same layers.
     files = [
         write_keras(tmp_path / "a.keras", cnn_arrays(40), keras_config(40)),
         write_legacy(tmp_path / "b.h5", cnn_arrays(40), keras_config(40, legacy=True)),
@@ -145,14 +147,14 @@ def test_the_configuration_says_the_image_size(tmp_path: Path) -> None:
     for path in files:
         assert from_keras(path).image_size == from_keras(path, image_size=40).image_size == 40
         for other in (38, 22):
-            with pytest.raises(WeightsError, match=f"image_size={other} was asked for, but"):
+            with pytest.raises(WeightsError, match=f"image_size={other} was given, but"):
                 from_keras(path, image_size=other)
     path = write_keras(tmp_path / "c.keras", cnn_arrays(40), keras_config(64))
     with pytest.raises(WeightsError, match="image_size is 64, but"):
         from_keras(path)
 
 
-def test_weights_alone_do_not_say_it(tmp_path: Path) -> None:
+def test_without_a_configuration_the_smallest_image_size_is_used(tmp_path: Path) -> None:
     path = write_v3(tmp_path / "x.weights.h5", cnn_arrays(40))
     assert from_keras(path).image_size == 38
     assert from_keras(path, image_size=40).image_size == 40
@@ -160,7 +162,7 @@ def test_weights_alone_do_not_say_it(tmp_path: Path) -> None:
         from_keras(path, image_size=46)
 
 
-def test_a_configuration_that_does_not_say_it(tmp_path: Path) -> None:
+def test_a_configuration_without_image_size_needs_the_argument(tmp_path: Path) -> None:
     config = keras_config(40)
     del config["config"]["layers"][0]
     path = write_keras(tmp_path / "a.keras", cnn_arrays(40), config)
@@ -172,19 +174,19 @@ def test_a_configuration_that_does_not_say_it(tmp_path: Path) -> None:
 # Live models
 
 
-class Renamed:
-    """Not Keras' class, but what is asked of it."""
+class DuckTypedModel:
+    """Not a Keras class, but it has the required methods."""
 
     def __init__(self, model: Any):
         self.layers, self.to_json = model.layers, model.to_json
 
 
-def test_a_live_model_is_known_by_what_it_can_do() -> None:
+def test_a_live_model_is_recognized_by_its_methods() -> None:
     model = set_keras(keras_model(), cnn_arrays())
-    assert_same_bits(cnn_to_arrays(from_keras(Renamed(model))), cnn_arrays())
+    assert_same_bits(cnn_to_arrays(from_keras(DuckTypedModel(model))), cnn_arrays())
 
 
-def test_a_live_model_that_is_not_the_network() -> None:
+def test_other_live_models_are_refused() -> None:
     from keras import Input, Model, Sequential, layers
 
     class Mine(Model):
@@ -192,30 +194,30 @@ def test_a_live_model_that_is_not_the_network() -> None:
 
     other = Sequential([Input((22, 22, 3)), layers.Conv2D(16, 3)])
     unbuilt = keras_model(input_layer=False)
-    for model, sentence in (
+    for model, message in (
         (other, "Conv2D with 16 filters; expected Conv2D with 32"),
         (unbuilt, "0 weights; expected 10.*build"),
         (Mine(), "the model is a Mine"),
     ):
-        with pytest.raises(WeightsError, match=f"the Keras model: .*{sentence}"):
+        with pytest.raises(WeightsError, match=f"the Keras model: .*{message}"):
             from_keras(model)
-        with pytest.raises(WeightsError, match=f"the Keras model: .*{sentence}"):
+        with pytest.raises(WeightsError, match=f"the Keras model: .*{message}"):
             to_keras(cnn(), model)
 
 
-def test_a_live_model_of_another_size_stays_as_it_is() -> None:
-    for target, sentence in (
+def test_a_live_model_of_another_size_stays_unchanged() -> None:
+    for target, message in (
         (keras_model(22, 4), r"dense_2/kernel has shape \(64, 4\); expected \(64, 3\)"),
-        (keras_model(37, 3), "it takes 37 pixels; expected 22"),
+        (keras_model(37, 3), "it takes images of 37 pixels; expected 22"),
     ):
         before = target.get_weights()
-        with pytest.raises(WeightsError, match=sentence):
+        with pytest.raises(WeightsError, match=message):
             to_keras(cnn(), target)
         for found, expected in zip(target.get_weights(), before, strict=True):
             np.testing.assert_array_equal(found, expected)
 
 
-def test_other_things_are_a_type_error() -> None:
+def test_other_sources_and_targets_are_a_type_error() -> None:
     for thing in (None, 3, b"x.h5", object()):
         with pytest.raises(TypeError, match="expected a path or a Keras model"):
             from_keras(thing)  # type: ignore[arg-type]
@@ -226,7 +228,7 @@ def test_other_things_are_a_type_error() -> None:
 # Writing
 
 
-def test_an_existing_file_is_replaced_and_nothing_else_left(tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_and_no_other_file_is_left(tmp_path: Path) -> None:
     path = tmp_path / "x.weights.h5"
     path.write_text("old")
     to_keras(cnn(), str(path))
@@ -254,14 +256,14 @@ def test_a_failed_write_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_where_it_cannot_be_written(tmp_path: Path) -> None:
+def test_invalid_target_paths_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.weights.h5").mkdir()
-    for name, sentence in (
-        ("x.h5", r"named \.weights\.h5 only"),
-        ("x.keras", r"named \.weights\.h5 only"),
+    for name, message in (
+        ("x.h5", r"must end in \.weights\.h5"),
+        ("x.keras", r"must end in \.weights\.h5"),
         ("absent/x.weights.h5", "No such file"),
         ("folder.weights.h5", "directory"),
     ):
-        with pytest.raises(WeightsError, match=sentence):
+        with pytest.raises(WeightsError, match=message):
             to_keras(cnn(), tmp_path / name)
     assert [path.name for path in tmp_path.rglob("*")] == ["folder.weights.h5"]

@@ -1,4 +1,4 @@
-"""What a file claims is not allocated: all of them read within little memory."""
+"""Files that claim gigabytes are refused within a few megabytes of memory."""
 
 import io
 import os
@@ -31,8 +31,8 @@ def load(path):
     return (from_keras if path.suffix in (".h5", ".keras") else from_torch)(path)
 
 folder = Path(sys.argv[1])
-for file in sorted((folder / "whole").iterdir()):
-    load(file)  # the libraries are loaded from here on
+for file in sorted((folder / "valid").iterdir()):
+    load(file)  # imports all libraries before memory is limited
 virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 allowed = virtual + 256 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
@@ -47,19 +47,19 @@ for file in sorted((folder / "claims").iterdir()):
 GIB = 2**30
 
 
-def bombs(folder: Path) -> dict[str, str]:
-    """Writes small files that claim gigabytes; what is to be said of each."""
+def write_bombs(folder: Path) -> dict[str, str]:
+    """Writes small files that claim gigabytes; returns part of the expected error for each."""
     import torch
 
-    def dense(name: str, **options: object) -> None:
+    def write_with_dense(name: str, **options: object) -> None:
         path = write_v3(folder / name, cnn_arrays())
         with h5py.File(path, "a") as file:
             del file["layers/dense/vars/0"]
             file.create_dataset("layers/dense/vars/0", **options)
 
-    dense("chunks.weights.h5", shape=(64 * 254**2, 64), dtype="f4", compression="gzip")
-    dense("late.weights.h5", shape=(64 * 254**2, 64), dtype="f4")
-    dense("huge.weights.h5", shape=(2**40, 64), dtype="f4")
+    write_with_dense("chunks.weights.h5", shape=(64 * 254**2, 64), dtype="f4", compression="gzip")
+    write_with_dense("late.weights.h5", shape=(64 * 254**2, 64), dtype="f4")
+    write_with_dense("huge.weights.h5", shape=(2**40, 64), dtype="f4")
     path = write_legacy(folder / "text.h5", cnn_arrays(), keras_config(legacy=True), as_text=True)
     content = path.read_bytes()
     reference = (10).to_bytes(4, "little") + content.index(b"GCOL").to_bytes(8, "little")
@@ -90,14 +90,14 @@ def bombs(folder: Path) -> dict[str, str]:
     state = dict(torch_module().state_dict())
     torch.save(state, folder / "older.pt", _use_new_zipfile_serialization=False)
     content = (folder / "older.pt").read_bytes()
-    # The number of items in the first storage, 65,536, becomes two thousand million.
+    # Changes the number of items in the first storage from 65,536 to about 2.1 billion.
     claimed = content.replace(b"J\0\0\1\0Nt", b"J\0\0\0\x7fNt")
     assert claimed != content
     (folder / "older.pt").write_bytes(claimed)
     return {
         "chunks.weights.h5": "compressed, in chunks",
-        "late.weights.h5": "does not lie wholly in the file",
-        "huge.weights.h5": "does not lie wholly in the file",
+        "late.weights.h5": "is not completely in the file",
+        "huge.weights.h5": "is not completely in the file",
         "text.h5": "more than 262,144 bytes",
         "zip.keras": "a zip bomb",
         "small.keras": "config.json has 67,108,864 bytes",
@@ -108,13 +108,13 @@ def bombs(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited and measured as on Linux")
-def test_what_is_claimed_is_not_allocated(tmp_path: Path) -> None:
-    (tmp_path / "whole").mkdir()
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and measures memory as Linux does")
+def test_claimed_memory_is_not_allocated(tmp_path: Path) -> None:
+    (tmp_path / "valid").mkdir()
     (tmp_path / "claims").mkdir()
-    write_keras(tmp_path / "whole" / "x.keras", cnn_arrays())
-    to_torch(mlp(), tmp_path / "whole" / "x.safetensors")
-    expected = bombs(tmp_path / "claims")
+    write_keras(tmp_path / "valid" / "x.keras", cnn_arrays())
+    to_torch(mlp(), tmp_path / "valid" / "x.safetensors")
+    expected = write_bombs(tmp_path / "claims")
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])},
@@ -126,5 +126,5 @@ def test_what_is_claimed_is_not_allocated(tmp_path: Path) -> None:
     assert {name for name, _, _ in rows} == expected.keys()
     for name, grown, reason in rows:
         assert expected[name] in reason
-        # In KiB; what is left of a file's structure once it was walked through.
+        # In KiB; allows for the parts of a file's structure that stay in memory.
         assert int(grown) < 4096, name

@@ -1,4 +1,4 @@
-"""safetensors files that are damaged or hostile."""
+"""Damaged or hostile safetensors files are refused."""
 
 import json
 from pathlib import Path
@@ -13,18 +13,18 @@ from chifoumi_jax.convert.arrays import mlp_to_arrays
 from tests.weights import assert_same_bits, mlp_arrays
 
 
-def build(header: Any, data: bytes = b"") -> bytes:
+def build_file(header: Any, data: bytes = b"") -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
 
 
-def parts() -> tuple[dict[str, Any], bytes]:
+def header_and_data() -> tuple[dict[str, Any], bytes]:
     content = save(mlp_arrays())
     end = 8 + int.from_bytes(content[:8], "little")
     return json.loads(content[8:end]), content[end:]
 
 
-def refusal(path: Path, content: bytes) -> str:
+def refusal_message(path: Path, content: bytes) -> str:
     path.write_bytes(content)
     with pytest.raises(WeightsError) as caught:
         from_torch(path)
@@ -37,10 +37,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "x.safetensors"
 
 
-def test_a_whole_file(path: Path) -> None:
-    header, data = parts()
+def test_a_valid_file_is_read(path: Path) -> None:
+    header, data = header_and_data()
     for extra in ({}, {"__metadata__": {"format": "pt"}}):
-        path.write_bytes(build(header | extra, data))
+        path.write_bytes(build_file(header | extra, data))
         assert_same_bits(mlp_to_arrays(from_torch(path)), mlp_arrays())
         assert_same_bits(
             {name: load(path.read_bytes())[name] for name in mlp_arrays()}, mlp_arrays()
@@ -48,7 +48,7 @@ def test_a_whole_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("changes", "message"),
     [
         ({"dtype": "F16"}, "fc1.bias is F16; expected F32 or F64"),
         ({"dtype": "BF16"}, "fc1.bias is BF16"),
@@ -71,52 +71,56 @@ def test_a_whole_file(path: Path) -> None:
         ({"extra": 1}, "not described by data_offsets, dtype, shape"),
     ],
 )
-def test_hostile_entries(changes: dict[str, Any], sentence: str, path: Path) -> None:
-    header, data = parts()
+def test_hostile_entries_are_refused(changes: dict[str, Any], message: str, path: Path) -> None:
+    header, data = header_and_data()
     header["fc1.bias"] |= changes
-    reason = refusal(path, build(header, data))
-    assert any(part in reason for part in sentence.split("|")), reason
+    reason = refusal_message(path, build_file(header, data))
+    assert any(part in reason for part in message.split("|")), reason
 
 
-def test_hostile_headers(path: Path) -> None:
-    header, data = parts()
+def test_hostile_headers_are_refused(path: Path) -> None:
+    header, data = header_and_data()
     text = json.dumps(header).encode()
-    whole = build(header, data)
-    twice = text[:-1] + b', "fc1.bias": ' + json.dumps(header["fc1.bias"]).encode() + b"}"
-    # The library's own reader lets it pass.
-    assert load(build(twice, data)).keys() == mlp_arrays().keys()
+    valid = build_file(header, data)
+    duplicate = text[:-1] + b', "fc1.bias": ' + json.dumps(header["fc1.bias"]).encode() + b"}"
+    # The library's own reader accepts it.
+    assert load(build_file(duplicate, data)).keys() == mlp_arrays().keys()
     deep = b'{"a":' * 40 + b"1" + b"}" * 40
-    for content, sentence in (
-        (build(twice, data), "its header gives 'fc1.bias' twice"),
-        (build(deep), "nested too deep"),
-        (build(b"{", data), "its header is no JSON"),
-        (build(b'{"a": "\xff"}'), "its header is no JSON in UTF-8"),
-        (build(header | {"x": 1}, data), "x is not described"),
-        (build({}, data), "its tensors take 0 bytes, but it has 271,116"),
-        (build({}), "fc1.weight is missing; there is nothing"),
-        (whole + b"\0", "its tensors take 271,116 bytes, but it has 271,117"),
-        (whole[:-1], "it may be truncated"),
-        (whole[:100], "its header would have"),
+    for content, message in (
+        (build_file(duplicate, data), "its header gives 'fc1.bias' twice"),
+        (build_file(deep), "nested too deep"),
+        (build_file(b"{", data), "its header is not JSON"),
+        (build_file(b'{"a": "\xff"}'), "its header is not JSON in UTF-8"),
+        (build_file(header | {"x": 1}, data), "x is not described"),
+        (build_file({}, data), "its tensors take 0 bytes, but it has 271,116"),
+        (build_file({}), "fc1.weight is missing; found nothing"),
+        (valid + b"\0", "its tensors take 271,116 bytes, but it has 271,117"),
+        (valid[:-1], "it may be truncated"),
+        (valid[:100], "its header would have"),
         ((2**31).to_bytes(8, "little") + text + data, "would have 2,147,483,648 bytes"),
-        (build(b"{" + b" " * 300_000 + b"}"), "more than 262,144 are not read"),
-        ((2**63).to_bytes(8, "little") + whole[8:], "of no kind that is known"),
-        (build(b"[]" + b" " * 8), "of no kind that is known"),
-        (build({name: header[name] for name in list(header)[1:]}, data), "starts at byte"),
+        (build_file(b"{" + b" " * 300_000 + b"}"), "more than 262,144 are not read"),
+        ((2**63).to_bytes(8, "little") + valid[8:], "of an unknown format"),
+        (build_file(b"[]" + b" " * 8), "of an unknown format"),
+        (build_file({name: header[name] for name in list(header)[1:]}, data), "starts at byte"),
     ):
-        assert sentence in refusal(path, content)
+        assert message in refusal_message(path, content)
 
 
-def test_a_gap_and_an_overlap(path: Path) -> None:
-    header, data = parts()
+def test_gaps_and_overlaps_are_refused(path: Path) -> None:
+    header, data = header_and_data()
     last = max(header, key=lambda name: header[name]["data_offsets"])
     start, end = header[last]["data_offsets"]
     header[last]["data_offsets"] = [start + 4, end + 4]
-    assert f"{last} starts at byte {start + 4:,}" in refusal(path, build(header, data + bytes(4)))
+    assert f"{last} starts at byte {start + 4:,}" in refusal_message(
+        path, build_file(header, data + bytes(4))
+    )
     header[last]["data_offsets"] = [start - 4, end - 4]
-    assert f"{last} starts at byte {start - 4:,}" in refusal(path, build(header, data[:-4]))
+    assert f"{last} starts at byte {start - 4:,}" in refusal_message(
+        path, build_file(header, data[:-4])
+    )
 
 
-def test_values_that_are_not_finite(path: Path) -> None:
+def test_values_that_are_not_finite_are_refused(path: Path) -> None:
     arrays = mlp_arrays()
     arrays["fc2.weight"][1, 2] = np.inf
-    assert "fc2.weight is inf at [1, 2]" in refusal(path, save(arrays))
+    assert "fc2.weight is inf at [1, 2]" in refusal_message(path, save(arrays))

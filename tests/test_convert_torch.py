@@ -1,4 +1,4 @@
-"""Weights from the real PyTorch and back to it, bit for bit."""
+"""Weights from and to the real PyTorch, bit for bit."""
 
 import subprocess
 import sys
@@ -19,9 +19,9 @@ from tests.weights import (
     assert_same_bits,
     mlp,
     mlp_arrays,
-    plain,
     torch_arrays,
     torch_module,
+    without_extremes,
 )
 
 BEFORE_1_6 = {"_use_new_zipfile_serialization": False}
@@ -42,7 +42,7 @@ def save(path: Path, value: Any, **options: Any) -> Path:
 
 @pytest.mark.parametrize("options", [{}, BEFORE_1_6])
 @pytest.mark.parametrize("name", ["x.pt", "x.pth", "né 手.PT"])
-def test_a_state_dict_from_torch_to_jax_to_torch(
+def test_state_dicts_round_trip_from_torch_to_jax_and_back(
     name: str, options: dict[str, Any], tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file
@@ -58,7 +58,7 @@ def test_a_state_dict_from_torch_to_jax_to_torch(
     assert_same_bits(torch_arrays(back), mlp_arrays(5))
 
 
-def test_a_safetensors_file_that_torch_wrote(tmp_path: Path) -> None:
+def test_a_safetensors_file_of_torch_is_read(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(tensors(mlp_arrays()), tmp_path / "x.safetensors", metadata={"format": "pt"})
@@ -67,7 +67,7 @@ def test_a_safetensors_file_that_torch_wrote(tmp_path: Path) -> None:
     assert_same_bits(mlp_to_arrays(model), mlp_arrays())
 
 
-def test_mappings_and_modules_and_back() -> None:
+def test_mappings_and_modules_round_trip() -> None:
     module = torch_module(3, mlp_arrays())
     parameters = dict(module.named_parameters())
     for source in (module, module.state_dict(), parameters, mlp_arrays()):
@@ -87,7 +87,9 @@ def test_the_model_does_not_share_the_modules_memory() -> None:
 
 @pytest.mark.parametrize("options", [{}, BEFORE_1_6])
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict"])
-def test_a_trainings_checkpoint(key: str, options: dict[str, Any], tmp_path: Path) -> None:
+def test_weights_are_found_in_a_training_checkpoint(
+    key: str, options: dict[str, Any], tmp_path: Path
+) -> None:
     import torch
 
     module = torch_module(3, mlp_arrays())
@@ -103,8 +105,8 @@ def test_a_trainings_checkpoint(key: str, options: dict[str, Any], tmp_path: Pat
     assert_same_bits(mlp_to_arrays(from_torch(path)), mlp_arrays())
 
 
-def test_parameters_and_views(tmp_path: Path) -> None:
-    """A transposed view keeps its order; a part of a larger tensor is only the part."""
+def test_parameters_and_views_are_read(tmp_path: Path) -> None:
+    """A transposed view keeps its order; from a slice of a tensor only the slice is read."""
     import torch
 
     found = tensors(mlp_arrays())
@@ -118,7 +120,7 @@ def test_parameters_and_views(tmp_path: Path) -> None:
 def test_logits_agree() -> None:
     import torch
 
-    module = torch_module(3, plain(mlp_arrays()))
+    module = torch_module(3, without_extremes(mlp_arrays()))
     images = np.random.default_rng(0).random((5, 32, 32), np.float32)
     with torch.no_grad():
         expected = module(torch.tensor(images)).numpy()
@@ -130,7 +132,7 @@ def test_logits_agree() -> None:
     np.testing.assert_array_equal(clipped, np.maximum(found, 0))
 
 
-def test_64_bits(tmp_path: Path) -> None:
+def test_float64_round_trips(tmp_path: Path) -> None:
     arrays = mlp_arrays(dtype="float64")
     path = save(tmp_path / "x.pt", tensors(arrays))
     with jax.enable_x64(True):
@@ -148,12 +150,12 @@ def test_64_bits(tmp_path: Path) -> None:
             from_torch(source)
 
 
-def test_tensors_of_another_kind() -> None:
+def test_other_tensors_are_refused() -> None:
     import torch
 
-    whole = tensors(mlp_arrays())
-    bias = whole["fc1.bias"]
-    for tensor, sentence in (
+    valid = tensors(mlp_arrays())
+    bias = valid["fc1.bias"]
+    for tensor, message in (
         (bias.to_sparse(), "fc1.bias is sparse, or holds no values"),
         (bias.to("meta"), "fc1.bias is sparse, or holds no values"),
         (bias.half(), "fc1.bias is float16; expected float32"),
@@ -163,27 +165,27 @@ def test_tensors_of_another_kind() -> None:
         (torch.full((64,), torch.nan), r"fc1.bias is nan at \[0\]"),
         (3, "fc1.bias is of the type int; expected an array"),
     ):
-        with pytest.raises(WeightsError, match=f"the state dict: {sentence}"):
-            from_torch({**whole, "fc1.bias": tensor})
+        with pytest.raises(WeightsError, match=f"the state dict: {message}"):
+            from_torch({**valid, "fc1.bias": tensor})
 
 
-def test_other_modules_stay_as_they_are() -> None:
+def test_other_modules_stay_unchanged() -> None:
     import torch
 
-    for target, sentence in (
+    for target, message in (
         (torch_module(4), r"fc3.weight has shape \(4, 32\); expected \(3, 32\)"),
         (torch_module().half(), "fc1.weight is float16; expected float32"),
-        (torch.nn.Linear(1024, 64), "fc1.weight is missing; there is weight, bias"),
-        (torch.nn.Sequential(torch_module()), "fc1.weight is missing; there is 0.fc1.weight"),
+        (torch.nn.Linear(1024, 64), "fc1.weight is missing; found weight, bias"),
+        (torch.nn.Sequential(torch_module()), "fc1.weight is missing; found 0.fc1.weight"),
     ):
         before = torch_arrays(target)
         before = {name: array.copy() for name, array in before.items()}
-        with pytest.raises(WeightsError, match=f"the PyTorch model: {sentence}"):
+        with pytest.raises(WeightsError, match=f"the PyTorch model: {message}"):
             to_torch(mlp(), target)
         assert_same_bits(torch_arrays(target), before)
 
 
-def test_other_things_are_a_type_error() -> None:
+def test_other_sources_and_targets_are_a_type_error() -> None:
     for thing in (None, 3, b"x.pt", object()):
         with pytest.raises(TypeError, match="expected a path, a state dict or a PyTorch module"):
             from_torch(thing)  # type: ignore[arg-type]
@@ -192,11 +194,11 @@ def test_other_things_are_a_type_error() -> None:
 
 
 def test_only_safetensors_are_written(tmp_path: Path) -> None:
-    for name, sentence in (
+    for name, message in (
         ("x.pt", r"must end in \.safetensors; pickles are not written"),
         ("absent/x.safetensors", "No such file"),
     ):
-        with pytest.raises(WeightsError, match=sentence):
+        with pytest.raises(WeightsError, match=message):
             to_torch(mlp(), tmp_path / name)
     assert not list(tmp_path.iterdir())
     path = tmp_path / "x.safetensors"
@@ -221,8 +223,8 @@ except WeightsError as error:
 """
 
 
-def test_without_torch(tmp_path: Path) -> None:
-    """A safetensors file needs no PyTorch; what does, says so where it is not installed."""
+def test_only_pt_files_need_torch(tmp_path: Path) -> None:
+    """A safetensors file needs no PyTorch; a `.pt` file without PyTorch gives a clear error."""
     to_torch(mlp(), tmp_path / "x.safetensors")
     path = save(tmp_path / "x.pt", tensors(mlp_arrays()))
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Cross-validation on features that stay, and of whole trainings."""
+"""Cross-validation of heads on frozen features, and of whole trainings."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ from tests.conftest import write_photos
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve photos of each class, and a table that puts them into six sessions."""
+    """Twelve photos of each class, and a table that assigns them to six sessions."""
     root = tmp_path_factory.mktemp("crossval")
     write_photos(root / "photos", 12, seed=3)
     with (root / "sessions.csv").open("w") as file:
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    # Every kind of layer, compiled in a quarter of the time.
+    # Two stages have every kind of layer, and compile in a quarter of the time.
     monkeypatch.setitem(BACKBONES, "efficientnet-lite0-small", efficientnet_lite0(stages=2))
     return recipes.small.replace(
         data=folder / "photos",
@@ -50,19 +50,20 @@ def recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rec
     )
 
 
-def test_no_session_stands_in_two_folds_and_each_photo_in_one(recipe: Recipe) -> None:
+def test_no_session_is_in_two_folds_and_each_photo_is_in_one(recipe: Recipe) -> None:
     assert recipe.data is not None
     recipe.runs.mkdir()
     data = load_dataset(recipe, recipe.data, recipe.runs, test_share=0.0)
     folds = divide(recipe, data, 3)
     assert len(data.train) == 36 and folds.sessions == 6
-    assert sorted(np.bincount(folds.of)) == [12, 12, 12]
-    fold_of: dict[int, set[int]] = {}
-    for photo, fold in zip(data.train.photos, folds.of, strict=True):
-        fold_of.setdefault(int(Path(photo.path).stem) % 6, set()).add(int(fold))
-    assert all(len(found) == 1 for found in fold_of.values())
+    assert sorted(np.bincount(folds.fold_of)) == [12, 12, 12]
+    session_folds: dict[int, set[int]] = {}
+    for photo, fold in zip(data.train.photos, folds.fold_of, strict=True):
+        session_folds.setdefault(int(Path(photo.path).stem) % 6, set()).add(int(fold))
+    assert all(len(found) == 1 for found in session_folds.values())
     for fold in range(3):
-        assert set(np.bincount(data.train.labels[folds.of == fold])) == {4}, "as many of each class"
+        in_fold = data.train.labels[folds.fold_of == fold]
+        assert set(np.bincount(in_fold)) == {4}, "equally many of each class"
 
 
 def test_heads_learn_and_files_are_written(recipe: Recipe) -> None:
@@ -71,7 +72,7 @@ def test_heads_learn_and_files_are_written(recipe: Recipe) -> None:
     assert all(row.mean > 0.8 for row in rows)
     for row in rows:
         matrix = np.array(row.confusion)
-        right = sum(a * n for a, n in zip(row.accuracies, np.bincount(folds.of), strict=True))
+        right = sum(a * n for a, n in zip(row.accuracies, np.bincount(folds.fold_of), strict=True))
         assert matrix.sum() == 36 and np.trace(matrix) == pytest.approx(right)
     found = json.loads((recipe.runs / "crossval.json").read_text())
     assert found["sessions"] == 6 and found["rows"][0]["mean"] == rows[0].mean
@@ -79,10 +80,11 @@ def test_heads_learn_and_files_are_written(recipe: Recipe) -> None:
         assert plot.size > (300, 200)
 
 
-def test_labels_that_say_nothing_are_not_learnt(
+def test_random_labels_are_predicted_at_chance(
     folder: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    # Each session's photos look alike and its labels are drawn: only a leak could do better.
+    # The photos of a session are similar and their labels are random, so that only leakage between
+    # the folds could give more than chance.
     root, random = tmp_path / "photos", np.random.default_rng(0)
     rows = [["path", "session"]]
     for session in range(30):
@@ -97,11 +99,13 @@ def test_labels_that_say_nothing_are_not_learnt(
         csv.writer(file).writerows(rows)
     wanted = recipe.replace(data=root, groups=tmp_path / "sessions.csv")
     _, (row,) = cross_validate(wanted, folds=3, depths=(0,), quiet=True)
-    # Four standard deviations of a third of 120.
+    # Four standard deviations of the share of 120 answers with probability 1/3.
     assert abs(np.trace(np.array(row.confusion)) / 120 - 1 / 3) < 4 * (2 / 9 / 120) ** 0.5
 
 
-def test_whole_trainings_are_kept(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_trainings_are_not_repeated(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = recipe.replace(frozen_stages=1, head_first=False)
     _, rows = cross_validate(recipe, folds=2, depths=(), full=True, quiet=True)
     assert [row.name for row in rows] == [FINE_TUNED]
@@ -115,16 +119,18 @@ def test_whole_trainings_are_kept(recipe: Recipe, monkeypatch: pytest.MonkeyPatc
     assert again == rows
 
     lists = {path: path.read_text() for path in recipe.runs.glob("fold-*/*.txt")}
-    with pytest.raises(DataError, match=r"divided otherwise.*give another --out"):
+    with pytest.raises(DataError, match=r"training on other folds.*give another --out"):
         cross_validate(recipe, folds=3, depths=(), full=True, quiet=True)
     assert lists == {path: path.read_text() for path in recipe.runs.glob("fold-*/*.txt")}
     assert len(lists) == 4
 
 
-def test_refuses_what_cannot_be_divided(folder: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_photos_that_cannot_be_divided_are_refused(
+    folder: Path, recipe: Recipe, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match="6 sessions cannot be divided into 7 folds"):
         cross_validate(recipe, folds=7, quiet=True)
-    with pytest.raises(DataError, match="36 photos that differ cannot be divided into 37 folds"):
+    with pytest.raises(DataError, match="36 different photos cannot be divided into 37 folds"):
         cross_validate(recipe.replace(groups=None), folds=37, quiet=True)
     with pytest.raises(RecipeError, match="no pretrained network"):
         cross_validate(recipes.cnn.replace(data=recipe.data), quiet=True)
@@ -135,7 +141,9 @@ def test_refuses_what_cannot_be_divided(folder: Path, recipe: Recipe, tmp_path: 
     (tmp_path / "one.csv").write_text(
         "\n".join(f"{row.split(',')[0]},x" if row.startswith("rock/") else row for row in rows)
     )
-    with pytest.raises(DataError, match=r"all photos of rock are of one session: .* add others"):
+    with pytest.raises(
+        DataError, match=r"all photos of rock are photos of one session: .* add others"
+    ):
         cross_validate(recipe.replace(groups=tmp_path / "one.csv"), folds=2, quiet=True)
     assert not recipe.runs.exists()
 
@@ -147,17 +155,17 @@ def test_photos_without_a_session_are_left_out(
     (tmp_path / "some.csv").write_text("\n".join([rows[0], *rows[1::2]]) + "\n")
     some = recipe.replace(groups=tmp_path / "some.csv")
     folds, _ = cross_validate(some, folds=2, depths=(0,))
-    assert len(folds.of) == 18 and folds.sessions == 3
+    assert len(folds.fold_of) == 18 and folds.sessions == 3
     assert "18 × picture that the groups file does not name, left out" in capsys.readouterr().err
 
     (tmp_path / "none.csv").write_text("path,session\nphotos/rock/0.png,1\n")
     out = tmp_path / "none"
     with pytest.raises(DataError, match="no photos to train on that the groups file names"):
         cross_validate(recipe.replace(groups=tmp_path / "none.csv", runs=out), quiet=True)
-    assert not out.exists(), "nothing is left of what could not begin"
+    assert not out.exists(), "a refused command leaves no folder"
 
 
-def test_command(folder: Path, tmp_path: Path) -> None:
+def test_the_command_prints_a_table_and_refuses_wrong_options(folder: Path, tmp_path: Path) -> None:
     done = chifoumi(
         *("crossval", "--recipe", "small", "--data", folder / "photos"),
         *("--folds", "2", "--heads", "0"),

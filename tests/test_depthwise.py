@@ -1,4 +1,4 @@
-"""`chifoumi_jax.ops.depthwise_conv` against sums in NumPy float64, and against lax."""
+"""Compares `chifoumi_jax.ops.depthwise_conv` with sums in NumPy float64 and with lax."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,21 +18,21 @@ from jaxtyping import Array, Float
 from chifoumi_jax.ops import depthwise_conv, depthwise_native, native
 from chifoumi_jax.ops.depthwise import differentiable
 from chifoumi_jax.ops.depthwise_implementation import accelerated, shifted
-from tests.kernels import needs_native, printed_by_threads
+from tests.kernels import needs_native, outputs_by_core_count
 
-# NumPy arrays, which JAX takes for its own.
+# NumPy arrays, which JAX accepts as its own.
 Arrays = tuple[Any, ...]
 Operation = Callable[..., Float[Array, "batch rows columns channels"]]
 
 NATIVE = ("x86-64-v4", "x86-64-v3", "baseline")
-WAYS: dict[str, Operation] = {
+IMPLEMENTATIONS: dict[str, Operation] = {
     **{name: differentiable(depthwise_native.implementation) for name in NATIVE},
     "shifted": differentiable(shifted),
     "accelerated": differentiable(accelerated),
 }
 
-each = pytest.mark.parametrize("way", WAYS)
-native_only = pytest.mark.parametrize("way", NATIVE)
+each_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+native_only = pytest.mark.parametrize("implementation", NATIVE)
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +42,12 @@ def float64() -> Iterator[None]:
 
 
 @pytest.fixture
-def operation(way: str) -> Iterator[Operation]:
-    """One way of computing the operation; of the native kernels, with one instruction set."""
+def operation(implementation: str) -> Iterator[Operation]:
+    """One implementation of the operation; for native kernels, one instruction set."""
     before = native.instruction_set()
-    if way in NATIVE and not native.use_instruction_set(way):
-        pytest.skip(native.absence or f"this processor has no {way}")
-    yield WAYS[way]
+    if implementation in NATIVE and not native.use_instruction_set(implementation):
+        pytest.skip(native.absence or f"this processor has no {implementation}")
+    yield IMPLEMENTATIONS[implementation]
     if before:
         native.use_instruction_set(before)
 
@@ -57,8 +57,8 @@ def reference(
 ) -> tuple[np.ndarray, ...]:
     """Returns the result and the two gradients of `(result * weight).sum()`, in NumPy float64.
 
-    The padding is TensorFlow's (`tf.nn.convolution`, "SAME"): just enough for the last place of the
-    kernel, half of it in front, rounded down.
+    The padding is TensorFlow's (`tf.nn.convolution`, "SAME"): just enough for the last position of
+    the kernel, with half of it, rounded down, in front.
     """
     side = len(kernel)
     height, width = images.shape[1:3]
@@ -110,8 +110,8 @@ def assert_equals_reference(
     operation: Operation, arguments: Arrays, stride: int, weight: np.ndarray
 ) -> None:
     got = results(operation, arguments, stride, weight)
-    # A sum of n terms is off by at most n roundings of the sum of the terms' sizes, which the
-    # reference of the sizes gives; n is the most terms that any sum has.
+    # The error of a sum of n terms is at most n roundings of the sum of the terms' absolute values.
+    # The reference with absolute values computes this sum; n is the largest number of terms.
     exact = [array.astype(np.float64) for array in (*arguments, weight)]
     sizes = [np.abs(array) for array in exact]
     expected = reference(exact[0], exact[1], stride, exact[2])
@@ -126,7 +126,7 @@ def assert_equals_reference(
 
 
 # Below, at and above the kernel's size; even and odd; one tile of eight columns, and several with
-# a rest. Channels: fewer than a vector, a multiple of all vectors, and two kinds of rest.
+# a remainder. The channels are fewer than a vector, a multiple of all vectors, or have a remainder.
 SIZES = [(1, 1), (2, 4), (5, 3), (9, 8), (4, 33), (3, 18)]
 
 
@@ -140,7 +140,7 @@ def test_equals_the_reference(operation: Operation, side: int, stride: int, dtyp
         assert_equals_reference(operation, case[0], stride, case[1])
 
 
-@pytest.mark.parametrize("way", ["shifted", "accelerated"])
+@pytest.mark.parametrize("implementation", ["shifted", "accelerated"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [3, 5])
 def test_xla_equals_the_reference(operation: Operation, side: int, stride: int) -> None:
@@ -149,7 +149,7 @@ def test_xla_equals_the_reference(operation: Operation, side: int, stride: int) 
         assert_equals_reference(operation, case[0], stride, case[1])
 
 
-# The fixture holds through all examples of a test, as it should.
+# The fixture may be shared by all examples of a test.
 @native_only
 @settings(
     max_examples=6,
@@ -173,15 +173,15 @@ def test_equals_the_reference_on_any_shape(
 
 @native_only
 @pytest.mark.parametrize("channels", [1152, 1171])
-def test_equals_the_reference_where_channels_are_cut_into_blocks(
+def test_equals_the_reference_if_channels_are_divided_into_blocks(
     operation: Operation, channels: int
 ) -> None:
-    # Weights of 5 x 5 x 1152 numbers are more than a task takes: the rest is in the last block.
+    # 5 x 5 x 1152 weights are more than one task takes; the remainder is in the last block.
     arguments, weight = random_case((3, 4, 4, channels), 5, 1)
     assert_equals_reference(operation, arguments, 1, weight)
 
 
-@each
+@each_implementation
 @pytest.mark.parametrize("stride", [1, 2])
 def test_equals_lax(operation: Operation, stride: int) -> None:
     arguments, weight = random_case((2, 9, 10, 5), 5, stride)
@@ -205,14 +205,14 @@ def test_equals_lax(operation: Operation, stride: int) -> None:
 
 @native_only
 @pytest.mark.parametrize("stride", [1, 2])
-def test_gradients_are_those_of_the_result(operation: Operation, stride: int) -> None:
+def test_gradients_equal_differences_of_the_result(operation: Operation, stride: int) -> None:
     arguments, weight = random_case((2, 6, 9, 4), 3, stride)
     directions, _ = random_case((2, 6, 9, 4), 3, stride, seed=1)
 
     def weighted(images: Any, kernel: Any) -> float:
         return float((operation(images, kernel, stride) * weight).sum())
 
-    # Linear in images and in kernel: a difference is the derivative, whatever the step.
+    # Linear in images and in kernel, so a difference equals the derivative for any step.
     _, *gradients = results(operation, arguments, stride, weight)
     for number in range(2):
         moved = list(arguments)
@@ -226,14 +226,14 @@ def test_gradients_are_those_of_the_result(operation: Operation, stride: int) ->
 
 @native_only
 @pytest.mark.parametrize("width", [4, 8, 11])
-def test_what_is_not_a_number_reaches_what_it_is_part_of(operation: Operation, width: int) -> None:
-    # The columns of a tile that do not exist are computed with, and must leave no trace.
+def test_nan_reaches_exactly_the_values_that_depend_on_it(operation: Operation, width: int) -> None:
+    # The kernels also compute the missing columns of a tile, which must not affect the result.
     (images, kernel), weight = random_case((1, 5, width, 3), 3, 1)
     for column in range(width):
-        spoilt = images.copy()
-        spoilt[0, 2, column, 1] = np.nan
-        got = results(operation, (spoilt, kernel), 1, weight)
-        for ours, want in zip(got, reference(spoilt, kernel, 1, weight), strict=True):
+        with_nan = images.copy()
+        with_nan[0, 2, column, 1] = np.nan
+        got = results(operation, (with_nan, kernel), 1, weight)
+        for ours, want in zip(got, reference(with_nan, kernel, 1, weight), strict=True):
             np.testing.assert_array_equal(np.isnan(ours), np.isnan(want))
 
 
@@ -276,13 +276,13 @@ def test_works_in_shard_map() -> None:
 
 
 def compiled_text(operation: Operation, arguments: Arrays) -> str:
-    """What XLA makes of the operation."""
+    """Returns the program that XLA compiles from the operation."""
     compiled = jax.jit(lambda *arrays: operation(*arrays, 1)).lower(*arguments).compile()
     return compiled.as_text() or ""
 
 
 @needs_native
-def test_the_types_that_the_kernels_serve_go_to_them() -> None:
+def test_supported_dtypes_use_the_native_kernels() -> None:
     for dtype in (np.float32, np.float64):
         arguments, _ = random_case((1, 4, 4, 3), 3, 1, dtype)
         assert f"chifoumi_depthwise_forward_{np.dtype(dtype)}" in compiled_text(
@@ -299,22 +299,22 @@ def test_bfloat16_is_computed_by_xla() -> None:
     exact = np.asarray(images, np.float64), np.asarray(kernel, np.float64)
     want, *_ = reference(*exact, 1, weight)
     sizes, *_ = reference(np.abs(exact[0]), np.abs(exact[1]), 1, weight)
-    # Nine terms and as many roundings of 8 bits.
+    # Nine terms and nine roundings to 8 bits.
     assert np.all(np.abs(np.asarray(got, np.float64) - want) <= 10 * 2.0**-8 * sizes)
 
 
-def test_without_the_library_sums_of_shifts_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_shifted_images_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "_library", None)
     arguments, weight = random_case((2, 5, 6, 3), 3, 2)
 
-    # A function of its own: JAX would find the one compiled before.
-    def fallen_back(images: Array, kernel: Array, stride: int) -> Array:
+    # A new function, because JAX would reuse the compiled one.
+    def without_native(images: Array, kernel: Array, stride: int) -> Array:
         return depthwise_conv(images, kernel, stride)
 
-    compiled = compiled_text(fallen_back, arguments)
+    compiled = compiled_text(without_native, arguments)
     assert "chifoumi_depthwise" not in compiled
     assert "convolution(" not in compiled
-    assert_equals_reference(fallen_back, arguments, 2, weight)
+    assert_equals_reference(without_native, arguments, 2, weight)
 
 
 @needs_native
@@ -330,11 +330,11 @@ for shape, side, stride in (((5, 40, 40, 24), 3, 1), ((33, 6, 6, 520), 5, 2)):
     found += jax.jit(jax.grad(loss, (0, 1)))(*arguments)
 print(hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in found)).hexdigest())
 """
-    assert len(printed_by_threads(code)) == 1
+    assert len(outputs_by_core_count(code)) == 1
 
 
 @needs_native
-def test_images_cost_nothing_when_their_gradient_is_not_asked_for() -> None:
+def test_unused_gradients_are_not_computed() -> None:
     arguments, weight = random_case((2, 6, 6, 3), 3, 1)
 
     def targets(*argnums: int) -> set[str]:
@@ -350,7 +350,7 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "said"),
+    ("kernel", "stride", "message"),
     [
         ((4, 4, 3), 1, r"\(4, 4, 3\); expected \(3, 3, channels\)"),
         ((3, 5, 3), 1, r"\(3, 5, 3\)"),
@@ -358,11 +358,13 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for() -> None:
         ((3, 3, 3), 3, "stride is 3; expected 1 or 2"),
     ],
 )
-def test_says_what_is_wrong(kernel: tuple[int, ...], stride: int, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_errors_name_the_invalid_argument(
+    kernel: tuple[int, ...], stride: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
         depthwise_conv(jnp.ones((1, 8, 8, 3)), jnp.ones(kernel), stride)
 
 
-def test_says_that_types_differ() -> None:
+def test_different_dtypes_are_an_error() -> None:
     with pytest.raises(ValueError, match="float64 and the kernel float32"):
         depthwise_conv(jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3), jnp.float32))

@@ -1,3 +1,5 @@
+"""The installed packages, the cost of an import, and the public names."""
+
 import subprocess
 import sys
 
@@ -16,7 +18,9 @@ from chifoumi_jax.environment import cuda_clash
         (["nvidia-cublas-cu12", "nvidia-cublas"], False),
     ],
 )
-def test_cuda_clash(installed: list[str], clashes: bool) -> None:
+def test_wheels_of_cuda_12_and_13_that_overwrite_each_other_are_found(
+    installed: list[str], clashes: bool
+) -> None:
     found = cuda_clash(installed)
     assert (found is not None) == clashes
     if found:
@@ -32,7 +36,7 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_import_is_light() -> None:
+def test_importing_the_package_imports_no_heavy_library() -> None:
     originals = ("tensorflow", "torch", "keras", "h5py", "safetensors")
     heavy = (*originals, "orbax", "grain", "matplotlib", "PIL", "tyro")
     code = f"""
@@ -47,7 +51,7 @@ print(dict(os.environ) == before, xla_bridge.backends_are_initialized())
     assert python(code).splitlines() == ["[]", "True False"]
 
 
-def test_public_names() -> None:
+def test_the_public_names_exist() -> None:
     code = """
 from chifoumi_jax import CNN, MLP, count_params, fit, load, recipes
 from chifoumi_jax.optim import keras_adam, torch_sgd

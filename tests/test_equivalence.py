@@ -10,7 +10,7 @@ from parity.equivalence import ResultError, collect, read_result, seeds_needed, 
 
 
 def _samples(difference: float, spread: float, runs: int) -> tuple[list[float], list[float]]:
-    # Quantiles, so that the sample's mean and spread are those asked for.
+    # Scaled quantiles, so that the sample has exactly this mean and standard deviation.
     quantiles = stats.norm.ppf((np.arange(runs) + 0.5) / runs)
     quantiles /= quantiles.std(ddof=1)
     theirs = 0.5 + spread * quantiles
@@ -21,36 +21,36 @@ def test_equal_samples_are_equivalent() -> None:
     found = tost(*_samples(0.0, 0.05, 70))
     assert found.holds
     assert found.difference == pytest.approx(0.0)
-    # Two samples of 70 with standard deviation 5 points: half of the interval by hand.
+    # Half of the interval for two samples of 70 with standard deviation 5 points, from the formula.
     half = stats.t.ppf(0.95, 138) * 0.05 * np.sqrt(2 / 70)
     assert found.low == pytest.approx(-half)
     assert found.high == pytest.approx(half)
 
 
 @pytest.mark.parametrize("difference", [0.06, -0.06, 0.045, -0.045])
-def test_too_far_apart_or_too_uncertain_is_not_equivalent(difference: float) -> None:
+def test_large_or_uncertain_differences_are_not_equivalent(difference: float) -> None:
     assert not tost(*_samples(difference, 0.05, 70)).holds
 
 
-def test_few_runs_do_not_suffice() -> None:
+def test_too_few_runs_are_not_equivalent() -> None:
     assert not tost(*_samples(0.0, 0.09, 8)).holds
 
 
-def test_the_interval_lies_in_the_margin_exactly_if_the_test_holds() -> None:
+def test_the_test_holds_exactly_if_the_interval_is_inside_the_margin() -> None:
     for difference in np.linspace(-0.06, 0.06, 25):
         found = tost(*_samples(float(difference), 0.06, 30))
         inside = found.low > -equivalence.MARGIN and found.high < equivalence.MARGIN
         assert found.holds == inside
 
 
-def test_what_cannot_be_tested_is_an_error() -> None:
+def test_too_few_or_constant_runs_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least two"):
         tost([0.5], [0.5, 0.6])
     with pytest.raises(ValueError, match="nothing to test"):
         tost([0.5, 0.5], [0.5, 0.5])
 
 
-def test_seeds_needed_give_the_power_stated() -> None:
+def test_the_seeds_needed_reach_the_stated_power() -> None:
     spread, rng = 0.09, np.random.default_rng(0)
     runs = seeds_needed(spread**2)
     assert 60 <= runs <= 80
@@ -60,15 +60,15 @@ def test_seeds_needed_give_the_power_stated() -> None:
     assert abs(holds - equivalence.POWER) < 3 * np.sqrt(0.09 / 2000)
 
 
-def test_a_stopped_collection_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_collection_resumes(tmp_path: Path) -> None:
     about = {"code": "c", "settings": {}, "photos": {}}
-    asked: list[tuple[str, int]] = []
+    trained: list[tuple[str, int]] = []
 
     def side(name: str, fails_at: int = -1):  # type: ignore[no-untyped-def]
         def train(seed: int) -> tuple[float, float]:
             if seed == fails_at:
                 raise KeyboardInterrupt
-            asked.append((name, seed))
+            trained.append((name, seed))
             return 0.9, 0.5 + seed / 100
 
         return train
@@ -76,10 +76,10 @@ def test_a_stopped_collection_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     with pytest.raises(KeyboardInterrupt):
         collect(path, {"keras": side("keras"), "jax": side("jax", fails_at=1)}, 3, about)
-    before = list(asked)
+    before = list(trained)
     result = collect(path, {"keras": side("keras"), "jax": side("jax")}, 3, about)
     assert before == [("keras", 0), ("jax", 0), ("keras", 1)]
-    assert sorted(asked) == [(name, seed) for name in ("jax", "keras") for seed in range(3)]
+    assert sorted(trained) == [(name, seed) for name in ("jax", "keras") for seed in range(3)]
     assert equivalence.accuracies(result, "jax") == [0.5, 0.51, 0.52]
     with pytest.raises(ResultError, match="other code"):
         collect(path, {}, 3, {**about, "code": "another"})
@@ -100,13 +100,13 @@ def test_a_stale_result_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("runs", "trained", "wrong"),
-    [(2, 0.9, "runs a side"), (70, 0.34, "jax: most runs learnt"), (70, 0.9, "")],
+    [(2, 0.9, "runs per framework"), (70, 0.34, "jax: most runs learnt"), (70, 0.9, "")],
 )
 def test_too_few_runs_and_runs_that_learnt_nothing_prove_nothing(
     runs: int, trained: float, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from parity.systems.study_cnn import PORT as cnn
     from parity.rungs import accuracy
+    from parity.systems.study_cnn import PORT
 
     results = [
         {"seed": seed, "train_accuracy": trained, "test_accuracy": 0.5 + 0.001 * (seed % 3)}
@@ -114,5 +114,5 @@ def test_too_few_runs_and_runs_that_learnt_nothing_prove_nothing(
     ]
     made = {"runs": {"jax": results, "keras": results}}
     monkeypatch.setattr(equivalence, "read_result", lambda: made)
-    beyond = accuracy._equivalence(cnn).first_beyond(0.05)
+    beyond = accuracy._equivalence(PORT).first_beyond(0.05)
     assert (beyond.quantity if beyond else "") == wrong

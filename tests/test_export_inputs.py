@@ -1,4 +1,4 @@
-"""The photos that an export is compared on."""
+"""The photos for the comparison of an export."""
 
 import shutil
 from pathlib import Path
@@ -11,22 +11,22 @@ from hypothesis import strategies as st
 from chifoumi_jax import fit, recipes
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.export import inputs
-from chifoumi_jax.export.inputs import gather, spread
+from chifoumi_jax.export.inputs import balanced_indices, gather
 from chifoumi_jax.prediction.load import load
 from tests.conftest import write_photos
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 50))
-def test_spread_takes_all_classes_alike(labels: list[int], most: int) -> None:
+def test_balanced_indices_take_equally_many_of_each_class(labels: list[int], most: int) -> None:
     array = np.array(labels, np.int32)
-    places = spread(array, most)
-    assert len(places) == min(most, len(labels)) == len(set(places.tolist()))
-    taken = np.bincount(array[places], minlength=5)
-    there = np.bincount(array, minlength=5)
-    # No class has two more than another one that has some left.
+    indices = balanced_indices(array, most)
+    assert len(indices) == min(most, len(labels)) == len(set(indices.tolist()))
+    chosen = np.bincount(array[indices], minlength=5)
+    available = np.bincount(array, minlength=5)
+    # No class has two more than another class that is not used up.
     for one in range(5):
         for other in range(5):
-            assert taken[one] <= taken[other] + 1 or taken[other] == there[other]
+            assert chosen[one] <= chosen[other] + 1 or chosen[other] == available[other]
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def run(tmp_path: Path) -> Path:
     return fit(recipe, quiet=True).directory
 
 
-def test_own_photos_or_others_or_hands(
+def test_compares_on_own_photos_a_named_folder_or_rendered_hands(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Of each class; drawing one takes a third of a second.
-    assert inputs._MANY > 30
-    monkeypatch.setattr(inputs, "_MANY", 6)
+    # The number for each class. Fewer here, because drawing a hand takes a third of a second.
+    assert inputs._HANDS_TO_MEASURE > 30
+    monkeypatch.setattr(inputs, "_HANDS_TO_MEASURE", 6)
     classifier = load(run)
     own = gather(run, classifier, None)
     assert own.origin == "the run's own test photos"
@@ -64,10 +64,10 @@ def test_own_photos_or_others_or_hands(
     assert len(hands.pixels) >= 8 and hands.labels is not None
     assert len({row.tobytes() for row in hands.pixels}) == len(hands.pixels)
     assert not np.array_equal(hands.ranges[:3], hands.pixels[:3])
-    # A percentage of a dozen says nothing.
-    many = gather(run, classifier, None, judged=True)
+    # To measure an accuracy, a dozen hands are too few.
+    many = gather(run, classifier, None, measure_accuracy=True)
     assert len(many.pixels) == len(many.ranges) == 18
     np.testing.assert_array_equal(many.pixels[:12], hands.pixels)
     shutil.rmtree(tmp_path / "photos")
-    with pytest.raises(DataError, match="is gone"):
-        inputs.own(run, classifier)
+    with pytest.raises(DataError, match="no longer exists"):
+        inputs.own_photos(run, classifier)

@@ -1,4 +1,4 @@
-"""A classifier's file that nobody has checked."""
+"""A classifier in a safetensors file: round trip, and refusal of damaged or malicious files."""
 
 import json
 from collections.abc import Callable
@@ -42,9 +42,9 @@ def test_round_trip(file: Path) -> None:
     assert found.calibration == Calibration(0.5, 0.9, 20)
     assert found.recipe == recipes.study_mlp
     assert b"somebody" not in file.read_bytes()
-    # Its names are PyTorch's.
+    # The names of the weights are PyTorch's.
     assert from_torch(file).num_classes == 3
-    with pytest.raises(RunError, match="the run's to tell"):
+    with pytest.raises(RunError, match="for the best checkpoint name the run's folder"):
         load(file, best=True)
 
 
@@ -59,37 +59,37 @@ def _recipe(**changes: Any) -> Callable[[dict[str, str]], dict[str, str]]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda found: {}, "no classifier of the format"),
-        (lambda found: found | {"chifoumi": "chifoumi-2"}, "no classifier of the format"),
+        (lambda found: {}, "not a classifier of the format"),
+        (lambda found: found | {"chifoumi": "chifoumi-2"}, "not a classifier of the format"),
         (lambda found: {k: v for k, v in found.items() if k != "classes"}, "have no classes"),
         (lambda found: found | {"classes": "{}"}, "classes is a dict; expected a list"),
-        (lambda found: found | {"classes": '["a", "a", "b"]'}, "not names, each once"),
-        (lambda found: found | {"classes": '["a", "b"]'}, "names 2 classes for 3"),
-        (lambda found: found | {"recipe": "[" * 100}, "recipe is no JSON|nested too deep"),
-        (lambda found: found | {"recipe": '{"name": "x"}'}, "recipe cannot be"),
+        (lambda found: found | {"classes": '["a", "a", "b"]'}, "not distinct names"),
+        (lambda found: found | {"classes": '["a", "b"]'}, "names 2 classes; its weights have 3"),
+        (lambda found: found | {"recipe": "[" * 100}, "recipe is not JSON|nested too deep"),
+        (lambda found: found | {"recipe": '{"name": "x"}'}, "recipe is not valid"),
         (lambda found: found | {"calibration": '{"temperature": 0}'}, "calibration cannot be read"),
         (
             lambda found: (
                 found | {"calibration": '{"temperature": -1, "threshold": 0.5, "photos": 3}'}
             ),
-            "calibration is none",
+            "is out of range",
         ),
         (_recipe(model="resnet"), "has model 'resnet'"),
         (_recipe(model="cnn", image_size=24), "conv2d_1/kernel is missing"),
         (_recipe(seed="0"), "has seed '0'"),
         (_recipe(upright=1), "has upright 1"),
         (_recipe(image_size=10**9), "image_size must be 32 for mlp"),
-        (_recipe(data="/etc"), "has a data, which this version does not know"),
+        (_recipe(data="/etc"), "has data, which this version does not know"),
     ],
 )
-def test_refuses(change: Any, message: str, file: Path, tmp_path: Path) -> None:
+def test_refuses_bad_metadata(change: Any, message: str, file: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file(load_file(file), path, metadata=change(_metadata(file)))
     with pytest.raises(WeightsError, match=f"x.safetensors: .*({message})"):
         load_safetensors(path)
 
 
-def test_refuses_weights_that_are_no_numbers(file: Path, tmp_path: Path) -> None:
+def test_refuses_weights_that_are_not_finite(file: Path, tmp_path: Path) -> None:
     path, arrays = tmp_path / "x.safetensors", load_file(file)
     arrays["fc1.bias"][3] = np.nan
     save_file(arrays, path, metadata=_metadata(file))
@@ -97,7 +97,7 @@ def test_refuses_weights_that_are_no_numbers(file: Path, tmp_path: Path) -> None
         load_safetensors(path)
 
 
-def test_refuses_what_is_cut_short(file: Path, tmp_path: Path) -> None:
+def test_refuses_a_truncated_file(file: Path, tmp_path: Path) -> None:
     path, content = tmp_path / "x.safetensors", file.read_bytes()
     for length in (0, 4, 100, len(content) - 1):
         path.write_bytes(content[:length])

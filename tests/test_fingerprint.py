@@ -60,7 +60,7 @@ def rate(step: int, decay: "Kind") -> float:
         ("helper(decay) * LIMIT - step", "(\n        helper(decay)\n        * LIMIT - step\n    )"),
     ],
 )
-def test_words_types_and_places_do_not_count(old: str, new: str) -> None:
+def test_comments_types_and_locations_do_not_change_the_fingerprint(old: str, new: str) -> None:
     assert old in SOURCE
     assert syntax(SOURCE.replace(old, new), PACKAGES) == syntax(SOURCE, PACKAGES)
 
@@ -80,12 +80,12 @@ def test_words_types_and_places_do_not_count(old: str, new: str) -> None:
         ("rate(step", "rate(number"),
     ],
 )
-def test_what_is_computed_counts(old: str, new: str) -> None:
+def test_changed_computations_change_the_fingerprint(old: str, new: str) -> None:
     assert old in SOURCE
     assert syntax(SOURCE.replace(old, new), PACKAGES) != syntax(SOURCE, PACKAGES)
 
 
-def test_comments_of_cpp_do_not_count() -> None:
+def test_cpp_comments_do_not_change_the_fingerprint() -> None:
     source = '#define A 1\n/* one\n two */ float f(float x) { return x * 2; } // "three\n'
     plain = "#define A 1\n\nfloat f(float x)   { return x * 2; }\n"
     assert cpp_without_comments(source) == cpp_without_comments(plain)
@@ -94,8 +94,8 @@ def test_comments_of_cpp_do_not_count() -> None:
 
 
 @given(st.text(st.characters(exclude_characters='"\\\n\r', codec="utf-8")))
-def test_a_string_of_cpp_is_no_comment(text: str) -> None:
-    # Line breaks of other scripts end a line of text, though none of C++.
+def test_a_cpp_string_is_not_a_comment(text: str) -> None:
+    # Python's `splitlines` also splits at Unicode line breaks, which C++ does not know.
     words = " ".join(text.split())
     source = f'auto text = "{words}";'
     assert cpp_without_comments(source + " // comment") == source
@@ -115,8 +115,8 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_the_result_stays_valid_when_comments_change_and_files_move(checkout: Path) -> None:
-    stamped = code_fingerprint()
-    assert code_fingerprint(checkout) == stamped
+    expected = code_fingerprint()
+    assert code_fingerprint(checkout) == expected
     moved = checkout / "elsewhere"
     moved.mkdir()
     for number, path in enumerate(_files(checkout)):
@@ -124,15 +124,15 @@ def test_the_result_stays_valid_when_comments_change_and_files_move(checkout: Pa
         text = f"{path.read_text()}\n{comment} A comment, changed.\n"
         text = re.sub(r"from (chifoumi_jax|reference)[.\w]* import", r"from \1.attic import", text)
         (moved / f"{number}{path.suffix}").write_text(text)
-    (moved / "__init__.py").write_text('"""The room of all files."""\n')
+    (moved / "__init__.py").write_text('"""All files."""\n')
     found = fingerprint(
         moved.iterdir(), equivalence._PACKAGES, equivalence.recipe_values(equivalence.SETTINGS)
     )
-    assert found == stamped
+    assert found == expected
 
 
 def test_one_changed_number_makes_the_result_invalid(checkout: Path) -> None:
-    stamped, own = code_fingerprint(), frozenset(equivalence._PACKAGES)
+    unchanged, own = code_fingerprint(), frozenset(equivalence._PACKAGES)
     changed = 0
     for path in _files(checkout):
         text = path.read_text()
@@ -143,11 +143,11 @@ def test_one_changed_number_makes_the_result_invalid(checkout: Path) -> None:
             assert computed(path, own) != before, path
             changed += 1
     assert changed > 20
-    assert code_fingerprint(checkout) != stamped
+    assert code_fingerprint(checkout) != unchanged
 
 
 def _first_number(path: Path, text: str) -> tuple[int, int] | None:
-    """Where the first number stands that a source file computes with."""
+    """Start and end of the first number in a source file that is part of a computation."""
     if path.suffix != ".py":
         found = re.search(r"(?m)^[^/\n\"]*?\b(\d+)\b", text)
         return found.span(1) if found else None
@@ -178,6 +178,6 @@ def _first_number(path: Path, text: str) -> tuple[int, int] | None:
 def test_a_changed_setting_or_recipe_makes_the_result_invalid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stamped = code_fingerprint()
+    unchanged = code_fingerprint()
     monkeypatch.setattr(equivalence, "SETTINGS", {**equivalence.SETTINGS, "epochs": 11})
-    assert code_fingerprint() != stamped
+    assert code_fingerprint() != unchanged

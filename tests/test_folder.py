@@ -1,4 +1,4 @@
-"""Scanning folders: good ones, and each way in which one can be bad."""
+"""Scanning good folders, and folders with each kind of problem."""
 
 import os
 import sys
@@ -18,14 +18,21 @@ from PIL import Image
 
 from chifoumi_jax.data.decode import decode, read_bytes, to_rgb
 from chifoumi_jax.data.folder.scanning import Photo, Scan, scan
-from chifoumi_jax.data.problems import MEANINGS, DataError, ImageProblem, Kind, Problem, describe
+from chifoumi_jax.data.problems import (
+    MEANINGS,
+    DataError,
+    ImageProblem,
+    Problem,
+    ProblemKind,
+    describe,
+)
 from chifoumi_jax.text import printable
 from tests.photos import FORMATS, bomb, claims, encode, good_folder, photo, picture, write
 
 
-def kinds(found: Scan) -> dict[Kind, list[str]]:
+def kinds(found: Scan) -> dict[ProblemKind, list[str]]:
     """The paths of each kind of problem."""
-    paths: dict[Kind, list[str]] = {}
+    paths: dict[ProblemKind, list[str]] = {}
     for problem in found.problems:
         paths.setdefault(problem.kind, []).extend(problem.paths)
     return paths
@@ -51,7 +58,7 @@ def snapshot(root: Path) -> dict[str, tuple[int, int, int]]:
 # Good folders
 
 
-def test_class_folders(tmp_path: Path) -> None:
+def test_class_folders_are_split_automatically(tmp_path: Path) -> None:
     good_folder(tmp_path, "cab", photos=10)
     found = scan(tmp_path)
     assert found.root == tmp_path
@@ -63,7 +70,7 @@ def test_class_folders(tmp_path: Path) -> None:
         assert (item.width, item.height) == picture().size
 
 
-def test_split_folders(tmp_path: Path) -> None:
+def test_split_folders_define_the_splits(tmp_path: Path) -> None:
     for split, count in (("train", 3), ("valid", 1), ("test", 2)):
         good_folder(tmp_path, photos=count, prefix=f"{split}/")
     found = scan(tmp_path, test_share=0.9, valid_share=0.05)
@@ -77,20 +84,22 @@ def test_split_folders(tmp_path: Path) -> None:
     ("train", "valid", "test"),
     [("Train", "VAL", "TEST"), ("training", "validation", "testing")],
 )
-def test_other_names_of_split_folders(tmp_path: Path, train: str, valid: str, test: str) -> None:
+def test_other_names_of_split_folders_are_accepted(
+    tmp_path: Path, train: str, valid: str, test: str
+) -> None:
     for name in (train, valid, test):
         good_folder(tmp_path, photos=1, prefix=f"{name}/")
     assert scan(tmp_path).counts() == {key: {"train": 1, "valid": 1, "test": 1} for key in "abc"}
 
 
-def test_without_a_test_folder_the_test_is_taken_from_train(tmp_path: Path) -> None:
+def test_without_a_test_folder_test_photos_are_taken_from_train(tmp_path: Path) -> None:
     good_folder(tmp_path, photos=10, prefix="train/")
     good_folder(tmp_path, photos=1, prefix="valid/")
     counts = scan(tmp_path, test_share=0.3, valid_share=0.3).counts()
     assert counts == {key: {"train": 7, "valid": 1, "test": 3} for key in "abc"}
 
 
-def test_photos_in_folders_within_a_class(tmp_path: Path) -> None:
+def test_photos_in_subfolders_of_a_class_are_found(tmp_path: Path) -> None:
     good_folder(tmp_path)
     write(tmp_path, {"a/more/and more/x.png": photo(99)})
     assert "a/more/and more/x.png" in paths(scan(tmp_path))
@@ -108,14 +117,14 @@ def test_order_is_by_class_then_by_code_points(tmp_path: Path) -> None:
     assert not found.test
 
 
-def test_what_lies_beside_the_class_folders_is_nobodys_business(tmp_path: Path) -> None:
+def test_files_beside_the_class_folders_are_ignored(tmp_path: Path) -> None:
     good_folder(tmp_path, prefix="train/")
     good_folder(tmp_path, prefix="test/")
     write(tmp_path, {"README.md": b"x", "train/list.csv": b"x", "docs/a/notes.txt": b"x"})
     assert not scan(tmp_path, strict=True).problems
 
 
-def test_every_format_mode_and_name(tmp_path: Path) -> None:
+def test_every_format_mode_and_file_name_is_accepted(tmp_path: Path) -> None:
     files = {f"a/photo.{suffix}": photo(i, suffix) for i, suffix in enumerate(FORMATS)}
     files |= {
         f"b/{mode}.PNG": encode(picture(50 + i, mode=mode), format="PNG")
@@ -157,7 +166,7 @@ def test_every_format_mode_and_name(tmp_path: Path) -> None:
         ({"val/a/1.png": photo(1), "valid/a/1.png": photo(2)}, "same split: val, valid"),
     ],
 )
-def test_a_folder_that_cannot_be_used(
+def test_a_folder_that_cannot_be_used_is_refused(
     tmp_path: Path, files: dict[str, bytes], message: str
 ) -> None:
     with pytest.raises(DataError, match=message) as caught:
@@ -165,7 +174,7 @@ def test_a_folder_that_cannot_be_used(
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_path_and_a_file(tmp_path: Path) -> None:
+def test_a_missing_path_and_a_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no folder .*none"):
         scan(tmp_path / "none")
     (tmp_path / "file.zip").touch()
@@ -177,11 +186,14 @@ def test_an_error_carries_the_problems_found_so_far(tmp_path: Path) -> None:
     write(tmp_path, {"a/1.png": photo(1), "b/2.png": b""})
     with pytest.raises(DataError) as caught:
         scan(tmp_path)
-    assert [p.kind for p in caught.value.problems] == [Kind.EMPTY_FILE, Kind.EMPTY_CLASS]
+    assert [p.kind for p in caught.value.problems] == [
+        ProblemKind.EMPTY_FILE,
+        ProblemKind.EMPTY_CLASS,
+    ]
 
 
 @pytest.mark.parametrize("shares", [(-0.1, 0), (1, 0), (0, 1), (0.5, 0.5), (float("nan"), 0)])
-def test_shares_out_of_range(tmp_path: Path, shares: tuple[float, float]) -> None:
+def test_shares_out_of_range_are_refused(tmp_path: Path, shares: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="shares must be in"):
         scan(good_folder(tmp_path), test_share=shares[0], valid_share=shares[1])
 
@@ -189,18 +201,18 @@ def test_shares_out_of_range(tmp_path: Path, shares: tuple[float, float]) -> Non
 # Bad files
 
 BAD_FILES = {
-    "truncated.jpg": (photo(90, "jpg")[:-30], Kind.DAMAGED),
-    "truncated.png": (photo(90, "png")[:-200], Kind.DAMAGED),
-    "corrupt.png": (photo(90, "png").replace(b"IDAT", b"IDAT\0\0\0\0", 1), Kind.DAMAGED),
-    "zero.jpg": (b"", Kind.EMPTY_FILE),
-    "text.jpg": (b"not a picture", Kind.NOT_AN_IMAGE),
-    "claim.png": (claims(60_000, 60_000)["png"], Kind.TOO_LARGE),
-    "bomb.png": (bomb(), Kind.TOO_LARGE),
-    "notes.txt": (b"text", Kind.UNKNOWN_EXTENSION),
-    "none": (photo(91), Kind.UNKNOWN_EXTENSION),
-    "half.jpg.part": (photo(92), Kind.UNKNOWN_EXTENSION),
-    "photo.heic": (b"\0\0\0\x18ftypheic" + bytes(100), Kind.NO_DECODER),
-    "really heic.jpg": (b"\0\0\0\x18ftypheix" + bytes(100), Kind.NO_DECODER),
+    "truncated.jpg": (photo(90, "jpg")[:-30], ProblemKind.DAMAGED),
+    "truncated.png": (photo(90, "png")[:-200], ProblemKind.DAMAGED),
+    "corrupt.png": (photo(90, "png").replace(b"IDAT", b"IDAT\0\0\0\0", 1), ProblemKind.DAMAGED),
+    "zero.jpg": (b"", ProblemKind.EMPTY_FILE),
+    "text.jpg": (b"not a picture", ProblemKind.NOT_AN_IMAGE),
+    "claim.png": (claims(60_000, 60_000)["png"], ProblemKind.TOO_LARGE),
+    "bomb.png": (bomb(), ProblemKind.TOO_LARGE),
+    "notes.txt": (b"text", ProblemKind.UNKNOWN_EXTENSION),
+    "none": (photo(91), ProblemKind.UNKNOWN_EXTENSION),
+    "half.jpg.part": (photo(92), ProblemKind.UNKNOWN_EXTENSION),
+    "photo.heic": (b"\0\0\0\x18ftypheic" + bytes(100), ProblemKind.NO_DECODER),
+    "really heic.jpg": (b"\0\0\0\x18ftypheix" + bytes(100), ProblemKind.NO_DECODER),
 }
 
 
@@ -230,7 +242,7 @@ def test_a_bad_file_is_reported_and_left_out(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.usefixtures("no_heif")
-def test_all_problems_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     good_folder(tmp_path)
     write(tmp_path, {f"b/{name}": content for name, (content, _) in BAD_FILES.items()})
     found = scan(tmp_path)
@@ -243,10 +255,10 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     assert caught.value.problems == found.problems
 
 
-def test_the_limit_on_pixels_is_passed_on(tmp_path: Path) -> None:
+def test_max_pixels_is_passed_to_the_decoder(tmp_path: Path) -> None:
     good_folder(tmp_path)
     write(tmp_path, {"a/large.png": encode(picture(7, (40, 30)), format="PNG")})
-    assert kinds(scan(tmp_path, max_pixels=1199)) == {Kind.TOO_LARGE: ["a/large.png"]}
+    assert kinds(scan(tmp_path, max_pixels=1199)) == {ProblemKind.TOO_LARGE: ["a/large.png"]}
     assert not scan(tmp_path, max_pixels=1200).problems
 
 
@@ -264,37 +276,37 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-def test_what_is_hidden_is_neither_class_nor_photo(tmp_path: Path, name: str) -> None:
+def test_hidden_files_are_neither_class_nor_photo(tmp_path: Path, name: str) -> None:
     good_folder(tmp_path)
     write(tmp_path, {name: photo(80)})
     found = scan(tmp_path, strict=True)
     assert found.classes == ("a", "b", "c")
     assert len(photos(found)) == 9
-    assert [p.kind for p in found.problems] == [Kind.HIDDEN]
+    assert [p.kind for p in found.problems] == [ProblemKind.HIDDEN]
 
 
-def test_a_picture_outside_of_the_classes(tmp_path: Path) -> None:
+def test_a_picture_outside_the_class_folders_is_reported(tmp_path: Path) -> None:
     good_folder(tmp_path, prefix="train/")
     good_folder(tmp_path, prefix="test/")
     write(tmp_path, {"loose.jpg": photo(80), "train/loose.jpg": photo(81)})
-    assert kinds(scan(tmp_path)) == {Kind.OUTSIDE_CLASS: ["loose.jpg", "train/loose.jpg"]}
+    assert kinds(scan(tmp_path)) == {ProblemKind.OUTSIDE_CLASS: ["loose.jpg", "train/loose.jpg"]}
 
 
-def test_problems_are_in_order(tmp_path: Path) -> None:
+def test_problems_are_sorted_by_path(tmp_path: Path) -> None:
     good_folder(tmp_path)
     names = [f"{c}/{i}.txt" for c in "abc" for i in range(10)]
     write(tmp_path, dict.fromkeys(reversed(names), b"x"))
-    assert kinds(scan(tmp_path)) == {Kind.UNKNOWN_EXTENSION: names}
+    assert kinds(scan(tmp_path)) == {ProblemKind.UNKNOWN_EXTENSION: names}
 
 
 def test_pipes_are_not_opened(tmp_path: Path) -> None:
     good_folder(tmp_path)
     os.mkfifo(tmp_path / "a" / "pipe.jpg")
     os.mkfifo(tmp_path / "pipe")
-    assert kinds(scan(tmp_path)) == {Kind.SPECIAL_FILE: ["a/pipe.jpg", "pipe"]}
+    assert kinds(scan(tmp_path)) == {ProblemKind.SPECIAL_FILE: ["a/pipe.jpg", "pipe"]}
 
 
-def test_links(tmp_path: Path) -> None:
+def test_links_to_files_are_followed_and_other_links_are_reported(tmp_path: Path) -> None:
     root = good_folder(tmp_path / "photos")
     write(tmp_path, {"outside/1.png": photo(80)})
     (root / "a" / "link.png").symlink_to(tmp_path / "outside" / "1.png")
@@ -311,14 +323,16 @@ def test_links(tmp_path: Path) -> None:
     assert details.keys() == {
         *("a/broken.png", "a/self.png", "a/null.png", "a/loop", "alias", "far"),
     }
-    assert details["a/null.png"][0] is Kind.SPECIAL_FILE
-    assert all(kind is Kind.BAD_LINK for path, (kind, _) in details.items() if "null" not in path)
+    assert details["a/null.png"][0] is ProblemKind.SPECIAL_FILE
+    assert all(
+        kind is ProblemKind.BAD_LINK for path, (kind, _) in details.items() if "null" not in path
+    )
     assert "leads back" in details["a/loop"][1]
     assert "leaves the folder" in details["far"][1]
-    assert "second way" in details["alias"][1]
+    assert "second path" in details["alias"][1]
 
 
-def test_the_folder_may_be_a_link_itself(tmp_path: Path) -> None:
+def test_the_scanned_folder_may_be_a_link(tmp_path: Path) -> None:
     good_folder(tmp_path / "photos")
     (tmp_path / "link").symlink_to("photos")
     assert len(photos(scan(tmp_path / "link"))) == 9
@@ -326,14 +340,14 @@ def test_the_folder_may_be_a_link_itself(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unprivileged() -> Iterator[Path]:
-    """A folder where permissions count, for root too."""
+    """A folder where permissions apply, even if the tests run as root."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "photos"
         root.mkdir()
         Path(name).chmod(0o755)
         is_root = os.geteuid() == 0
         good_folder(root)
-        scan(root)  # whatever is imported late is imported now
+        scan(root)  # so that lazy imports happen before the permissions change
         if is_root:
             os.seteuid(65534)
         try:
@@ -354,28 +368,31 @@ def as_owner(path: Path, mode: int) -> None:
         os.seteuid(euid)
 
 
-def test_unreadable_files_and_folders(unprivileged: Path) -> None:
+def test_unreadable_files_and_folders_are_reported(unprivileged: Path) -> None:
     as_owner(unprivileged / "a" / "0.png", 0)
     as_owner(unprivileged / "b", 0)
     found = scan(unprivileged)
-    assert kinds(found) == {Kind.UNREADABLE: ["b", "a/0.png"], Kind.EMPTY_CLASS: ["b"]}
+    assert kinds(found) == {
+        ProblemKind.UNREADABLE: ["b", "a/0.png"],
+        ProblemKind.EMPTY_CLASS: ["b"],
+    }
     assert "Permission denied" in found.problems[0].detail
     assert found.classes == ("a", "c")
 
 
-def test_an_unreadable_root(unprivileged: Path) -> None:
+def test_an_unreadable_root_is_refused(unprivileged: Path) -> None:
     as_owner(unprivileged, 0)
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         scan(unprivileged)
 
 
-def test_a_folder_that_may_only_be_read_is_enough(unprivileged: Path) -> None:
+def test_read_permission_for_the_folder_is_enough(unprivileged: Path) -> None:
     for path in [unprivileged, *unprivileged.rglob("*")]:
         as_owner(path, 0o555 if path.is_dir() else 0o444)
     assert not scan(unprivileged, strict=True).problems
 
 
-def test_a_file_that_vanishes_during_the_scan(
+def test_a_file_that_vanishes_during_the_scan_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good_folder(tmp_path)
@@ -386,7 +403,7 @@ def test_a_file_that_vanishes_during_the_scan(
         return read_bytes(path)
 
     monkeypatch.setattr("chifoumi_jax.data.folder.decoding.read_bytes", vanish)
-    assert kinds(scan(tmp_path)) == {Kind.UNREADABLE: ["a/1.png", "b/1.png", "c/1.png"]}
+    assert kinds(scan(tmp_path)) == {ProblemKind.UNREADABLE: ["a/1.png", "b/1.png", "c/1.png"]}
 
 
 def test_nothing_is_written_to_the_folder(tmp_path: Path) -> None:
@@ -400,19 +417,19 @@ def test_nothing_is_written_to_the_folder(tmp_path: Path) -> None:
 # Bad classes
 
 
-def test_a_class_without_a_good_picture_is_no_class(tmp_path: Path) -> None:
+def test_a_class_without_a_good_picture_is_ignored(tmp_path: Path) -> None:
     good_folder(tmp_path, "ac")
     (tmp_path / "0 empty").mkdir()
     write(tmp_path, {"b/1.png": b"", "d/notes.txt": b"x"})
     found = scan(tmp_path)
     assert found.classes == ("a", "c")
     assert {item.label for item in photos(found)} == {0, 1}
-    assert kinds(found)[Kind.EMPTY_CLASS] == ["0 empty", "d", "b"]
+    assert kinds(found)[ProblemKind.EMPTY_CLASS] == ["0 empty", "d", "b"]
     with pytest.raises(DataError, match="empty-class"):
         scan(tmp_path, strict=True)
 
 
-def test_a_class_only_in_test_shifts_no_label(tmp_path: Path) -> None:
+def test_a_class_only_in_test_does_not_change_other_labels(tmp_path: Path) -> None:
     good_folder(tmp_path, "bc", prefix="train/")
     good_folder(tmp_path, "abcd", prefix="test/")
     good_folder(tmp_path, "ab", prefix="valid/")
@@ -421,10 +438,10 @@ def test_a_class_only_in_test_shifts_no_label(tmp_path: Path) -> None:
     for item in photos(found):
         assert found.classes[item.label] == item.path.split("/")[1]
     assert found.counts()["c"] == {"train": 3, "valid": 0, "test": 3}
-    strays = [p for p in found.problems if p.kind is Kind.CLASS_NOT_IN_TRAIN]
+    strays = [p for p in found.problems if p.kind is ProblemKind.CLASS_NOT_IN_TRAIN]
     assert [p.detail for p in strays] == ["class a", "class d"]
     assert len(strays[0].paths) == 6
-    missing = [p for p in found.problems if p.kind is Kind.CLASS_MISSING]
+    missing = [p for p in found.problems if p.kind is ProblemKind.CLASS_MISSING]
     assert [(p.paths, p.detail) for p in missing] == [(("c",), "none in valid")]
 
 
@@ -435,9 +452,9 @@ def test_a_class_whose_training_photos_are_all_bad(tmp_path: Path) -> None:
     found = scan(tmp_path)
     assert found.classes == ("b", "c")
     assert kinds(found) == {
-        Kind.NOT_AN_IMAGE: ["train/a/1.png"],
-        Kind.EMPTY_CLASS: ["train/a"],
-        Kind.CLASS_NOT_IN_TRAIN: [f"test/a/{i}.png" for i in range(3)],
+        ProblemKind.NOT_AN_IMAGE: ["train/a/1.png"],
+        ProblemKind.EMPTY_CLASS: ["train/a"],
+        ProblemKind.CLASS_NOT_IN_TRAIN: [f"test/a/{i}.png" for i in range(3)],
     }
 
 
@@ -446,7 +463,7 @@ def test_a_class_of_one_photo_cannot_be_tested(tmp_path: Path) -> None:
     write(tmp_path, {"c/1.png": photo(80)})
     found = scan(tmp_path)
     assert found.counts()["c"] == {"train": 1, "valid": 0, "test": 0}
-    assert kinds(found) == {Kind.CLASS_MISSING: ["c"]}
+    assert kinds(found) == {ProblemKind.CLASS_MISSING: ["c"]}
 
 
 # A model's classes
@@ -462,19 +479,21 @@ def test_known_classes_keep_their_labels(tmp_path: Path) -> None:
         "a": {"train": 0, "valid": 0, "test": 3},
     }
     assert all(found.classes[item.label] == item.path[5] for item in found.test)
-    assert kinds(found) == {Kind.CLASS_MISSING: ["b"]}
+    assert kinds(found) == {ProblemKind.CLASS_MISSING: ["b"]}
 
 
-def test_of_class_folders_nothing_is_taken_for_known_classes(tmp_path: Path) -> None:
+def test_with_known_classes_no_validation_photos_are_taken(tmp_path: Path) -> None:
     good_folder(tmp_path, "a")
     write(tmp_path, {"x/1.png": photo(80), "y/1.png": b"bad"})
     found = scan(tmp_path, classes=["a"], valid_share=0.2)
     assert found.counts() == {"a": {"train": 3, "valid": 0, "test": 0}}
-    assert kinds(found) == {Kind.UNKNOWN_CLASS: ["x/1.png", "y/1.png"]}
+    assert kinds(found) == {ProblemKind.UNKNOWN_CLASS: ["x/1.png", "y/1.png"]}
 
 
 @pytest.mark.parametrize("content", [photo(1), b"bad"])
-def test_no_photo_of_the_known_classes(tmp_path: Path, content: bytes) -> None:
+def test_a_folder_without_a_photo_of_the_known_classes_is_refused(
+    tmp_path: Path, content: bytes
+) -> None:
     write(tmp_path, {"a/1.png" if content == b"bad" else "x/1.png": content})
     with pytest.raises(DataError, match=r"no photos of the model's classes \(a, b\); expected"):
         scan(tmp_path, classes=("a", "b"))
@@ -483,7 +502,7 @@ def test_no_photo_of_the_known_classes(tmp_path: Path, content: bytes) -> None:
 # Duplicates
 
 
-def test_duplicates(tmp_path: Path) -> None:
+def test_duplicates_are_reported(tmp_path: Path) -> None:
     good_folder(tmp_path, prefix="train/")
     good_folder(tmp_path, prefix="test/")
     write(
@@ -497,15 +516,15 @@ def test_duplicates(tmp_path: Path) -> None:
     )
     found = scan(tmp_path)
     assert kinds(found) == {
-        Kind.LEAKAGE: [
+        ProblemKind.LEAKAGE: [
             *("train/a/leak.png", "test/a/other name.png"),
             *("train/a/worst.png", "test/b/worst.png"),
         ],
-        Kind.LABEL_CONFLICT: [
+        ProblemKind.LABEL_CONFLICT: [
             *("train/a/both.png", "train/b/both.png"),
             *("train/a/worst.png", "test/b/worst.png"),
         ],
-        Kind.DUPLICATE: ["train/c/x.png", "train/c/y.png", "train/c/z.png"],
+        ProblemKind.DUPLICATE: ["train/c/x.png", "train/c/y.png", "train/c/z.png"],
     }
     assert {path for p in found.problems for path in p.paths} <= paths(found)
     with pytest.raises(DataError, match=r"4 problems \(label-conflict, leakage\)"):
@@ -513,11 +532,11 @@ def test_duplicates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_our_own_split_puts_duplicates_on_one_side(tmp_path: Path, seed: int) -> None:
+def test_an_automatic_split_keeps_duplicates_in_one_split(tmp_path: Path, seed: int) -> None:
     good_folder(tmp_path, "ab", photos=4)
     write(tmp_path, {f"{c}/copy {i}.png": photo(i) for c in "ab" for i in (0, 1)})
     found = scan(tmp_path, seed=seed, test_share=0.4, valid_share=0.2)
-    assert Kind.LEAKAGE not in kinds(found)
+    assert ProblemKind.LEAKAGE not in kinds(found)
     assert len(photos(found)) == 12
 
 
@@ -542,7 +561,7 @@ def test_each_file_is_decoded_exactly_once(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(seen) == sorted(item.sha256 for item in photos(found))
 
 
-def test_files_off_the_lists_are_not_decoded(tmp_path: Path) -> None:
+def test_files_that_are_not_listed_are_not_decoded(tmp_path: Path) -> None:
     good_folder(tmp_path)
     for name, items in (("train", "a/0.png b/0.png"), ("test", "a/1.png")):
         (tmp_path / name).write_text("\n".join(items.split()))
@@ -557,7 +576,7 @@ def test_files_off_the_lists_are_not_decoded(tmp_path: Path) -> None:
     assert len(seen) == len(photos(found)) == 3
 
 
-def test_the_caller_gets_the_decoded_picture(tmp_path: Path) -> None:
+def test_on_image_gets_the_decoded_picture(tmp_path: Path) -> None:
     good_folder(tmp_path)
     pixels: dict[str, np.ndarray] = {}
     found = scan(tmp_path, on_image=lambda key, image: pixels.update({key: np.asarray(image)}))
@@ -567,7 +586,7 @@ def test_the_caller_gets_the_decoded_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_no_more_pictures_are_alive_than_workers(tmp_path: Path, workers: int) -> None:
+def test_at_most_one_picture_per_worker_is_in_memory(tmp_path: Path, workers: int) -> None:
     good_folder(tmp_path, photos=20)
     pictures: list[weakref.ref[Image.Image]] = []
     alive: list[int] = []
@@ -584,21 +603,21 @@ def test_no_more_pictures_are_alive_than_workers(tmp_path: Path, workers: int) -
     assert set(alive) == {workers}
 
 
-def test_the_caller_may_refuse_a_picture(tmp_path: Path) -> None:
+def test_on_image_may_refuse_a_picture(tmp_path: Path) -> None:
     good_folder(tmp_path)
     first = scan(tmp_path).train[0]
 
     def refuse(key: str, image: Image.Image) -> None:
         if key == first.sha256:
-            raise ImageProblem(Kind.UNSUPPORTED, "", "too blue")
+            raise ImageProblem(ProblemKind.UNSUPPORTED, "", "too blue")
 
     found = scan(tmp_path, on_image=refuse)
-    assert kinds(found) == {Kind.UNSUPPORTED: [first.path]}
+    assert kinds(found) == {ProblemKind.UNSUPPORTED: [first.path]}
     assert found.problems[0].detail == "too blue"
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_any_other_error_ends_the_scan(tmp_path: Path, error: BaseException) -> None:
+def test_any_other_error_of_on_image_ends_the_scan(tmp_path: Path, error: BaseException) -> None:
     good_folder(tmp_path, photos=50)
     calls: list[str] = []
 
@@ -611,7 +630,7 @@ def test_any_other_error_ends_the_scan(tmp_path: Path, error: BaseException) -> 
     assert len(calls) < 150
 
 
-def test_an_interrupted_scan_does_not_go_on(tmp_path: Path) -> None:
+def test_an_interrupted_scan_stops(tmp_path: Path) -> None:
     good_folder(tmp_path, photos=50)
     calls: list[str] = []
 
@@ -634,7 +653,7 @@ def test_progress_counts_every_file(tmp_path: Path) -> None:
 # The fingerprint
 
 
-def test_the_fingerprint_is_of_the_data(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_data_alone(tmp_path: Path) -> None:
     one = scan(good_folder(tmp_path / "one", photos=9))
     same = scan(good_folder(tmp_path / "elsewhere" / "two", photos=9), workers=1)
     assert one.fingerprint == same.fingerprint
@@ -651,7 +670,7 @@ def test_the_fingerprint_is_of_the_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
-def test_the_fingerprint_is_of_every_split(tmp_path: Path, split: str) -> None:
+def test_the_fingerprint_depends_on_every_split(tmp_path: Path, split: str) -> None:
     for name in ("train", "valid", "test"):
         good_folder(tmp_path, "ab", photos=1, prefix=f"{name}/")
     before = scan(tmp_path).fingerprint
@@ -665,23 +684,23 @@ def test_the_fingerprint_is_of_every_split(tmp_path: Path, split: str) -> None:
     assert scan(tmp_path).fingerprint != before
 
 
-# Saying it
+# Reports
 
 
-def test_every_kind_has_a_meaning() -> None:
-    assert MEANINGS.keys() == set(Kind)
+def test_every_kind_has_a_title_and_a_remedy() -> None:
+    assert MEANINGS.keys() == set(ProblemKind)
     for title, _, remedy in MEANINGS.values():
         assert title and remedy
 
 
-def test_a_description_has_count_examples_and_remedy() -> None:
-    bad = [Problem(Kind.DAMAGED, (f"a/{i}.jpg",), "cut") for i in range(5)]
-    twice = Problem(Kind.DUPLICATE, tuple(f"b/{i}.jpg" for i in range(9)))
+def test_a_report_has_count_examples_and_remedy() -> None:
+    bad = [Problem(ProblemKind.DAMAGED, (f"a/{i}.jpg",), "cut") for i in range(5)]
+    twice = Problem(ProblemKind.DUPLICATE, tuple(f"b/{i}.jpg" for i in range(9)))
     assert describe([twice, *bad]) == [
         "5 × truncated or corrupt picture, left out: a/0.jpg (cut), a/1.jpg (cut), "
         "a/2.jpg (cut), … → copy it again from its source",
         "1 × same picture twice in one class, kept: b/0.jpg = b/1.jpg = b/2.jpg = … (9 in all) "
-        "→ remove the copies if they are not meant",
+        "→ remove the copies if they are not intended",
     ]
     assert describe([]) == []
 
@@ -693,12 +712,12 @@ def test_paths_are_escaped_for_printing() -> None:
 
 @settings(deadline=None)
 @given(st.text())
-def test_what_is_printed_is_printable(text: str) -> None:
+def test_printable_text_has_only_printable_characters(text: str) -> None:
     assert printable(text).isprintable()
     printable(text).encode()
 
 
-# Whatever the bytes
+# Arbitrary bytes
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -729,4 +748,6 @@ def test_class_names_that_differ_in_case_are_reported(tmp_path: Path) -> None:
     write(tmp_path, {"A/1.png": photo(91), "A/2.png": photo(92), "A/3.png": photo(93)})
     found = scan(tmp_path)
     assert found.classes == ("A", "a", "b", "c")
-    assert [p.paths for p in found.problems if p.kind is Kind.SIMILAR_CLASSES] == [("A", "a")]
+    assert [p.paths for p in found.problems if p.kind is ProblemKind.SIMILAR_CLASSES] == [
+        ("A", "a")
+    ]

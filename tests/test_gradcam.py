@@ -1,4 +1,4 @@
-"""Heat maps: that they are Grad-CAM's, and lie where the photo decides."""
+"""Heat maps: they equal Grad-CAM, and they are hot where the photo shows the class."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ SIZE, SQUARE = 64, 16
 
 @pytest.fixture(scope="module")
 def efficientnet() -> EfficientNetLite0:
-    """One with two stages alone, which compiles in a second."""
+    """A network with only two stages, which compiles in a second."""
     return EfficientNetLite0(32, 4, stages=2, rngs=nnx.Rngs(2))
 
 
@@ -42,35 +42,37 @@ def images(seed: int, model: Network, count: int = 2) -> jax.Array:
 
 
 @pytest.mark.parametrize("name", ["cnn", "efficientnet"])
-def test_its_two_halves_are_the_network(name: str, request: pytest.FixtureRequest) -> None:
+def test_feature_map_and_classify_map_compose_to_the_network(
+    name: str, request: pytest.FixtureRequest
+) -> None:
     model: Network = request.getfixturevalue(name)
     photos = images(0, model)
     halves = jax.jit(lambda x: model.classify_map(model.feature_map(x)))(photos)
-    # Float32: the two halves are compiled apart and may sum in another order.
+    # Float32 rounding: the two halves are compiled separately and may sum in another order.
     np.testing.assert_allclose(halves, jax.jit(model)(photos), rtol=1e-5, atol=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2))
 @settings(max_examples=8, deadline=None)
-def test_the_cnns_weights_are_finite_differences(seed: int, label: int) -> None:
-    """A channel's weight is how the logit moves with all of the channel, over its places."""
+def test_the_cnns_channel_weights_equal_finite_differences(seed: int, label: int) -> None:
+    """A channel's weight is the logit's derivative along the whole channel, over its cells."""
     model = CNN(30, 3, rngs=nnx.Rngs(seed))
     photos = images(seed, model, 1)
     maps = np.asarray(model.feature_map(photos), np.float64)
     w1, w2 = (np.asarray(one.kernel[...], np.float64) for one in (model.dense1, model.dense2))
 
     def logit(maps: np.ndarray) -> float:
-        # The biases begin at zero.
+        # The biases are initialised with zero.
         return float((np.maximum(maps.reshape(-1) @ w1, 0) @ w2)[label])
 
-    # So little that no unit of the hidden layer changes sides.
+    # Small enough that no hidden unit's ReLU switches on or off.
     step = 1e-7
     weights = np.zeros(maps.shape[3])
     for channel in range(len(weights)):
-        moved = np.zeros(maps.shape)
-        moved[..., channel] = step
-        places = maps.shape[1] * maps.shape[2]
-        weights[channel] = (logit(maps + moved) - logit(maps - moved)) / (2 * step) / places
+        change = np.zeros(maps.shape)
+        change[..., channel] = step
+        cells = maps.shape[1] * maps.shape[2]
+        weights[channel] = (logit(maps + change) - logit(maps - change)) / (2 * step) / cells
     expected = np.maximum(maps @ weights, 0)
     assume(expected.max() > 0)
     found = gradcam.class_activation(model, photos, jnp.array([label]))
@@ -78,22 +80,22 @@ def test_the_cnns_weights_are_finite_differences(seed: int, label: int) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max(), rtol=1e-4)
 
 
-def test_efficientnets_heat_is_its_last_layers(efficientnet: EfficientNetLite0) -> None:
-    """Behind a mean over the places Grad-CAM is CAM (Zhou et al. 2016), over their number."""
+def test_efficientnets_heat_map_equals_cam(efficientnet: EfficientNetLite0) -> None:
+    """After a mean over the cells Grad-CAM is CAM (Zhou et al. 2016) over the number of cells."""
     model = efficientnet
     photos, labels = images(3, model, 4), jnp.arange(4)
     maps = np.asarray(model.feature_map(photos), np.float64)
     kernel = np.asarray(model.classify.kernel[...], np.float64)
     expected = np.maximum(np.einsum("bijc,cb->bij", maps, kernel[:, labels]), 0)
     assert expected.max() > 0
-    places = maps.shape[1] * maps.shape[2]
+    cells = maps.shape[1] * maps.shape[2]
     found = gradcam.class_activation(model, photos, labels)
-    # Float32 against float64, as above; 1e-7 is a rounding of a value of 1.
-    np.testing.assert_allclose(found, expected / places, rtol=1e-4, atol=1e-7)
+    # Float32 against float64, as above; 1e-7 is the rounding of a value of 1.
+    np.testing.assert_allclose(found, expected / cells, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["cnn", "efficientnet"])
-def test_heat_is_from_0_to_1_and_turns_with_the_photo(
+def test_heat_is_from_0_to_1_and_mirrored_with_the_photo(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     model: Network = request.getfixturevalue(name)
@@ -105,46 +107,46 @@ def test_heat_is_from_0_to_1_and_turns_with_the_photo(
     peaks = heat.max(axis=(1, 2))
     assert set(np.round(peaks, 6)) <= {0.0, 1.0} and peaks.max() > 0
     mirrored = heat_maps(photos[:, :, ::-1], labels)
-    # Float32 sums in another order, of a map that is then divided by its largest value.
+    # Float32 sums in another order; the map is then divided by its largest value.
     np.testing.assert_allclose(mirrored[:, :, ::-1], heat, atol=1e-4)
 
 
-def test_where_nothing_speaks_for_the_class_all_is_cold() -> None:
+def test_without_evidence_for_the_class_the_heat_map_is_zero() -> None:
     model = CNN(22, 3, rngs=nnx.Rngs(0))
     model.dense2.kernel[...] = jnp.zeros_like(model.dense2.kernel[...])
     heat = gradcam.heat_maps(model, images(0, model), jnp.array([0, 1]))
     np.testing.assert_array_equal(heat, np.zeros(heat.shape))
 
 
-def test_a_place_of_the_cnn_lies_in_the_middle_of_what_it_sees() -> None:
+def test_a_cell_of_the_cnn_is_centred_in_its_receptive_field() -> None:
     model = CNN(SIZE, 3, rngs=nnx.Rngs(0))
     photos = images(1, model, 4)
-    places = model.feature_map(photos).shape[1]
-    first, step = model.map_centres(places)
+    cells = model.feature_map(photos).shape[1]
+    first, step = model.map_centres(cells)
 
-    def row(images: jax.Array, place: int) -> jax.Array:
-        return jnp.sum(jnp.take(model.feature_map(images), place, axis=1))
+    def row_sum(images: jax.Array, cell: int) -> jax.Array:
+        return jnp.sum(jnp.take(model.feature_map(images), cell, axis=1))
 
-    slope = jax.jit(jax.grad(row))
-    for place in range(places):
-        slopes = np.asarray(slope(photos, place)) ** 2
-        along = slopes.sum(axis=(0, 2, 3))
-        assert (along @ np.arange(SIZE)) / along.sum() == pytest.approx(first + step * place, abs=1)
+    gradient = jax.jit(jax.grad(row_sum))
+    for cell in range(cells):
+        squares = np.asarray(gradient(photos, cell)) ** 2
+        rows = squares.sum(axis=(0, 2, 3))
+        assert (rows @ np.arange(SIZE)) / rows.sum() == pytest.approx(first + step * cell, abs=1)
 
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise with a striped square somewhere, whose stripes alone say the class."""
+    """Photos of noise with a striped square; only the direction of the stripes gives the class."""
     root, random = tmp_path_factory.mktemp("squares"), np.random.default_rng(0)
     for name in ("across", "down"):
         (root / name).mkdir()
         for number in range(40):
-            pixels, _ = planted(random, name)
+            pixels, _ = draw_square(random, name)
             Image.fromarray(pixels).save(root / name / f"{number}.png")
     return root
 
 
-def planted(random: np.random.Generator, name: str) -> tuple[np.ndarray, tuple[int, int]]:
+def draw_square(random: np.random.Generator, name: str) -> tuple[np.ndarray, tuple[int, int]]:
     pixels = np.clip(random.normal(110, 15, (SIZE, SIZE, 3)), 0, 255).astype(np.uint8)
     top, left = random.integers(6, SIZE - SQUARE - 6, 2)
     stripes = np.where(np.arange(SQUARE) % 4 < 2, 235, 20)[:, None, None]
@@ -162,7 +164,7 @@ def classifier(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Class
         image_size=SIZE,
         epochs=12,
         learning_rate=2e-3,
-        # Mirrored and moved squares are as good.
+        # Mirrored and moved squares would add nothing new.
         augmentation="none",
     )
     run = fit(recipe, quiet=True)
@@ -171,9 +173,9 @@ def classifier(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Class
 
 
 @pytest.mark.parametrize("name", ["across", "down"])
-def test_the_heat_is_where_the_square_is(classifier: Classifier, name: str) -> None:
+def test_the_heat_lies_on_the_square(classifier: Classifier, name: str) -> None:
     random = np.random.default_rng(7)
-    photos, corners = zip(*(planted(random, name) for _ in range(20)), strict=True)
+    photos, corners = zip(*(draw_square(random, name) for _ in range(20)), strict=True)
     heats = classifier.explain(list(photos), name)
     inside, outside = [], []
     for heat, (top, left) in zip(heats, corners, strict=True):
@@ -184,21 +186,21 @@ def test_the_heat_is_where_the_square_is(classifier: Classifier, name: str) -> N
     assert np.mean(inside) > 3 * np.mean(outside)
 
 
-def test_explain_takes_what_predict_takes(classifier: Classifier, squares: Path) -> None:
+def test_explain_accepts_the_same_photos_as_predict(classifier: Classifier, squares: Path) -> None:
     files = [squares / name / "3.png" for name in ("across", "down")]
     heats = classifier.explain(files)
     labels = classifier.predict(files).labels
-    # Of the same pixels, compiled for another batch: float32 rounding of values up to 1.
+    # Float32 rounding of values up to 1: another batch size is compiled separately.
     np.testing.assert_allclose(classifier.explain(Image.open(files[1])), heats[1:], atol=1e-5)
-    for place, label in enumerate(labels):
-        one = classifier.explain(np.asarray(Image.open(files[place])), label, batch_size=1)
-        np.testing.assert_allclose(one, heats[place : place + 1], atol=1e-5)
+    for index, label in enumerate(labels):
+        heat = classifier.explain(np.asarray(Image.open(files[index])), label, batch_size=1)
+        np.testing.assert_allclose(heat, heats[index : index + 1], atol=1e-5)
     assert classifier.explain([]).shape == (0, SIZE, SIZE)
     with pytest.raises(ValueError, match="across, down"):
         classifier.explain(files, "up")
 
 
-def test_a_perceptron_has_none() -> None:
+def test_a_perceptron_has_no_heat_map() -> None:
     assert gradcam.has_feature_map(recipes.transfer)
     for recipe in (recipes.study_mlp, recipes.study_mlp_v21):
         with pytest.raises(RunError, match="perceptron"):
@@ -218,8 +220,8 @@ np.save(sys.argv[-1], load(sys.argv[1]).explain(photos))
 
 def test_several_devices_share_the_photos(classifier: Classifier, tmp_path: Path) -> None:
     random = np.random.default_rng(11)
-    photos: list[Any] = [planted(random, "down")[0] for _ in range(4)]
-    files = [tmp_path / f"{place}.npy" for place in range(4)]
+    photos: list[Any] = [draw_square(random, "down")[0] for _ in range(4)]
+    files = [tmp_path / f"{index}.npy" for index in range(4)]
     for file, photo in zip(files, photos, strict=True):
         np.save(file, photo)
     directory = classifier.recipe.runs / "cnn-1"
@@ -231,5 +233,5 @@ def test_several_devices_share_the_photos(classifier: Classifier, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "heats.npy")
-    # Float32 sums in another order, of maps that are then divided by their largest value.
+    # Float32 sums in another order; the maps are then divided by their largest value.
     np.testing.assert_allclose(found, classifier.explain(photos), atol=1e-4)

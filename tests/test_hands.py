@@ -62,7 +62,7 @@ def test_contact_sheet_shows_every_picture(tmp_path: Path) -> None:
 
 
 def reach(scene: Scene, bones: tuple[int, ...]) -> float:
-    """Returns how far a finger's tip is from its knuckle, as a share of its bones' length."""
+    """Distance of a finger's tip from its knuckle, as a share of the length of its bones."""
     start, along = scene.bones.start[bones[0]], scene.bones.along[list(bones)]
     tip = scene.bones.start[bones[-1]] + along[-1]
     return float(np.linalg.norm(tip - start) / np.linalg.norm(along, axis=1).sum())
@@ -70,7 +70,7 @@ def reach(scene: Scene, bones: tuple[int, ...]) -> float:
 
 @settings(deadline=None, max_examples=60)
 @given(gestures, splits, seeds)
-def test_joint_angles_stay_within_what_hands_do(gesture: str, split: str, seed: int) -> None:
+def test_joint_angles_stay_within_the_limits(gesture: str, split: str, seed: int) -> None:
     for name, angle in joint_angles(scene_of(gesture, split, seed).pose):
         low, high = LIMITS[name]
         assert low <= angle <= high, name
@@ -87,10 +87,10 @@ def test_gestures_straighten_the_right_fingers(gesture: str, split: str, seed: i
 
 @settings(deadline=None, max_examples=40)
 @given(gestures, splits, seeds)
-def test_thumb_is_on_its_side(gesture: str, split: str, seed: int) -> None:
+def test_thumb_is_on_the_correct_side(gesture: str, split: str, seed: int) -> None:
     scene = scene_of(gesture, split, seed)
     across = scene.bones.start[FINGERS[0][0]] - scene.bones.start[FINGERS[3][0]]
-    # Of a right hand seen from the palm, fingers up, the thumb is on the viewer's right.
+    # The thumb of a right hand, palm to the viewer and fingers up, is on the viewer's right.
     expected = 1 if (scene.side == "right") == (scene.face == "palm") else -1
     assert np.sign(across[0]) == expected
 
@@ -104,9 +104,9 @@ def test_thumb_lies_on_the_curled_fingers(gesture: str, split: str, seed: int) -
     offset = tip - bones.start[middle]
     along = bones.along[middle]
     share = np.clip((offset * along).sum(1) / (along**2).sum(1), 0, 1)[:, None]
-    apart = np.linalg.norm(offset - share * along, axis=1)
-    gaps = apart - bones.radius[middle] @ [1, 0.5, 0.25] - bones.radius[THUMB[1]].sum()
-    # Flesh gives way by a millimetre or two; between two fingers a tip touches neither fully.
+    distances = np.linalg.norm(offset - share * along, axis=1)
+    gaps = distances - bones.radius[middle] @ [1, 0.5, 0.25] - bones.radius[THUMB[1]].sum()
+    # Flesh yields by a millimetre or two; a tip between two fingers touches neither fully.
     assert -0.2 < gaps.min() < 0.7
 
 
@@ -167,7 +167,7 @@ def test_splits_share_no_backdrop_hue(skin: float, seed: int) -> None:
 
 
 @pytest.mark.parametrize("gesture", GESTURES)
-def test_a_seed_gives_one_picture(gesture: str) -> None:
+def test_a_seed_always_gives_the_same_picture(gesture: str) -> None:
     first = render(gesture, seed=5, size=SMALL)
     assert first.shape == (72, 96, 3) and first.dtype == np.uint8
     np.testing.assert_array_equal(first, render(gesture, seed=5, size=SMALL))
@@ -176,22 +176,24 @@ def test_a_seed_gives_one_picture(gesture: str) -> None:
 
 
 def test_a_picture_does_not_depend_on_how_other_programs_are_compiled(tmp_path: Path) -> None:
-    # One of the smallest that these flags changed, when they were heard: also where this process is
-    # told more besides, as by `make test`.
+    # One of the smallest pictures that these flags changed while the renderer still used them. This
+    # process may have further flags, for example from `make test`.
     code = """
 from pathlib import Path
 from chifoumi_jax.hands.render import render_jpeg
 Path("rock.jpg").write_bytes(render_jpeg("rock", seed=5, size=(160, 160), split="train"))
 """
-    around = environment(XLA_FLAGS="--xla_backend_optimization_level=0")
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=around)
+    variables = environment(XLA_FLAGS="--xla_backend_optimization_level=0")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=variables)
     here = render_jpeg("rock", seed=5, size=(160, 160), split="train")
     assert (tmp_path / "rock.jpg").read_bytes() == here
 
 
 @settings(deadline=None, max_examples=12)
 @given(gestures, splits, seeds, st.integers(32, 130), st.integers(32, 130))
-def test_any_size_is_drawn(gesture: str, split: str, seed: int, width: int, height: int) -> None:
+def test_pictures_of_any_size_can_be_drawn(
+    gesture: str, split: str, seed: int, width: int, height: int
+) -> None:
     picture = render(gesture, seed=seed, size=(width, height), split=split)
     assert picture.shape == (height, width, 3)
     assert picture.std() > 5
@@ -207,7 +209,7 @@ def test_any_size_is_drawn(gesture: str, split: str, seed: int, width: int, heig
         ({"size": (256, 100_000)}, "100000"),
     ],
 )
-def test_wrong_arguments_are_named(change: dict[str, Any], named: str) -> None:
+def test_errors_name_the_wrong_argument(change: dict[str, Any], named: str) -> None:
     arguments: dict[str, Any] = {
         "gesture": "rock",
         "seed": 0,
@@ -219,23 +221,23 @@ def test_wrong_arguments_are_named(change: dict[str, Any], named: str) -> None:
 
 
 @pytest.mark.parametrize("gesture", GESTURES)
-def test_wild_hands_are_seen_from_many_sides_and_stay_hands(gesture: str) -> None:
+def test_wild_hands_have_many_views_and_valid_joint_angles(gesture: str) -> None:
     seen, middles = [], []
     for seed in range(60):
         scene = sample_scene(gesture, "train", 1.0, np.random.default_rng(seed), WILD)
         for values, limits in zip(scene.pose.flexion.T, LIMITS.values(), strict=False):
             assert (values >= limits[0]).all() and (values <= limits[1]).all()
-        # Out of the palm, in the camera's space.
+        # The direction out of the palm, in camera space.
         seen.append(scene.bones.frame[3])
         points = scene.bones.start[list(HAND)]
         middles.append(np.mean(points[:, :2] * scene.focal / -points[:, 2:], axis=0))
     facing = np.array(seen)[:, 2]
-    # Aslant as well as flat, palm and back.
+    # Oblique views as well as flat ones, from the palm and from the back.
     assert np.abs(facing).min() < 0.6 and facing.max() > 0.9 and facing.min() < -0.9
-    assert np.abs(middles).max() < 0.5, "the hand's middle is in the picture"
+    assert np.abs(middles).max() < 0.5, "the hand's middle must be in the picture"
 
 
-def test_wild_pictures_differ_in_contrast_and_repeat() -> None:
+def test_wild_pictures_differ_in_contrast_and_are_reproducible() -> None:
     wild = [
         np.asarray(Image.open(io.BytesIO(picture(seed))), np.float32).std() for seed in range(12)
     ]
@@ -243,42 +245,42 @@ def test_wild_pictures_differ_in_contrast_and_repeat() -> None:
     assert picture(3) == picture(3)
 
 
-def test_what_another_process_drew_meanwhile_is_taken(
+def test_hands_that_another_process_rendered_meanwhile_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    def late(directory: Path, **options: Any) -> None:
+    def write_after_another_process(directory: Path, **options: Any) -> None:
         write_small(directory, images=6, test_images=3)
         write_hands(directory, **options)
 
-    monkeypatch.setattr(dataset, "write_hands", late)
+    monkeypatch.setattr(dataset, "write_hands", write_after_another_process)
     folder = dataset.hands_folder(wild=3)
     assert len(list(folder.rglob("*.jpg"))) == 6
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
-    # Where nothing can be drawn and nobody else has, that is said.
-    def full(directory: Path, **_: Any) -> None:
+    # An error is raised if the pictures cannot be rendered and no other process has done so.
+    def fail_with_full_disk(directory: Path, **_: Any) -> None:
         raise OSError(errno.ENOSPC, "no space left on device", str(directory))
 
-    monkeypatch.setattr(dataset, "write_hands", full)
+    monkeypatch.setattr(dataset, "write_hands", fail_with_full_disk)
     with pytest.raises(OSError, match="no space left"):
         dataset.hands_folder(wild=6)
 
 
-def test_nothing_is_what_lies_behind_a_hand() -> None:
+def test_nothing_shows_the_background_without_the_hand() -> None:
     sizes = {"seed": 5, "size": (64, 64), "split": "train"}
     images = [
         np.asarray(Image.open(io.BytesIO(render_jpeg(name, **sizes))), np.int32)  # type: ignore[arg-type]
         for name in (NOTHING, "paper", "rock")
     ]
-    # Where the gestures differ from each other there is a hand, and nothing differs from both.
+    # A hand is where the gestures differ from each other; there, `nothing` differs from both.
     hand = np.abs(images[1] - images[2]).max(axis=-1) > 40
     assert 0.02 < hand.mean() < 0.6
     for image in images[1:]:
         assert np.abs(images[0] - image).max(axis=-1)[hand].max() > 40
     corner = np.abs(images[0] - images[2])[:12, :12]
-    assert corner.mean() < 12, "the backdrop is the same one"
+    assert corner.mean() < 12, "the backdrop must be the same"
 
 
 def test_a_folder_with_nothing_has_four_classes(tmp_path: Path) -> None:
@@ -299,7 +301,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_folder_is_balanced_mixed_and_repeatable(tmp_path: Path) -> None:
+def test_folder_is_balanced_varied_and_reproducible(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     folder = write_small(
         tmp_path / "new" / "hands",
@@ -331,7 +333,9 @@ def test_folder_is_balanced_mixed_and_repeatable(tmp_path: Path) -> None:
     assert not set(other.values()) & set(files.values())
 
 
-def test_default_shares_are_the_studys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_number_of_pictures_is_that_of_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(write_module, "render_jpeg", lambda *args, **options: b"picture")
     folder = write_hands(tmp_path / "hands")
     count = Counter(Path(name).parts[0] for name in files_of(folder))
@@ -356,7 +360,7 @@ def test_wrong_numbers_are_refused(tmp_path: Path, numbers: dict[str, Any]) -> N
     assert not list(tmp_path.iterdir())
 
 
-def test_occupied_folder_is_refused_untouched(tmp_path: Path) -> None:
+def test_occupied_folder_is_refused_and_not_changed(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
@@ -375,7 +379,7 @@ def test_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
-def test_failure_midway_leaves_nothing(
+def test_failure_midway_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
     monkeypatch.setattr(write_module, "render_jpeg", lambda *args, **options: b"picture")
@@ -390,7 +394,7 @@ def test_failure_midway_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_failed_picture_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_picture_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(gesture: str, **options: object) -> bytes:
         raise MemoryError(gesture)
 

@@ -1,3 +1,5 @@
+"""Pictures of heat maps."""
+
 import io
 
 import numpy as np
@@ -6,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from chifoumi_jax.prediction.heatmap import captioned, heat_picture, png, warmest
+from chifoumi_jax.prediction.heatmap import captioned, heat_picture, hottest_region, png
 
 
-def test_cold_places_are_gray_and_hot_ones_red() -> None:
+def test_pixels_without_heat_are_gray_and_hot_ones_red() -> None:
     photo = np.full((40, 60, 3), (30, 160, 90), np.uint8)
     heat = np.zeros((4, 6), np.float32)
     heat[:, 5] = 1
@@ -22,32 +24,32 @@ def test_cold_places_are_gray_and_hot_ones_red() -> None:
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 9))
-def test_any_sizes_go_together(width: int, height: int, side: int) -> None:
+def test_photo_and_heat_map_may_have_any_sizes(width: int, height: int, side: int) -> None:
     photo = Image.new("RGB", (width, height), "white")
     assert heat_picture(photo, np.ones((side, side), np.float32)).size == (width, height)
 
 
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("cell", "words"),
     [((0, 0), "upper left"), ((4, 4), "middle"), ((8, 3), "bottom"), ((5, 8), "right")],
 )
-def test_warmest_in_words(place: tuple[int, int], words: str) -> None:
+def test_the_hottest_region_in_words(cell: tuple[int, int], words: str) -> None:
     heat = np.zeros((9, 9), np.float32)
-    assert warmest(heat) == "nowhere"
-    heat[place] = 1
-    assert warmest(heat) == words
+    assert hottest_region(heat) == "nowhere"
+    heat[cell] = 1
+    assert hottest_region(heat) == words
 
 
-def test_the_caption_widens_the_sheet() -> None:
+def test_a_long_caption_widens_the_sheet() -> None:
     photo = Image.new("RGB", (30, 20))
     short, long = captioned(photo, photo, "rock"), captioned(photo, photo, "Schere, Stein " * 9)
     assert long.width > short.width and long.height == short.height
-    # Something is written, and nothing on the last pixels of the line.
+    # Text is drawn, and the last pixels of the line stay blank.
     text = np.asarray(long)[-20:]
     assert text.min() < 100 and text[:, -3:].min() > 200
 
 
-def test_png_is_the_picture() -> None:
+def test_png_keeps_every_pixel() -> None:
     picture = heat_picture(np.zeros((5, 7, 3), np.uint8), np.eye(3, dtype=np.float32))
     content = png(picture)
     assert content.startswith(b"\x89PNG")

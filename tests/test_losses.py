@@ -13,7 +13,7 @@ def test_categorical_crossentropy_renormalises() -> None:
     np.testing.assert_allclose(got, [math.log(2)], rtol=1e-6)
 
 
-def test_a_lost_sample_is_capped_and_has_no_gradient() -> None:
+def test_the_loss_of_a_wrong_prediction_is_capped_and_has_no_gradient() -> None:
     logits = jnp.array([[40.0, 0.0, 0.0]])
     labels = jnp.array([1])
 
@@ -28,14 +28,14 @@ def test_a_lost_sample_is_capped_and_has_no_gradient() -> None:
     np.testing.assert_allclose(gradient, [[1.0, -1.0, 0.0]], atol=1e-6)
 
 
-def test_a_won_sample_is_capped_too() -> None:
+def test_the_loss_of_a_correct_prediction_is_capped_too() -> None:
     value = losses.softmax_categorical_crossentropy(jnp.array([[40.0, 0.0]]), jnp.array([0]))
     # 1 - 1e-7 in float32 is 1 - 2**-23.
     np.testing.assert_allclose(value, [-math.log(1 - 2**-23)], rtol=1e-3)
 
 
 @pytest.mark.parametrize("bound", [1e-7, 1 - 1e-7])
-def test_the_gradient_passes_whole_at_the_clip(bound: float) -> None:
+def test_the_gradient_passes_unchanged_at_the_clip(bound: float) -> None:
     with jax.enable_x64(True):
         at = jnp.asarray(bound)
         low = jnp.asarray(1e-7)
@@ -64,11 +64,11 @@ def test_softmax_twice_is_bounded() -> None:
     values = losses.cross_entropy_of_softmax(
         jnp.array([[9e3, 0.0, 0.0], [0.0, 9e3, 0.0]]), jnp.array([0, 0])
     )
-    # Probabilities 1 and 0 taken for logits: between log(1 + 2/e) and log(2 + e).
+    # Probabilities 1 and 0 are used as logits, so losses are from log(1 + 2/e) to log(2 + e).
     np.testing.assert_allclose(values, [math.log(1 + 2 / math.e), math.log(2 + math.e)], rtol=1e-6)
 
 
-def test_smoothing_gives_labels_away() -> None:
+def test_label_smoothing_spreads_labels_over_all_classes() -> None:
     got = losses.smoothed_cross_entropy(0.3)(jnp.zeros((1, 3)), jnp.array([0]))
     np.testing.assert_allclose(got, [math.log(3)], rtol=1e-6)
     logits = jnp.array([[1.0, 0.0, 0.0]])
@@ -79,10 +79,10 @@ def test_smoothing_gives_labels_away() -> None:
     )
 
 
-def test_a_class_weighs_as_it_is_told_with_smoothed_labels_too() -> None:
+def test_class_weights_apply_to_smoothed_labels_too() -> None:
     logits, labels = jnp.array([[2.0, 0.0, -1.0], [0.5, 1.0, 0.0]]), jnp.array([0, 2])
     plain = losses.smoothed_cross_entropy(0.1)
-    # Both bounds: roundings of float32 in a sum of three.
+    # Both tolerances are for float32 rounding in a sum of three.
     found = losses.weighted(plain, np.array([0.5, 1.0, 3.0]))(logits, labels)
     np.testing.assert_allclose(found, plain(logits, labels) * jnp.array([0.5, 3.0]), rtol=1e-6)
     targets = np.array([[0.9, 0, 0], [0, 0, 0.9]]) + 0.1 / 3

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from chifoumi_jax.metrics import Running, accuracy, confusion_matrix, wilson_interval
+from chifoumi_jax.metrics import RunningMean, accuracy, confusion_matrix, wilson_interval
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4], [0.5, 0.4, 0.1]])
 LABELS = np.array([0, 1, 1, 2])
@@ -23,7 +23,7 @@ def test_wilson_interval() -> None:
 
 
 def test_printed_mean_counts_the_mean_once_more() -> None:
-    running = Running()
+    running = RunningMean()
     assert math.isnan(running.mean)
     running.add(25 * 1.0, 25)
     running.add(19 * 2.0, 19)

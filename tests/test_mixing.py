@@ -1,4 +1,4 @@
-"""Rendered hands among photos, weights of classes, validation shares and early stops."""
+"""Rendered hands mixed with photos, class weights, validation shares and early stopping."""
 
 import csv
 from pathlib import Path
@@ -30,13 +30,13 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def few_hands(monkeypatch: pytest.MonkeyPatch, drawn: Path) -> Path:
-    """Nine rendered hands in place of those in the user's cache."""
+    """Replaces the hands in the user's cache by nine rendered hands."""
     monkeypatch.setattr(dataset, "hands_folder", lambda progress=None, wild=0: drawn)
     return drawn
 
 
-def named(tmp_path: Path, *classes: str) -> Recipe:
-    """Photos of these classes."""
+def recipe_for_classes(tmp_path: Path, *classes: str) -> Recipe:
+    """A recipe for photos of these classes."""
     random = np.random.default_rng(0)
     for name in classes:
         folder = tmp_path / "photos" / name
@@ -47,8 +47,8 @@ def named(tmp_path: Path, *classes: str) -> Recipe:
     return recipes.cnn.replace(data=tmp_path / "photos", runs=tmp_path / "runs", hands=6, **QUICK)
 
 
-def test_hands_join_the_training_photos_alone(tmp_path: Path, few_hands: Path) -> None:
-    recipe = named(tmp_path, "paper", "rock", "scissors")
+def test_hands_are_added_to_the_training_photos_only(tmp_path: Path, few_hands: Path) -> None:
+    recipe = recipe_for_classes(tmp_path, "paper", "rock", "scissors")
     assert recipe.data is not None
     recipe.runs.mkdir()
     plain = load_dataset(recipe.replace(hands=0), recipe.data, recipe.runs)
@@ -70,15 +70,15 @@ def test_hands_join_the_training_photos_alone(tmp_path: Path, few_hands: Path) -
     }
 
 
-def test_other_classes_take_no_hands(tmp_path: Path, few_hands: Path) -> None:
-    recipe = named(tmp_path, "left", "right")
+def test_hands_are_not_added_to_other_classes(tmp_path: Path, few_hands: Path) -> None:
+    recipe = recipe_for_classes(tmp_path, "left", "right")
     assert recipe.data is not None
     recipe.runs.mkdir()
     data = load_dataset(recipe, recipe.data, recipe.runs)
     assert len(data.train) == len(data.scan.train)
 
 
-def test_class_weights_make_classes_count_alike() -> None:
+def test_class_weights_give_classes_equal_totals() -> None:
     labels = np.array([0] * 6 + [1] * 2 + [2] * 4)
     weights = class_weights(labels, 3)
     totals = np.bincount(labels, weights[labels])
@@ -90,7 +90,7 @@ def test_class_weights_make_classes_count_alike() -> None:
     np.testing.assert_allclose(found, wanted)
 
 
-def test_a_validation_share_keeps_sessions_whole_and_calibrates(tmp_path: Path) -> None:
+def test_a_validation_share_keeps_sessions_together_and_calibrates(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 40, seed=1)
     paths = sorted(p.relative_to(tmp_path / "photos") for p in (tmp_path / "photos").rglob("*.png"))
     session = {path.as_posix(): int(path.stem) % 6 for path in paths}
@@ -116,14 +116,14 @@ def test_a_validation_share_keeps_sessions_whole_and_calibrates(tmp_path: Path) 
     assert 0.25 <= calibration.temperature <= 4
 
 
-def test_patience_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
+def test_patience_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 10, seed=2)
     recipe = recipes.cnn.replace(
         data=tmp_path / "photos",
         valid_share=0.3,
         patience=2,
         warmup_steps=0,
-        # Nothing is learnt, and so nothing gets better.
+        # Nothing is learnt, so no epoch improves the score.
         learning_rate=1e-12,
         runs=tmp_path / "runs",
         **(QUICK | {"epochs": 9}),
@@ -133,12 +133,12 @@ def test_patience_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     assert 3 <= len(epochs) < 9
     scores = [(row["valid_accuracy"], -row["valid_loss"]) for row in run.history]
     best = scores.index(max(scores))
-    assert best == len(epochs) - 3, "two epochs after the best"
+    assert best == len(epochs) - 3, "the training must stop two epochs after the best"
     best_step = int(run.history[best]["step"])
     for weights in (load(run.directory).weights, load(run.directory, best=True).weights):
         assert weights is not None
     assert (run.directory / "checkpoints" / f"{best_step:08d}").is_dir()
-    # It is done, and is found as it is.
+    # The run is complete, so `resume` and `fit_once` return it unchanged.
     assert resume(run.directory, quiet=True).results == run.results
     assert fit_once(recipe, quiet=True).directory == run.directory
 
@@ -164,6 +164,6 @@ def test_few_photos_get_more_epochs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"valid_share": 0.9}, {"valid_share": -0.1}, {"hands": -1}, {"patience": -1}]
 )
-def test_impossible_values_are_refused(change: dict[str, Any]) -> None:
+def test_values_out_of_range_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=next(iter(change))):
         recipes.cnn.replace(**change)

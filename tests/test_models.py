@@ -46,7 +46,7 @@ def test_cnn_layers_have_the_studys_shapes() -> None:
     assert model.dense1.kernel.shape == (341_056, 64)
 
 
-def test_cnn_refuses_an_image_without_a_pixel_left() -> None:
+def test_cnn_refuses_too_small_images() -> None:
     with pytest.raises(ValueError, match="at least 22"):
         CNN(MIN_IMAGE_SIZE - 1, rngs=nnx.Rngs(0))
 
@@ -61,7 +61,7 @@ def test_mlp_flattens_in_rows_and_clips_the_logits_of_version_2_1() -> None:
         np.testing.assert_array_equal(layers(images), layers.activations(images)[logits])
 
 
-def test_keras_initial_weights() -> None:
+def test_cnn_initial_weights_follow_keras() -> None:
     model = CNN(64, rngs=nnx.Rngs(3))
     for layer, fans in (
         (model.conv1, 9 * (3 + 32)),
@@ -73,7 +73,7 @@ def test_keras_initial_weights() -> None:
         assert not np.any(layer.bias[...])
 
 
-def test_torch_initial_weights() -> None:
+def test_mlp_initial_weights_follow_torch() -> None:
     model = MLP(rngs=nnx.Rngs(3))
     for layer, fan_in in ((model.fc1, 1024), (model.fc2, 64)):
         _assert_uniform(layer.kernel[...], fan_in**-0.5)
@@ -84,14 +84,14 @@ def test_torch_initial_weights() -> None:
 def _assert_uniform(values: jax.Array, limit: float) -> None:
     scaled = np.asarray(values).ravel() / limit
     assert np.abs(scaled).max() <= 1
-    # Five standard errors of the mean and of the mean square of n uniform values: a wrong
-    # limit or shape is caught, a right one fails once in a million seeds (and this seed is fixed).
+    # Five standard errors of the mean and of the mean square of n uniform values. This catches a
+    # wrong limit or shape. A correct one fails once in a million seeds, and this seed is fixed.
     error = len(scaled) ** -0.5
     assert abs(scaled.mean()) < 5 * 0.577 * error
     assert abs((scaled**2).mean() - 1 / 3) < 5 * 0.298 * error
 
 
-def test_dropout_takes_its_mask_and_scales_what_it_keeps() -> None:
+def test_dropout_applies_its_mask_and_scales_kept_values() -> None:
     x = jnp.array([[1.0, 2.0, -3.0, 4.0]])
     mask = jnp.array([[True, False, True, True]])
     np.testing.assert_array_equal(dropout(x, mask, 0.5), [[2.0, 0.0, -6.0, 8.0]])
@@ -110,13 +110,13 @@ def test_masks_keep_the_right_share_and_change_the_output() -> None:
     everything = (jnp.ones_like(masks[0]), jnp.ones_like(masks[1]))
     np.testing.assert_allclose(
         model(images, everything),
-        _all_kept(model, images),
+        _forward_with_everything_kept(model, images),
         # Two roundings of float32 on values around 1.
         atol=1e-5,
     )
 
 
-def _all_kept(model: MLP, images: jax.Array) -> jax.Array:
+def _forward_with_everything_kept(model: MLP, images: jax.Array) -> jax.Array:
     x = jax.nn.relu(model.fc1(images.reshape(len(images), -1))) / 0.8
     return model.fc3(jax.nn.relu(model.fc2(x)) / 0.8)
 
@@ -127,6 +127,6 @@ def test_standardized_images_do_not_depend_on_light_or_tint() -> None:
     np.testing.assert_allclose(got.mean(axis=(1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose((got**2).mean(axis=(1, 2, 3)), 1, atol=0.01)
     brighter = 0.5 * images + jnp.array([0.1, 0.2, 0.3])
-    # The thousandth that keeps noise small weighs twice as much at half the contrast.
+    # The term of 0.001 that keeps noise small counts twice as much at half the contrast.
     np.testing.assert_allclose(standardize(brighter), got, atol=0.02)
     assert not np.any(standardize(jnp.full((1, 5, 5, 3), 0.25)))

@@ -1,4 +1,4 @@
-"""`chifoumi_jax.ops` against loops in NumPy float64, and its ways against each other."""
+"""Compares `conv_relu_pool` with loops in NumPy float64, and its implementations."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,13 +14,13 @@ from jaxtyping import Array, Float
 
 from chifoumi_jax.ops import conv_relu_pool, conv_relu_pool_lax, native, xla_blocked
 from chifoumi_jax.ops.conv_relu_pool import differentiable
-from tests.kernels import needs_native, printed_by_threads
+from tests.kernels import needs_native, outputs_by_core_count
 
-# NumPy arrays, which JAX takes for its own.
+# NumPy arrays, which JAX accepts as its own.
 Arrays = tuple[Any, ...]
 Operation = Callable[..., Float[Array, "batch rows columns out"]]
 
-WAYS: dict[str, Operation] = {
+IMPLEMENTATIONS: dict[str, Operation] = {
     **{
         name: differentiable(native.implementation)
         for name in ("x86-64-v4", "x86-64-v3", "baseline")
@@ -29,9 +29,9 @@ WAYS: dict[str, Operation] = {
     "xla": conv_relu_pool_lax,
 }
 
-each = pytest.mark.parametrize("way", WAYS)
+each_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 native_only = pytest.mark.parametrize(
-    "way", [way for way in WAYS if way not in ("xla_blocked", "xla")]
+    "implementation", [name for name in IMPLEMENTATIONS if name not in ("xla_blocked", "xla")]
 )
 
 
@@ -42,12 +42,13 @@ def float64() -> Iterator[None]:
 
 
 @pytest.fixture
-def operation(way: str) -> Iterator[Operation]:
-    """One way of computing the operation; of the native kernels, with one instruction set."""
+def operation(implementation: str) -> Iterator[Operation]:
+    """One implementation of the operation; for native kernels, one instruction set."""
     before = native.instruction_set()
-    if way not in ("xla_blocked", "xla") and not native.use_instruction_set(way):
-        pytest.skip(native.absence or f"this processor has no {way}")
-    yield WAYS[way]
+    is_native = implementation not in ("xla_blocked", "xla")
+    if is_native and not native.use_instruction_set(implementation):
+        pytest.skip(native.absence or f"this processor has no {implementation}")
+    yield IMPLEMENTATIONS[implementation]
     if before:
         native.use_instruction_set(before)
 
@@ -74,7 +75,7 @@ def reference(images: Any, kernel: Any, bias: Any, weight: Any) -> tuple[np.ndar
 
 
 def results(operation: Operation, arguments: Arrays, weight: np.ndarray) -> tuple[Any, Arrays]:
-    """As `reference`, in one program, that compiles once; anew for each call."""
+    """Returns the same as `reference`, from one program that is compiled at each call."""
 
     def both(arguments: Arrays, weight: Array) -> tuple[Array, Arrays]:
         result, pull_back = jax.vjp(operation, *arguments)
@@ -110,7 +111,7 @@ def assert_equals_reference(operation: Operation, arguments: Arrays, weight: np.
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
-# The fixture holds through all examples of a test, as it should.
+# The fixture may be shared by all examples of a test.
 example_settings = settings(
     max_examples=6,
     deadline=None,
@@ -119,7 +120,7 @@ example_settings = settings(
 )
 
 
-@each
+@each_implementation
 @example_settings
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(4, 11), st.integers(4, 11), st.integers(1, 4)),
@@ -130,7 +131,7 @@ example_settings = settings(
 def test_equals_the_reference_on_any_shape(
     operation: Operation, shape: tuple[int, ...], out: int, seed: int, whole_numbers: bool
 ) -> None:
-    # Whole numbers in -1..1 make ties of every kind, and sums without rounding.
+    # Whole numbers in -1..1 give all kinds of ties, and sums without rounding.
     assert_equals_reference(operation, *random_case(shape, out, seed, whole_numbers))
 
 
@@ -141,11 +142,11 @@ def test_equals_the_reference_on_any_shape(
     out=st.integers(1, 70),
     seed=st.integers(0, 2**31),
 )
-def test_native_kernels_equal_whole_arrays_bit_for_bit(
+def test_native_kernels_equal_xla_bit_for_bit(
     operation: Operation, shape: tuple[int, ...], out: int, seed: int
 ) -> None:
-    # Sums of whole numbers are exact in any order: tiles, blocks and tails of all sizes must
-    # give the same bits, and the same winners of the many ties, in either precision.
+    # Sums of whole numbers are exact in any order, so tiles, blocks and tails of all sizes must
+    # give the same bits, and the same winners of the many ties, in both precisions.
     arguments, weight = random_case(shape, out, seed, whole_numbers=True)
     weight = np.random.default_rng(seed).integers(-2, 3, weight.shape).astype(float)
     result, expected = results(conv_relu_pool_lax, arguments, weight)
@@ -169,17 +170,17 @@ def test_native_kernels_work_under_vmap(operation: Operation) -> None:
     np.testing.assert_allclose(per_image.sum(0), expected, rtol=1e-12, atol=1e-12)
 
 
-@each
-def test_what_is_not_a_number_stays(operation: Operation) -> None:
+@each_implementation
+def test_nan_is_kept(operation: Operation) -> None:
     (images, kernel, bias), _ = random_case((1, 4, 6, 3), out=2)
     for place in np.ndindex(4, 4):
-        spoilt = images.copy()
-        spoilt[0, *place, 1] = np.nan
-        assert np.isnan(operation(spoilt, kernel, bias)[0, 0, 0]).all(), place
+        with_nan = images.copy()
+        with_nan[0, *place, 1] = np.nan
+        assert np.isnan(operation(with_nan, kernel, bias)[0, 0, 0]).all(), place
 
 
-@each
-def test_no_images_have_no_gradient(operation: Operation) -> None:
+@each_implementation
+def test_an_empty_batch_has_zero_gradients(operation: Operation) -> None:
     arguments, weight = random_case((0, 8, 8, 2), out=3)
     result, (of_images, of_kernel, of_bias) = results(operation, arguments, weight)
     assert result.shape == (0, 3, 3, 3)
@@ -198,20 +199,20 @@ loss = lambda *arguments: (conv_relu_pool(*arguments) ** 2).sum()
 found = jax.jit(jax.grad(loss, (0, 1, 2)))(*arguments)
 print(hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in found)).hexdigest())
 """
-    assert len(printed_by_threads(code)) == 1
+    assert len(outputs_by_core_count(code)) == 1
 
 
 @pytest.mark.parametrize("windows", [1, 20, 45, 10_000])
-def test_equals_the_reference_however_the_bands_fall(
+def test_equals_the_reference_for_any_band_size(
     windows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 7 rows of 2 x 5 windows: bands of 1, 2 (the last overlaps), 4 (likewise) and 7 rows.
+    # 7 rows of 2 x 5 windows give bands of 1, 2, 4 and 7 rows; for 2 and 4 the last band overlaps.
     monkeypatch.setattr(xla_blocked, "WINDOWS_PER_BAND", windows)
-    assert_equals_reference(WAYS["xla_blocked"], *random_case((2, 17, 12, 3), out=4))
+    assert_equals_reference(IMPLEMENTATIONS["xla_blocked"], *random_case((2, 17, 12, 3), out=4))
 
 
-@each
-def test_first_of_equal_maxima_takes_the_gradient(operation: Operation) -> None:
+@each_implementation
+def test_the_first_of_equal_maxima_gets_the_gradient(operation: Operation) -> None:
     arguments = np.ones((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), np.zeros(1)
     _, (of_images, _, _) = results(operation, arguments, np.ones((1, 1, 1, 1)))
     expected = np.zeros((4, 4))
@@ -219,11 +220,11 @@ def test_first_of_equal_maxima_takes_the_gradient(operation: Operation) -> None:
     np.testing.assert_array_equal(of_images[0, :, :, 0], expected)
 
 
-@each
+@each_implementation
 @pytest.mark.parametrize("channels", [3, 32])
 def test_ties_of_equal_patches_survive_rounding(operation: Operation, channels: int) -> None:
-    # A surface of one colour: every patch is the same, whatever the kernel. In float32 the four
-    # values tie only if each is summed in the same order.
+    # On a surface of one colour all patches are equal, for any kernel. In float32 the four values
+    # tie only if each is summed in the same order.
     random = np.random.default_rng(0)
     images = np.broadcast_to(random.random(channels), (2, 12, 12, channels))
     arguments: Arrays = images, random.normal(size=(3, 3, channels, 8)) / 17, np.ones(8)
@@ -237,15 +238,15 @@ def test_ties_of_equal_patches_survive_rounding(operation: Operation, channels: 
     np.testing.assert_allclose(of_images, expected, rtol=1e-4, atol=1e-5)
 
 
-@each
-def test_relu_passes_nothing_at_zero(operation: Operation) -> None:
+@each_implementation
+def test_relu_passes_no_gradient_at_zero(operation: Operation) -> None:
     arguments = np.zeros((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), np.zeros(1)
     _, gradients = results(operation, arguments, np.ones((1, 1, 1, 1)))
     for gradient in gradients:
         np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
 
 
-@each
+@each_implementation
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtypes_are_kept(operation: Operation, dtype: type) -> None:
     arguments, weight = random_case((2, 6, 7, 3), out=2)
@@ -254,9 +255,9 @@ def test_dtypes_are_kept(operation: Operation, dtype: type) -> None:
     assert [array.dtype for array in (result, *gradients)] == [dtype] * 4
 
 
-@each
+@each_implementation
 @pytest.mark.parametrize("shape", [(3, 21, 30, 32), (3, 30, 21, 3), (2, 16, 22, 1)])
-def test_float32_equals_lax_to_rounding(operation: Operation, shape: tuple[int, ...]) -> None:
+def test_float32_equals_lax_up_to_rounding(operation: Operation, shape: tuple[int, ...]) -> None:
     arguments, weight = random_case(shape, out=16)
     arguments = tuple(array.astype(np.float32) for array in arguments)
     weight = weight.astype(np.float32)
@@ -287,13 +288,13 @@ def test_works_in_a_scan_under_jit() -> None:
     np.testing.assert_allclose(got, kernel, rtol=1e-12)
 
 
-@each
-def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Operation) -> None:
+@each_implementation
+def test_unused_image_gradients_are_not_computed(operation: Operation) -> None:
     exact, weight = random_case((2, 16, 16, 3), out=4)
-    # In 64 bits there is no convolution that could be counted.
+    # In 64 bits there are no convolutions to count.
     arguments = [argument.astype(np.float32) for argument in exact]
 
-    def implementation(*argnums: int) -> int:
+    def count_operations(*argnums: int) -> int:
         def weighted(*arguments: Array) -> Array:
             return (operation(*arguments) * weight).sum()
 
@@ -301,7 +302,7 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Ope
         assert compiled is not None
         return sum(compiled.count(f" {part}(") for part in ("convolution", "while", "custom-call"))
 
-    assert implementation(1, 2) < implementation(0, 1, 2)
+    assert count_operations(1, 2) < count_operations(0, 1, 2)
 
 
 @pytest.mark.parametrize("operation", [conv_relu_pool, conv_relu_pool_lax])
@@ -319,7 +320,7 @@ def test_images_cost_nothing_when_their_gradient_is_not_asked_for(operation: Ope
         ((1, 8, 8, 1), (3, 3, 1, 5), (), r"bias has shape \(\); expected \(5,\)"),
     ],
 )
-def test_says_what_is_wrong_with_a_shape(
+def test_errors_name_the_invalid_shape(
     operation: Operation,
     images: tuple[int, ...],
     kernel: tuple[int, ...],
@@ -331,14 +332,14 @@ def test_says_what_is_wrong_with_a_shape(
 
 
 @pytest.mark.parametrize("operation", [conv_relu_pool, conv_relu_pool_lax])
-def test_says_what_is_wrong_with_a_dtype(operation: Operation) -> None:
+def test_errors_name_different_dtypes(operation: Operation) -> None:
     images, kernel = np.ones((1, 8, 8, 1), np.float32), np.ones((3, 3, 1, 1), np.float16)
-    with pytest.raises(ValueError, match="are float32, float16, float32; make them one"):
+    with pytest.raises(ValueError, match="are float32, float16, float32; use one dtype"):
         operation(images, kernel, np.ones(1, np.float32))
 
 
 @needs_native
-def test_the_kernels_read_nothing_beyond_a_bias() -> None:
+def test_native_kernels_refuse_a_bias_of_the_wrong_size() -> None:
     images, kernel = jnp.ones((1, 6, 6, 3)), jnp.ones((3, 3, 3, 5))
     with pytest.raises(jax.errors.JaxRuntimeError, match="do not belong together"):
         native.implementation.pool(images, kernel, jnp.ones(4))
@@ -347,6 +348,6 @@ def test_the_kernels_read_nothing_beyond_a_bias() -> None:
 @pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler"
 )
-def test_a_compiler_gives_the_kernels() -> None:
-    # Else all that needs them would be left out, and nobody would notice.
+def test_native_kernels_exist_if_there_is_a_compiler() -> None:
+    # Without the kernels, their tests would be skipped unnoticed.
     assert not native.absence

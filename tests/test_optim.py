@@ -6,7 +6,7 @@ import pytest
 
 from chifoumi_jax.optim import keras_adam, scale_by_width, torch_sgd
 
-# Prescribed gradients over eleven orders of magnitude, where an epsilon in the wrong place shows.
+# Gradients over eleven orders of magnitude, which reveal an epsilon in the wrong place.
 GRADIENTS = np.outer(np.random.default_rng(0).normal(size=20), np.logspace(-10, 1, 12))
 
 
@@ -19,7 +19,7 @@ def run(optimizer: optax.GradientTransformation, gradients: np.ndarray) -> np.nd
     return np.asarray(params)
 
 
-def adam_by_hand(gradients: np.ndarray, rate: float = 1e-3) -> np.ndarray:
+def keras_adam_reference(gradients: np.ndarray, rate: float = 1e-3) -> np.ndarray:
     """Keras 2.2.4's formula, line by line."""
     p, m, v = np.ones(gradients.shape[1]), 0.0, 0.0
     for t, g in enumerate(gradients, start=1):
@@ -34,31 +34,31 @@ def test_keras_adam_in_float64() -> None:
     with jax.enable_x64(True):
         got = run(keras_adam(1e-3), GRADIENTS)
     # Rounding of float64 over 20 steps of parameters near 1.
-    np.testing.assert_allclose(got, adam_by_hand(GRADIENTS), rtol=1e-14)
+    np.testing.assert_allclose(got, keras_adam_reference(GRADIENTS), rtol=1e-14)
 
 
 def test_keras_adam_in_float32() -> None:
     got = run(keras_adam(1e-3), GRADIENTS.astype(np.float32))
     # Each of 20 steps rounds a parameter near 1 by up to 6e-8 and moves it by up to 1e-3, itself
     # rounded in its sixth digit.
-    np.testing.assert_allclose(got, adam_by_hand(GRADIENTS), atol=20 * 6e-8 + 20e-3 * 1e-5)
+    np.testing.assert_allclose(got, keras_adam_reference(GRADIENTS), atol=20 * 6e-8 + 20e-3 * 1e-5)
 
 
-def test_optax_adam_is_another_optimiser() -> None:
+def test_optax_adam_differs_from_keras_adam() -> None:
     with jax.enable_x64(True):
         other = run(optax.adam(1e-3, eps=1e-7), GRADIENTS)
-    # Half the length of a step.
-    assert np.abs(other - adam_by_hand(GRADIENTS)).max() > 5e-4
+    # More than half the size of a step.
+    assert np.abs(other - keras_adam_reference(GRADIENTS)).max() > 5e-4
 
 
-def test_keras_adam_asks_the_schedule_for_the_step_it_takes() -> None:
+def test_keras_adam_calls_the_schedule_with_the_current_step() -> None:
     rates = [1e-3, 5e-3]
     optimizer = keras_adam(lambda step: jnp.asarray(rates)[step])
     params = jnp.zeros(1)
     state = optimizer.init(params)
     first, state = optimizer.update(jnp.ones(1), state)
     second, _ = optimizer.update(jnp.ones(1), state)
-    # With a constant gradient each step has the length of its rate, but for epsilon.
+    # With a constant gradient, each step has the size of its learning rate, except for epsilon.
     np.testing.assert_allclose([first[0], second[0]], [-1e-3, -5e-3], rtol=1e-4)
 
 
@@ -73,7 +73,7 @@ def test_torch_sgd(momentum: float) -> None:
     np.testing.assert_allclose(got, p, rtol=1e-14)
 
 
-def test_wide_kernels_learn_more_slowly() -> None:
+def test_updates_of_wide_kernels_are_scaled_down() -> None:
     updates = {"wide": jnp.ones((4, 5, 2)), "narrow": jnp.ones((10, 2)), "bias": jnp.ones(30)}
     scale = scale_by_width(10)
     got, _ = scale.update(updates, scale.init(updates))

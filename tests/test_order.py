@@ -12,19 +12,19 @@ def sizes(order: Order) -> list[list[int]]:
     return [counts[start : start + length] for start in range(0, len(counts), length)]
 
 
-def test_the_studys_order() -> None:
+def test_batch_sizes_equal_those_of_the_studys_training() -> None:
     epochs = sizes(Order(images=294, batch_size=25, epochs=10, seed=0, kind="keras"))
     assert [len(epoch) for epoch in epochs] == [11] * 10
     assert [sum(epoch) for epoch in epochs] == [275] + [269] * 9
     assert [epoch.index(19) for epoch in epochs[1:]] == list(range(9))
 
 
-def test_the_studys_validation() -> None:
+def test_batch_sizes_equal_those_of_the_studys_validation() -> None:
     epochs = sizes(Order(images=52, batch_size=25, epochs=4, seed=0, kind="keras"))
     assert epochs == [[25, 25], [2, 25], [25, 2], [25, 25]]
 
 
-def test_an_item_depends_on_seed_and_step_alone() -> None:
+def test_an_item_depends_on_the_seed_and_the_step_alone() -> None:
     order = Order(images=40, batch_size=7, epochs=3, seed=5)
     again = Order(images=40, batch_size=7, epochs=9, seed=5)
     np.testing.assert_array_equal(order[10], again[10])
@@ -50,6 +50,6 @@ def test_each_pass_shows_every_image_once(
 
 
 @pytest.mark.parametrize(("images", "batch_size"), [(0, 5), (5, 0), (5, -1)])
-def test_refuses_what_makes_no_batch(images: int, batch_size: int) -> None:
+def test_numbers_below_one_are_refused(images: int, batch_size: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Order(images=images, batch_size=batch_size, epochs=1, seed=0)

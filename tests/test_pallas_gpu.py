@@ -1,4 +1,4 @@
-"""The GPU's kernels: compiled where there is a Hopper card, else interpreted, against XLA's own."""
+"""Compares the GPU kernels with XLA: compiled on a Hopper GPU, otherwise interpreted."""
 
 import importlib
 import re
@@ -16,7 +16,7 @@ from jaxtyping import Array
 from chifoumi_jax.ops import pallas_gpu, xla
 from chifoumi_jax.ops.pooling import CLOSED
 
-# The module: the package has the function by that name.
+# Imported by name, because the package has a function with the module's name.
 operation: Any = importlib.import_module("chifoumi_jax.ops.conv_relu_pool")
 implementation = pallas_gpu.implementation if operation._has_hopper() else pallas_gpu.interpreted
 
@@ -36,7 +36,7 @@ def draw(
 
 
 def results(implementation: Any, images: Array, kernel: Array, bias: Array) -> dict[str, Array]:
-    """Everything that a training step takes of the passes."""
+    """Returns all results of the passes that a training step uses."""
     pooled, winner = implementation.forward(images, kernel, bias)
     random = np.random.default_rng(0)
     gradient = jnp.asarray(random.integers(-2, 3, pooled.shape), pooled.dtype)
@@ -47,7 +47,8 @@ def results(implementation: Any, images: Array, kernel: Array, bias: Array) -> d
     return found
 
 
-# Compiling takes all of the time: few shapes, all others in one tile or several, odd or even.
+# Compiling takes all of the time, so there are few examples; sizes are odd or even, and need one
+# tile or several.
 @pytest.mark.parametrize("precision", PRECISIONS)
 @settings(max_examples=3, deadline=None, derandomize=True)
 @given(
@@ -57,10 +58,10 @@ def results(implementation: Any, images: Array, kernel: Array, bias: Array) -> d
     out=st.sampled_from([16, 32, 64]),
     seed=st.integers(0, 2**31),
 )
-def test_sums_of_whole_numbers_equal_xlas_bit_for_bit(
+def test_sums_of_whole_numbers_equal_xla_bit_for_bit(
     precision: str, shape: tuple[int, ...], out: int, seed: int
 ) -> None:
-    # They are exact in any order and precision, and full of ties and of zeros.
+    # Such sums are exact in any order and precision, and have many ties and zeros.
     arguments = draw(shape, out, seed, whole_numbers=True)
     assert pallas_gpu.can_serve(*arguments[:2])
     with jax.default_matmul_precision(precision):
@@ -70,12 +71,14 @@ def test_sums_of_whole_numbers_equal_xlas_bit_for_bit(
 
 
 @pytest.mark.parametrize("channels", [3, 32])
-def test_float32_equals_xlas_to_rounding(channels: int) -> None:
+def test_float32_equals_xla_up_to_rounding(channels: int) -> None:
     arguments = draw((2, 12, 15, channels), out=32)
     with jax.default_matmul_precision("float32"):
-        ours, theirs = (results(way, *arguments) for way in (implementation, xla.implementation))
+        ours, theirs = (
+            results(passes, *arguments) for passes in (implementation, xla.implementation)
+        )
     for name, expected in theirs.items():
-        # Sums of some hundred terms, whose rounding is a few times 2 ** -24 of the largest.
+        # Sums of a few hundred terms, with rounding errors of a few times 2 ** -24 of the largest.
         scale = float(jnp.abs(expected).max())
         np.testing.assert_allclose(ours[name], expected, rtol=1e-5, atol=1e-6 * scale, err_msg=name)
 
@@ -87,7 +90,7 @@ def test_bfloat16_sums_in_float32() -> None:
     exact = results(xla.implementation, images, kernel, bias)
     for name in ("pooled", "of kernel", "of images"):
         assert ours[name].dtype == jnp.bfloat16
-        # One rounding to eight bits, at the end.
+        # Only the final result is rounded to eight bits.
         scale = float(jnp.abs(exact[name]).max())
         got = ours[name].astype(jnp.float32)
         np.testing.assert_allclose(got, exact[name], rtol=2**-8, atol=1e-6 * scale, err_msg=name)
@@ -95,7 +98,7 @@ def test_bfloat16_sums_in_float32() -> None:
 
 @pytest.mark.parametrize("channels", [3, 32])
 def test_equal_patches_tie(channels: int) -> None:
-    # A surface of one colour: in float32 the four values tie only if each is summed alike.
+    # One colour: in float32 the four values tie only if each is summed in the same order.
     random = np.random.default_rng(0)
     images = jnp.broadcast_to(
         jnp.asarray(random.random(channels), jnp.float32), (2, 8, 8, channels)
@@ -105,7 +108,7 @@ def test_equal_patches_tie(channels: int) -> None:
     assert set(np.unique(winner)) <= {0, CLOSED}
 
 
-def test_what_is_not_a_number_stays() -> None:
+def test_nan_is_kept() -> None:
     images, kernel, bias = draw((1, 4, 6, 3), out=16)
     for row, column in ((0, 0), (2, 1), (3, 3)):
         pooled, winner = implementation.forward(
@@ -115,8 +118,8 @@ def test_what_is_not_a_number_stays() -> None:
         assert (winner[0, 0, 0] == CLOSED).all()
 
 
-def test_no_maximum_follows_what_is_not_a_number() -> None:
-    # Compiled, a maximum of it and zero is zero; interpreted it is not.
+def test_no_maximum_is_taken_after_nan_is_restored() -> None:
+    # Compiled, the maximum of NaN and zero is zero; interpreted, it is NaN.
     arguments = draw((1, 8, 8, 16), out=16)
     body = str(jax.make_jaxpr(pallas_gpu.implementation.forward)(*arguments))
     assert "pallas_call" in body and "reduce_max" in body
@@ -124,21 +127,24 @@ def test_no_maximum_follows_what_is_not_a_number() -> None:
 
 
 @pytest.mark.parametrize("channels", [3, 16])
-def test_programs_that_sum_over_many_rows_leave_none_out(
+def test_programs_with_several_rows_sum_every_row(
     channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 3 x 5 rows of windows for 7 programs, or for one for each row of pixels: some have one more.
+    # With 3 channels, 7 programs share 3 x 5 rows of windows, so some have one row more. With 16
+    # channels there is one program for each row of pixels.
     monkeypatch.setattr(pallas_gpu, "PROGRAMS", 7)
     arguments = draw((3, 13, 70, channels), out=16, whole_numbers=True)
-    ours, theirs = (results(way, *arguments) for way in (implementation, xla.implementation))
+    ours, theirs = (results(passes, *arguments) for passes in (implementation, xla.implementation))
     for name, expected in theirs.items():
         np.testing.assert_array_equal(ours[name], expected, err_msg=name)
 
 
-def test_places_are_counted_in_32_bits_whatever_jax_counts_in() -> None:
+def test_offsets_are_32_bits_even_if_jax_has_64_bits() -> None:
     with jax.enable_x64(True):
         arguments = draw((1, 8, 9, 16), out=16, whole_numbers=True)
-        ours, theirs = (results(way, *arguments) for way in (implementation, xla.implementation))
+        ours, theirs = (
+            results(passes, *arguments) for passes in (implementation, xla.implementation)
+        )
         for name, expected in theirs.items():
             np.testing.assert_array_equal(ours[name], expected, err_msg=name)
             assert ours[name].dtype == expected.dtype
@@ -168,19 +174,19 @@ def test_an_export_for_any_number_of_images_is_left_to_xla(hopper: None) -> None
         ((1, 8, 8, 4), 32, jnp.float32),
         ((1, 8, 8, 3), 24, jnp.float32),
         ((1, 8, 8, 3), 32, jnp.float16),
-        # Its values' places do not fit into 32 bits.
+        # Its offsets do not fit into 32 bits.
         ((25, 4000, 4000, 3), 32, jnp.float32),
     ],
 )
 def test_other_arrays_are_left_to_xla(shape: tuple[int, ...], out: int, dtype: Any) -> None:
     images = jax.ShapeDtypeStruct(shape, dtype)
     kernel = jax.ShapeDtypeStruct((3, 3, shape[3], out), dtype)
-    # Shapes stand in for arrays: one of them would take five gigabytes.
+    # Only shapes are needed; one of the arrays would take five gigabytes.
     assert not pallas_gpu.can_serve(images, kernel)  # type: ignore[arg-type]
 
 
 def lowered(precision: str, dtype: Any) -> str:
-    """The first two layers with their gradients, as they would go to an H100's compiler."""
+    """Lowers the first two layers with their gradients, as for an H100."""
     arrays = [
         jax.ShapeDtypeStruct(shape, dtype)
         for shape in ((2, 30, 30, 3), (3, 3, 3, 32), (32,), (3, 3, 32, 32), (32,))
@@ -197,11 +203,11 @@ def lowered(precision: str, dtype: Any) -> str:
 
 @pytest.fixture
 def hopper(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """As if there was an H100: enough to trace and to lower, not to run."""
+    """Pretends that there is an H100, which is enough to trace and lower but not to run."""
     monkeypatch.setattr(operation, "_has_hopper", lambda: True)
     sharding = jax.sharding
     if not hasattr(sharding, "AbstractDevice"):
-        # An older JAX takes such a card where it finds none.
+        # An older JAX assumes such a GPU if it finds none.
         yield
         return
     card: Any = {"device_kind": "NVIDIA H100 80GB HBM3", "num_cores": None}
@@ -217,21 +223,19 @@ def hopper(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     ("precision", "dtype", "kernels"),
     [
-        # Twice forward and twice the weights; in float32 the second layer's images too.
+        # Two forward passes and two weight gradients; in float32 also the second image gradient.
         ("float32", jnp.float32, 5),
         ("tensorfloat32", jnp.float32, 4),
         ("float32", jnp.bfloat16, 4),
     ],
 )
-def test_a_training_step_has_tiles_on_a_hopper_card(
+def test_a_training_step_uses_tiles_on_a_hopper_gpu(
     hopper: None, precision: str, dtype: Any, kernels: int
 ) -> None:
     assert lowered(precision, dtype).count("xla.gpu.triton") == kernels
 
 
-def test_a_jax_without_triton_leaves_it_to_xla(
-    hopper: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_triton_xla_is_used(hopper: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jax.experimental.pallas.triton", None)
     monkeypatch.delitem(sys.modules, "chifoumi_jax.ops.pallas_gpu")
     monkeypatch.delattr("chifoumi_jax.ops.pallas_gpu")
@@ -239,6 +243,6 @@ def test_a_jax_without_triton_leaves_it_to_xla(
     assert "triton" not in lowered("float32", jnp.float32)
 
 
-def test_a_training_step_has_none_on_other_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_step_uses_no_tiles_on_other_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operation, "_has_hopper", lambda: False)
     assert "triton" not in lowered("float32", jnp.float32)

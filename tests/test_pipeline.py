@@ -1,4 +1,4 @@
-"""That a training sees each photo with its own label, however the photos lie in their store."""
+"""A training sees each photo with its own label, whatever the order of photos in the store."""
 
 import jax
 import numpy as np

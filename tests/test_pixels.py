@@ -1,4 +1,4 @@
-"""The study's pixels, against results of its own software on raw (never JPEG-decoded) images."""
+"""The study's pixels, compared with its own software on raw (never JPEG-decoded) images."""
 
 import hashlib
 from pathlib import Path
@@ -13,9 +13,9 @@ from chifoumi_jax.data.pixels import Layout, load_pixels, resize_pixels
 
 BANDS = {"RGB": 3, "L": 1, "P": 1, "LA": 2, "RGBA": 4, "CMYK": 4, "1": 1}
 
-# (mode, width, height, size): the first 16 hex digits of the SHA-256 of the pixels that
-# `keras_preprocessing.image.load_img(path, target_size=(size, size))` gave, and of those that
-# `Compose([Resize((size, size)), Grayscale()])` gave after `pil_loader`, from a lossless file.
+# (mode, width, height, size): the first 16 hex digits of the SHA-256 of the pixels from
+# `keras_preprocessing.image.load_img(path, target_size=(size, size))`, and of those from
+# `Compose([Resize((size, size)), Grayscale()])` after `pil_loader`, for a lossless file.
 # Made with Pillow 5.3.0, keras-preprocessing 1.0.5, torchvision 0.2.1, numpy 1.15.4, Python 3.6.15.
 STUDY = {
     ("RGB", 558, 414, 600): ("d82a8c8330dd81df", "cad69703d93f8d9e"),
@@ -82,7 +82,7 @@ def nearest_source(length: int, size: int) -> np.ndarray:
     height=st.integers(1, 64),
     size=st.sampled_from([1, 2, 7, 32, 150, 224, 299, 600, 601]),
 )
-def test_nearest_takes_the_accumulated_source_index(width: int, height: int, size: int) -> None:
+def test_nearest_neighbour_accumulates_the_source_index(width: int, height: int, size: int) -> None:
     count = width * height
     number = np.arange(count, dtype=np.uint32).view(np.uint8).reshape(height, width, 4)[..., :3]
     rows, columns = nearest_source(height, size), nearest_source(width, size)
@@ -90,14 +90,14 @@ def test_nearest_takes_the_accumulated_source_index(width: int, height: int, siz
     np.testing.assert_array_equal(got, number[rows[:, None], columns])
 
 
-def test_gray_truncates() -> None:
+def test_conversion_to_gray_truncates() -> None:
     # 2 * 0.299 = 0.598, which later versions of Pillow round to 1.
     dark_red = Image.new("RGB", (4, 4), (2, 0, 0))
     np.testing.assert_array_equal(resize_pixels(dark_red, 2, "torch"), 0)
 
 
 @pytest.mark.parametrize("layout", ["keras", "torch"])
-def test_file_and_decoded_image_give_the_same(tmp_path: Path, layout: Layout) -> None:
+def test_a_file_and_its_decoded_image_give_the_same_pixels(tmp_path: Path, layout: Layout) -> None:
     path = tmp_path / "photo.png"
     image = noise("RGB", 61, 40)
     image.save(path)
@@ -120,13 +120,13 @@ def test_upright_applies_the_exif_orientation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1])
-def test_refuses_a_size_below_one(size: int) -> None:
+def test_a_size_below_one_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match=f"size must be at least 1 pixel, not {size}"):
         resize_pixels(noise("RGB", 4, 4), size)
     with pytest.raises(ValueError, match="size must be at least 1 pixel"):
         load_pixels("missing.png", size)
 
 
-def test_refuses_an_unknown_layout() -> None:
+def test_an_unknown_layout_is_refused() -> None:
     with pytest.raises(ValueError, match='layout must be "keras" or "torch" or "rgb", not "caffe"'):
         resize_pixels(noise("RGB", 4, 4), 4, "caffe")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The game's rules without a server: names, readings, the opponent, the seal, the texts."""
+"""The game without a server: class names, readings, the opponent, the commitment, the texts."""
 
 import hashlib
 import json
@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chifoumi_jax.play
 from chifoumi_jax.play.game.commitment import Rounds
-from chifoumi_jax.play.game.opponent import Round, beats, choose, expect
+from chifoumi_jax.play.game.opponent import Round, beats, choose, hand_probabilities
 from chifoumi_jax.play.game.roles import HANDS, roles
-from chifoumi_jax.play.http import assets
 from chifoumi_jax.play.http.guard import Hosts
-from chifoumi_jax.play.reading import read
+from chifoumi_jax.play.reading import apply_threshold
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.load import load
 
-STATIC = Path(assets.__file__).parent / "static"
+STATIC = Path(chifoumi_jax.play.__file__).parent / "static"
 TEXTS = json.loads((STATIC / "strings.json").read_text())
 
 histories = st.lists(st.builds(Round, st.sampled_from(HANDS), st.sampled_from(HANDS)), max_size=40)
@@ -51,7 +51,7 @@ def test_hands_are_found_by_name(classes: tuple[str, ...]) -> None:
         (("cat", "dog"), HANDS, ("cat", "dog")),
     ],
 )
-def test_a_model_of_something_else_says_why(
+def test_an_unplayable_model_lists_missing_hands_and_strange_classes(
     classes: tuple[str, ...], missing: tuple[str, ...], strange: tuple[str, ...]
 ) -> None:
     found = roles(classes)
@@ -78,14 +78,14 @@ def row(classifier: Classifier, **probabilities: float) -> np.ndarray:
         ({"nothing": 1.0}, "nothing", "nothing"),
     ],
 )
-def test_reading(
+def test_the_threshold_decides_the_state_of_a_reading(
     classifier: Classifier, probabilities: dict[str, float], state: str, label: str
 ) -> None:
-    found = read(classifier, row(classifier, **probabilities))
+    found = apply_threshold(classifier, row(classifier, **probabilities))
     assert (found.state, found.label) == (state, label)
 
 
-def test_each_hand_beats_one() -> None:
+def test_each_hand_beats_exactly_one_other_hand() -> None:
     assert [(one, other) for one in HANDS for other in HANDS if beats(one, other)] == [
         ("rock", "scissors"),
         ("paper", "rock"),
@@ -94,27 +94,27 @@ def test_each_hand_beats_one() -> None:
 
 
 @given(histories)
-def test_what_is_expected_is_a_distribution(history: list[Round]) -> None:
-    expected = expect(history)
+def test_the_predicted_hand_probabilities_are_a_distribution(history: list[Round]) -> None:
+    expected = hand_probabilities(history)
     assert set(expected) == set(HANDS)
     assert sum(expected.values()) == pytest.approx(1)
     assert min(expected.values()) > 0
 
 
 @given(histories, st.integers(0, 2**32))
-def test_the_fair_opponent_does_not_look(history: list[Round], seed: int) -> None:
+def test_the_fair_opponent_ignores_the_history(history: list[Round], seed: int) -> None:
     assert choose("fair", history, random.Random(seed)) == choose("fair", [], random.Random(seed))
 
 
-def test_the_fair_opponent_is_fair() -> None:
+def test_the_fair_opponent_draws_all_hands_equally_often() -> None:
     rng = random.Random(0)
     counts = Counter(choose("fair", [], rng) for _ in range(9_000))
-    # Three standard deviations of a third of 9,000.
+    # 135 is three standard deviations of a hand's count, whose mean is a third of 9,000.
     assert all(abs(counts[hand] - 3_000) < 135 for hand in HANDS)
 
 
-def play(habit: list[str], rounds: int) -> float:
-    """How often the learning opponent beats a player of this habit, less how often it loses."""
+def advantage_over(habit: list[str], rounds: int) -> float:
+    """Share of rounds that the learning opponent wins against this habit, minus those it loses."""
     rng, balance = random.Random(1), 0
     history: list[Round] = []
     for number in range(rounds):
@@ -130,38 +130,38 @@ def play(habit: list[str], rounds: int) -> float:
     "habit", [["rock"], ["rock", "paper", "scissors"], ["rock", "rock", "scissors", "paper"]]
 )
 def test_the_learning_opponent_learns_a_habit(habit: list[str]) -> None:
-    assert play(habit, 300) > 0.5
+    assert advantage_over(habit, 300) > 0.5
 
 
-def test_the_learning_opponent_gains_nothing_from_chance() -> None:
+def test_the_learning_opponent_has_no_advantage_over_a_random_player() -> None:
     habit = random.Random(2).choices(HANDS, k=600)
-    # Three standard deviations.
-    assert abs(play(list(habit), 600)) < 3 * (2 / 3 / 600) ** 0.5
+    # Three standard deviations of the mean of 600 rounds.
+    assert abs(advantage_over(list(habit), 600)) < 3 * (2 / 3 / 600) ** 0.5
 
 
-def test_a_round_is_sealed_and_opened_once() -> None:
+def test_a_round_is_committed_to_and_revealed_once() -> None:
     rounds = Rounds(2)
     name, commitment = rounds.begin("paper")
-    opened = rounds.reveal(name)
-    assert opened is not None
-    assert opened.hand == "paper"
-    assert hashlib.sha256(f"{opened.nonce}:paper".encode()).hexdigest() == commitment
+    revealed = rounds.reveal(name)
+    assert revealed is not None
+    assert revealed.hand == "paper"
+    assert hashlib.sha256(f"{revealed.nonce}:paper".encode()).hexdigest() == commitment
     assert rounds.reveal(name) is None
 
 
-def test_two_seals_of_a_hand_differ() -> None:
+def test_two_commitments_to_the_same_hand_differ() -> None:
     rounds = Rounds(2)
     assert rounds.begin("rock")[1] != rounds.begin("rock")[1]
 
 
-def test_the_oldest_round_is_forgotten() -> None:
+def test_the_oldest_open_round_is_dropped() -> None:
     rounds = Rounds(2)
     names = [rounds.begin("rock")[0] for _ in range(3)]
     assert [rounds.reveal(name) is None for name in names] == [True, False, False]
 
 
 @pytest.mark.parametrize(
-    ("bound", "host", "known"),
+    ("bound", "host", "accepted"),
     [
         ("127.0.0.1", "127.0.0.1", True),
         ("127.0.0.1", "localhost", True),
@@ -176,11 +176,11 @@ def test_the_oldest_round_is_forgotten() -> None:
         ("box.home", "box.home", True),
     ],
 )
-def test_under_which_names_the_server_answers(bound: str, host: str, known: bool) -> None:
-    assert Hosts(bound).know(host) is known
+def test_which_host_names_the_server_accepts(bound: str, host: str, accepted: bool) -> None:
+    assert Hosts(bound).accepts(host) is accepted
 
 
-def test_both_languages_say_the_same_things() -> None:
+def test_both_languages_have_the_same_keys_and_placeholders() -> None:
     assert list(TEXTS) == ["en", "fr"]
     assert list(TEXTS["en"]) == list(TEXTS["fr"])
     for key, text in TEXTS["en"].items():
@@ -189,19 +189,19 @@ def test_both_languages_say_the_same_things() -> None:
         assert text.strip(), key
 
 
-def test_every_text_is_used_and_every_used_text_is_there() -> None:
+def test_every_text_is_used_and_every_used_text_exists() -> None:
     pages = "\n".join(path.read_text() for path in STATIC.iterdir() if path.suffix != ".jpg")
     source = pages.replace((STATIC / "strings.json").read_text(), "")
-    asked = set(re.findall(r'data-i18n(?:-label)?="([\w.]+)"', source))
-    asked |= set(re.findall(r'\b(?:t|put|say|sayWith|showSeal)\((?:[^"`)]*, )?"([\w.]+)"', source))
-    assert len(asked) > 60
-    assert asked <= set(TEXTS["en"])
-    # What is put together from parts is known by its beginning.
-    begun = set(re.findall(r"`([\w.]+\.)\$\{", source))
+    used = set(re.findall(r'data-i18n(?:-label)?="([\w.]+)"', source))
+    used |= set(re.findall(r'\b(?:t|put|say|sayWith|showSeal)\((?:[^"`)]*, )?"([\w.]+)"', source))
+    assert len(used) > 60
+    assert used <= set(TEXTS["en"])
+    # Keys that the scripts put together from parts are matched by their prefix.
+    prefixes = set(re.findall(r"`([\w.]+\.)\$\{", source))
     named = set(re.findall(r'"([\w.]+)"', source))
     unused = [
         key
         for key in TEXTS["en"]
-        if key not in asked | named and not any(key.startswith(part) for part in begun)
+        if key not in used | named and not any(key.startswith(prefix) for prefix in prefixes)
     ]
     assert not unused

@@ -1,4 +1,4 @@
-"""The server as its clients and its enemies meet it."""
+"""The server's answers to normal, malformed and hostile requests."""
 
 import contextlib
 import http.client
@@ -24,7 +24,7 @@ from chifoumi_jax.cli import main
 from chifoumi_jax.play.game.opponent import choose
 from chifoumi_jax.play.game.roles import HANDS
 from chifoumi_jax.play.http.limits import Limits
-from chifoumi_jax.play.photo_api import explained
+from chifoumi_jax.play.photo_api import explain
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.load import load
@@ -32,7 +32,7 @@ from chifoumi_jax.training.program_cache import program_of
 from tests.commands import chifoumi, environment
 from tests.hands import hand_or_nothing
 from tests.photos import bomb, claims, encode, picture
-from tests.playing import Address, jpeg, serving, start
+from tests.playing import Address, jpeg, serving, start_server
 
 LIMITS = Limits(header_seconds=2, body_seconds=2)
 
@@ -56,7 +56,7 @@ def rock() -> bytes:
 
 
 @pytest.mark.parametrize("path", ["/", "/photos", "/teach"])
-def test_a_page_may_do_nothing_that_it_need_not(server: Address, path: str) -> None:
+def test_a_page_has_only_the_permissions_that_it_needs(server: Address, path: str) -> None:
     page = server.ask("GET", path)
     assert page.status == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -73,7 +73,7 @@ def test_a_page_may_do_nothing_that_it_need_not(server: Address, path: str) -> N
     assert b'aria-current="page"' in page.content
 
 
-def test_an_asset_is_sent_once(server: Address) -> None:
+def test_an_unchanged_asset_is_not_sent_again(server: Address) -> None:
     first = server.ask("GET", "/static/play.js")
     assert first.status == 200
     assert first.headers["content-type"].startswith("text/javascript")
@@ -88,19 +88,19 @@ def test_an_asset_is_sent_once(server: Address) -> None:
         *("/static/shell.html", "/static/", "/api/", "/play.html", "/..%2f..%2fetc%2fpasswd"),
     ],
 )
-def test_no_path_leads_out_of_the_table(server: Address, path: str) -> None:
+def test_paths_outside_the_asset_table_are_not_found(server: Address, path: str) -> None:
     answer = server.ask("GET", path)
     assert (answer.status, answer.error) == (404, "not-found")
 
 
-def test_a_frame_is_read(server: Address, hands_run: Path, rock: bytes) -> None:
+def test_a_frame_is_classified(server: Address, hands_run: Path, rock: bytes) -> None:
     answer = server.ask("POST", "/api/frame", rock)
     assert answer.status == 200, answer.content
     assert (answer.value["state"], answer.value["label"]) == ("sure", "rock")
     assert sum(answer.value["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_what_waits_together_is_answered_as_alone(
+def test_batched_frames_get_the_same_answers_as_single_ones(
     served: tuple[Address, Service], hands_run: Path
 ) -> None:
     server, _ = served
@@ -129,7 +129,7 @@ PNG = {"Content-Type": "image/png"}
 BAD_PICTURES = {
     "text": (b"hello", {}, 422, "not-an-image"),
     "empty": (b"", {}, 400, "empty"),
-    "not by its type": (b"x", {"Content-Type": "text/plain"}, 415, "not-an-image"),
+    "wrong media type": (b"x", {"Content-Type": "text/plain"}, 415, "not-an-image"),
     "form": (b"x=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "not-an-image"),
     "truncated": (encode(picture(size=(64, 64)), format="PNG")[:400], PNG, 422, "damaged"),
     "too many pixels": (claims(3_000, 3_000)["png"], PNG, 422, "too-large"),
@@ -152,7 +152,9 @@ def test_a_bad_picture_is_one_clear_error(server: Address, kind: str) -> None:
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(cut=st.integers(0, 200), noise=st.binary(max_size=300))
-def test_no_bytes_break_the_server(server: Address, rock: bytes, cut: int, noise: bytes) -> None:
+def test_random_bytes_do_not_break_the_server(
+    server: Address, rock: bytes, cut: int, noise: bytes
+) -> None:
     answer = server.ask("POST", "/api/frame", rock[:cut] + noise + rock[cut + len(noise) :] or b"x")
     assert answer.status in (200, 422), answer.content
 
@@ -198,7 +200,7 @@ def test_a_bad_object_is_one_clear_error(
         ("POST", "/api/rounds", {"x": "y" * 30_000}, 413, "too-large"),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_error(
+def test_an_impossible_request_is_one_clear_error(
     server: Address, method: str, path: str, body: object, status: int, code: str
 ) -> None:
     answer = server.ask(method, path, body)
@@ -228,7 +230,7 @@ def test_other_sites_are_refused(
     sent = {name: value.replace("{port}", str(server.port)) for name, value in headers.items()}
     answer = server.ask("POST", "/api/frame", rock, sent)
     assert (answer.status, answer.error) == (status, code)
-    # Errors, too, are sent with care.
+    # Error responses have the security headers too.
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
@@ -239,12 +241,14 @@ def test_other_sites_are_refused(
         {"Host": "localhost:{port}", "Origin": "http://localhost:{port}"},
     ],
 )
-def test_its_own_pages_are_answered(server: Address, rock: bytes, headers: dict[str, str]) -> None:
+def test_requests_from_the_servers_own_pages_are_accepted(
+    server: Address, rock: bytes, headers: dict[str, str]
+) -> None:
     sent = {name: value.replace("{port}", str(server.port)) for name, value in headers.items()}
     assert server.ask("POST", "/api/frame", rock, sent).status == 200
 
 
-def test_a_link_from_elsewhere_opens_a_page(server: Address) -> None:
+def test_a_link_from_another_site_opens_a_page(server: Address) -> None:
     assert server.ask("GET", "/", headers={"Sec-Fetch-Site": "cross-site"}).status == 200
 
 
@@ -264,38 +268,42 @@ def chunked(megabytes: int) -> bytes:
     return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks) + b"0\r\n\r\n"
 
 
-def test_a_body_without_a_length_has_limits_too(server: Address) -> None:
+def test_a_body_without_a_content_length_is_limited_too(server: Address) -> None:
     answer = raw(server, chunked(2))
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"too-large" in answer
-    # What never seems to end is cut off.
+    # The server stops reading a body that is far over the limit.
     with contextlib.suppress(ConnectionError):
         assert raw(server, chunked(40)).startswith(b"HTTP/1.1 413 ")
     assert server.ask("GET", "/api/health").status == 200
 
 
-def test_a_body_that_says_how_large_it_is_is_not_waited_for(server: Address) -> None:
+def test_a_body_with_a_too_large_content_length_is_refused_before_it_arrives(
+    server: Address,
+) -> None:
     head = HEAD + b"Expect: 100-continue\r\nContent-Length: 99999999999\r\n\r\n"
     assert raw(server, head).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_that_does_not_come_is_given_up(server: Address) -> None:
+def test_a_body_that_does_not_arrive_times_out(server: Address) -> None:
     answer = raw(server, HEAD + b"Content-Length: 1000\r\n\r\nabc")
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"too-slow" in answer
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: 127.0"])
-def test_headers_that_do_not_come_are_given_up(server: Address, sent: bytes) -> None:
+def test_headers_that_do_not_arrive_time_out(server: Address, sent: bytes) -> None:
     assert raw(server, sent) == b""
 
 
-def test_headers_a_letter_at_a_time_are_given_up_on_any_request(server: Address) -> None:
+def test_headers_that_arrive_letter_by_letter_time_out_on_later_requests_too(
+    server: Address,
+) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
         began = time.monotonic()
-        # It is a reset connection that ends this, or the time that recv waits.
+        # The server's close ends the loop: sending then fails with a reset connection.
         with pytest.raises(OSError):
             while time.monotonic() < began + 30:
                 connection.sendall(b"G")
@@ -303,7 +311,7 @@ def test_headers_a_letter_at_a_time_are_given_up_on_any_request(server: Address)
     assert server.ask("GET", "/").status == 200
 
 
-def test_two_hosts_are_refused(server: Address) -> None:
+def test_two_host_headers_are_refused(server: Address) -> None:
     answer = raw(server, b"GET / HTTP/1.1\r\nHost: evil.example\r\n" + CLOSE + b"\r\n")
     assert answer.split(b" ")[1] in (b"400", b"421")
 
@@ -312,28 +320,28 @@ def test_two_hosts_are_refused(server: Address) -> None:
     "request_",
     [b"no request\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", HEAD + b"Content-Length: -\r\n\r\n"],
 )
-def test_what_is_no_request_is_one_clear_error(server: Address, request_: bytes) -> None:
+def test_malformed_http_is_one_clear_error(server: Address, request_: bytes) -> None:
     head, _, body = raw(server, request_).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ") and b"nosniff" in head
     assert json.loads(body)["error"]["code"] == "bad-request"
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while not holds():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_a_full_queue_says_when_to_come_back(served: tuple[Address, Service], rock: bytes) -> None:
+def test_a_full_queue_answers_when_to_retry(served: tuple[Address, Service], rock: bytes) -> None:
     server, service = served
-    go_on = threading.Event()
-    service.worker.run(go_on.wait)
+    unblock = threading.Event()
+    service.worker.run(unblock.wait)
     answers = []
     try:
         threads = [
             threading.Thread(target=lambda: answers.append(server.ask("POST", "/api/frame", rock)))
-            for _ in range(LIMITS.waiting)
+            for _ in range(LIMITS.picture_requests)
         ]
         for thread in threads:
             thread.start()
@@ -341,28 +349,30 @@ def test_a_full_queue_says_when_to_come_back(served: tuple[Address, Service], ro
         refused = server.ask("POST", "/api/frame", rock)
         assert (refused.status, refused.error) == (429, "busy")
         assert refused.headers["retry-after"] == "1"
-        # The pages still come.
+        # The pages are still served.
         assert server.ask("GET", "/").status == 200
     finally:
-        go_on.set()
+        unblock.set()
     for thread in threads:
         thread.join()
-    assert [answer.status for answer in answers] == [200] * LIMITS.waiting
+    assert [answer.status for answer in answers] == [200] * LIMITS.picture_requests
     assert server.ask("POST", "/api/frame", rock).status == 200
 
 
-def test_who_goes_away_leaves_no_trace(served: tuple[Address, Service], rock: bytes) -> None:
+def test_a_client_that_disconnects_frees_its_slot(
+    served: tuple[Address, Service], rock: bytes
+) -> None:
     server, service = served
-    for _ in range(2 * LIMITS.waiting):
+    for _ in range(2 * LIMITS.picture_requests):
         connection = http.client.HTTPConnection("127.0.0.1", server.port)
         connection.request("POST", "/api/frame", rock, {"Content-Type": "image/jpeg"})
         connection.close()
-    # Whatever was being answered ends; then every place is free again.
+    # After the worker has finished the pending requests, all slots are free again.
     service.worker.run(lambda: None).result()
-    wait_until(lambda: service.slots.free == LIMITS.waiting)
+    wait_until(lambda: service.slots.free == LIMITS.picture_requests)
 
 
-def test_the_machine_chooses_by_the_seed_and_keeps_its_word(
+def test_the_machine_chooses_by_the_seed_and_reveals_each_round_once(
     hands_run: Path, tmp_path: Path
 ) -> None:
     with serving(hands_run, tmp_path) as (server, _):
@@ -370,8 +380,8 @@ def test_the_machine_chooses_by_the_seed_and_keeps_its_word(
         for _ in range(5):
             begun = server.ask("POST", "/api/rounds", {"strategy": "fair", "history": []}).value
             sent = {"round": begun["round"], "hand": "rock"}
-            opened = server.ask("POST", "/api/reveal", sent).value
-            assert opened["hand"] == choose("fair", [], rng)
+            revealed = server.ask("POST", "/api/reveal", sent).value
+            assert revealed["hand"] == choose("fair", [], rng)
             assert server.ask("POST", "/api/reveal", sent).error == "no-round"
 
 
@@ -387,31 +397,31 @@ def test_a_perceptron_has_no_heat_map(rock: bytes) -> None:
     program = program_of(recipes.study_mlp, 3)
     weights = program.init(program.seeds(0)[0]).weights
     perceptron = Classifier(recipes.study_mlp, HANDS, program, weights)
-    found = explained(perceptron, rock, LIMITS.photo_pixels)
+    found = explain(perceptron, rock, LIMITS.photo_pixels)
     assert found.heat is None
     assert found.reading.label in HANDS
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it(
-    hands_run: Path, tmp_path: Path, rock: bytes, ending: signal.Signals
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_server(
+    hands_run: Path, tmp_path: Path, rock: bytes, signal_number: signal.Signals
 ) -> None:
-    with start(hands_run, "--port", "0", "--seed", "3", cwd=tmp_path) as started:
+    with start_server(hands_run, "--port", "0", "--seed", "3", cwd=tmp_path) as started:
         assert started.address.ask("POST", "/api/frame", rock).value["label"] == "rock"
         port = str(started.address.port)
         busy = chifoumi("play", hands_run, "--port", port)
         assert busy.returncode == 2
         assert busy.stderr == (
-            f"error: port {port} is in use: end what uses it, name another with --port, or take "
-            "any that is free with --port 0\n"
+            f"error: port {port} is in use: stop the program that uses it, choose another port "
+            "with --port, or any free port with --port 0\n"
         )
-        # A browser keeps its connection open.
-        open_one = http.client.HTTPConnection("127.0.0.1", started.address.port)
-        open_one.request("GET", "/api/health")
-        open_one.getresponse().read()
-        started.process.send_signal(ending)
+        # Left open, as a browser's connection is.
+        connection = http.client.HTTPConnection("127.0.0.1", started.address.port)
+        connection.request("GET", "/api/health")
+        connection.getresponse().read()
+        started.process.send_signal(signal_number)
         _, errors = started.process.communicate(timeout=60)
-        open_one.close()
+        connection.close()
     assert started.process.returncode == 0, errors
     assert "Traceback" not in errors
 
@@ -419,12 +429,12 @@ def test_a_signal_ends_it(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("absent",), "absent is not there"),
+        (("absent",), "absent does not exist"),
         (("absent", "--port", "70000"), "--port must be from 0 to 65535, not 70000"),
         (("absent", "--host", "nowhere.invalid"), "--host nowhere.invalid"),
     ],
 )
-def test_what_cannot_be_played_is_one_sentence(
+def test_a_wrong_argument_is_one_sentence(
     arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -436,7 +446,7 @@ def test_what_cannot_be_played_is_one_sentence(
     assert errors.count("\n") == 1
 
 
-def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
+def test_without_the_play_extra_the_error_names_it(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
         "from chifoumi_jax.cli import main; main(['play', 'absent'])"
@@ -453,8 +463,8 @@ def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_many_players_at_once(hands_run: Path) -> None:
-    load = measure(hands_run, clients=4, seconds=2)
-    assert load.failures == 0
-    assert set(load.statuses) == {200}
-    assert len(load.latencies) > 4
+def test_concurrent_players_are_all_answered(hands_run: Path) -> None:
+    result = measure(hands_run, clients=4, seconds=2)
+    assert result.failures == 0
+    assert set(result.statuses) == {200}
+    assert len(result.latencies) > 4

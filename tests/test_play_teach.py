@@ -1,4 +1,4 @@
-"""What is taught: names, pictures, albums, learning."""
+"""Teaching: class names, pictures, saved photos, training."""
 
 import base64
 import io
@@ -16,8 +16,8 @@ from chifoumi_jax.data.folder.scanning import scan
 from chifoumi_jax.play.http.errors import Refusal
 from chifoumi_jax.play.http.limits import Limits
 from chifoumi_jax.play.service import Service
-from chifoumi_jax.play.teach.classes import Frame, Lesson, Taught
-from chifoumi_jax.play.teach.save import save_album
+from chifoumi_jax.play.teach.classes import ClassStore, Frame, TaughtClass
+from chifoumi_jax.play.teach.save import save_photos
 from tests.hands import hand_or_nothing
 from tests.playing import Address, jpeg, serving
 
@@ -25,10 +25,10 @@ LIMITS = Limits(classes=3, frames=20)
 
 
 @pytest.mark.parametrize("name", ["rock", "Pierre", "éventail", "l'ours", "ok 2", "グー", "a" * 40])
-def test_a_name(name: str) -> None:
-    lesson = Lesson(LIMITS)
-    number = lesson.add_class(f"  {name} ")
-    assert lesson.classes()[number].name == name
+def test_a_good_name_is_accepted_without_outer_spaces(name: str) -> None:
+    classes = ClassStore(LIMITS)
+    number = classes.add_class(f"  {name} ")
+    assert classes.snapshot()[number].name == name
 
 
 @pytest.mark.parametrize(
@@ -38,62 +38,62 @@ def test_a_name(name: str) -> None:
         *("a" * 41, "train", "TEST", "valid", "two\nlines", "\u202erock"),
     ],
 )
-def test_a_bad_name(name: str) -> None:
+def test_a_bad_name_is_refused(name: str) -> None:
     with pytest.raises(Refusal) as refused:
-        Lesson(LIMITS).add_class(name)
+        ClassStore(LIMITS).add_class(name)
     assert refused.value.code == "bad-name"
 
 
 @given(st.text(max_size=50))
-def test_a_name_is_one_folder_or_none(name: str) -> None:
-    lesson = Lesson(LIMITS)
+def test_every_accepted_name_is_a_plain_folder_name(name: str) -> None:
+    classes = ClassStore(LIMITS)
     try:
-        number = lesson.add_class(name)
+        number = classes.add_class(name)
     except Refusal:
         return
-    found = lesson.classes()[number].name
+    found = classes.snapshot()[number].name
     assert Path("/root", found).parent == Path("/root")
     assert Path("/root", found).resolve() == Path("/root", found)
 
 
-def test_names_differ_in_more_than_case() -> None:
-    lesson = Lesson(LIMITS)
-    first = lesson.add_class("Rock")
+def test_two_names_must_differ_in_more_than_case() -> None:
+    classes = ClassStore(LIMITS)
+    first = classes.add_class("Rock")
     with pytest.raises(Refusal, match="another class"):
-        lesson.add_class("rock")
-    lesson.rename(first, "ROCK")
-    lesson.remove(first)
-    lesson.add_class("rock")
+        classes.add_class("rock")
+    classes.rename(first, "ROCK")
+    classes.remove(first)
+    classes.add_class("rock")
 
 
-def test_a_lesson_has_limits() -> None:
-    lesson = Lesson(LIMITS)
-    numbers = [lesson.add_class(f"class {number}") for number in range(3)]
+def test_the_numbers_of_classes_and_pictures_are_limited() -> None:
+    classes = ClassStore(LIMITS)
+    numbers = [classes.add_class(f"class {number}") for number in range(3)]
     with pytest.raises(Refusal, match="3 classes"):
-        lesson.add_class("one more")
+        classes.add_class("one more")
     for hold in range(20):
-        lesson.add_frame(numbers[0], Frame(b"", hold))
+        classes.add_frame(numbers[0], Frame(b"", hold))
     with pytest.raises(Refusal, match="20 pictures"):
-        lesson.add_frame(numbers[0], Frame(b"", 0))
-    lesson.clear(numbers[0])
-    assert lesson.add_frame(numbers[0], Frame(b"", 0)) == 1
+        classes.add_frame(numbers[0], Frame(b"", 0))
+    classes.clear(numbers[0])
+    assert classes.add_frame(numbers[0], Frame(b"", 0)) == 1
 
 
-def test_albums_are_kept_apart_and_can_be_trained_on(tmp_path: Path) -> None:
-    lesson = [
-        Taught(
+def test_photos_are_saved_in_separate_folders_and_can_be_trained_on(tmp_path: Path) -> None:
+    classes = [
+        TaughtClass(
             name,
             tuple(Frame(jpeg(hand_or_nothing("nothing", 10 * k + i)), i // 2) for i in range(6)),
         )
         for k, name in enumerate(("one", "two"))
     ]
-    first, second = save_album(lesson, tmp_path), save_album(lesson, tmp_path)
-    assert [album.photos.name for album in (first, second)] == ["teach-photos-1", "teach-photos-2"]
+    first, second = save_photos(classes, tmp_path), save_photos(classes, tmp_path)
+    assert [saved.photos.name for saved in (first, second)] == ["teach-photos-1", "teach-photos-2"]
     found = scan(first.photos, groups=first.groups)
     assert found.classes == ("one", "two")
     assert not found.problems
     assert len(found.train) + len(found.test) == 12
-    # A hold of the button stands on one side.
+    # Each hold recorded 2 pictures, and both are in the same split.
     assert len(found.test) % 2 == 0
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
@@ -133,7 +133,7 @@ def wait(server: Address, until: Callable[[dict[str, object]], bool]) -> dict[st
         time.sleep(0.1)
 
 
-def test_teaching_from_the_first_picture_to_a_saved_run(
+def test_teach_from_the_first_picture_to_a_saved_run(
     served: tuple[Address, Service, Path], tmp_path: Path
 ) -> None:
     server, service, runs = served
@@ -141,22 +141,22 @@ def test_teaching_from_the_first_picture_to_a_saved_run(
     assert server.ask("POST", "/api/teach/learn", {"how": "quick"}).error == "too-few"
     teach(server, "rien", "nothing", range(16))
 
-    # Nothing of a picture but its pixels is kept, and nothing is written before it is asked for.
-    spy = hand_or_nothing("rock", 16, 128)
+    # The server keeps only a picture's pixels, and writes no file before the training starts.
+    hand = hand_or_nothing("rock", 16, 128)
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = "a secret place"
     exif[ExifTags.Base.Orientation] = 3
     file = io.BytesIO()
-    spy.save(file, "JPEG", exif=exif, comment=b"another secret")
+    hand.save(file, "JPEG", exif=exif, comment=b"another secret")
     path = f"/api/teach/classes/{first}/frames"
     assert server.ask("POST", path, file.getvalue()).value["frames"] == 17
-    kept = service.lesson.classes()[first].frames[-1].jpeg
+    kept = service.classes.snapshot()[first].frames[-1].jpeg
     shown = server.ask("GET", path).value["pictures"]
     assert len(shown) == 6
     assert shown[-1] == "data:image/jpeg;base64," + base64.b64encode(kept).decode()
     assert b"secret" not in kept
     with Image.open(io.BytesIO(kept)) as image:
-        turned = np.asarray(spy.rotate(180)).astype(int)
+        turned = np.asarray(hand.rotate(180)).astype(int)
         assert np.abs(np.asarray(image).astype(int) - turned).mean() < 8
     assert not runs.exists()
 
@@ -165,7 +165,7 @@ def test_teaching_from_the_first_picture_to_a_saved_run(
     assert server.ask("POST", "/api/teach/learn", {"how": "cnn"}).error == "learning"
     steps = wait(server, lambda job: job["step"] != 0)
     assert steps["steps"]
-    # The server still answers.
+    # The server still answers while it trains.
     assert server.ask("GET", "/").status == 200
     job = wait(server, lambda job: job["state"] != "running")
     assert job["state"] == "done", job
@@ -176,14 +176,14 @@ def test_teaching_from_the_first_picture_to_a_saved_run(
     ]
     assert read_label(server, "rock") == "fist"
     assert read_label(server, "nothing") == "rien"
-    # The same in seconds, on a network that knows photos, and in memory alone.
+    # A quick training on the pretrained network gives the same answers, in memory only.
     assert server.ask("POST", "/api/teach/learn", {"how": "quick"}).status == 202
     assert wait(server, lambda job: job["state"] != "running")["state"] == "done"
     assert server.ask("GET", "/api/teach").value["taught"]["saved"] is False
     assert read_label(server, "rock") == "fist"
     assert read_label(server, "nothing") == "rien"
 
-    # The others' model stays until it is exchanged.
+    # The other pages keep the given model until the user selects the taught one.
     assert server.ask("GET", "/api/model").value["name"] == "cnn-1"
     used = server.ask("POST", "/api/model", {"source": "taught"}).value
     assert (used["name"], used["playable"]) == ("quick", False)
@@ -191,9 +191,9 @@ def test_teaching_from_the_first_picture_to_a_saved_run(
     server.ask("POST", "/api/model", {"source": "given"})
 
 
-def test_a_training_can_be_stopped(served: tuple[Address, Service, Path]) -> None:
+def test_a_running_training_can_be_stopped(served: tuple[Address, Service, Path]) -> None:
     server, service, _ = served
-    if len(service.lesson.classes()) < 2:
+    if len(service.classes.snapshot()) < 2:
         teach(server, "fist", "rock", range(8))
         teach(server, "rien", "nothing", range(8))
     assert server.ask("POST", "/api/teach/learn", {"how": "cnn"}).status == 202

@@ -1,4 +1,4 @@
-"""What no comparison may pass: leftovers, wrong shapes, NaN, ports that do not run."""
+"""Cases that no comparison may pass: unmatched parameters, wrong shapes, NaN, broken ports."""
 
 from typing import Any
 
@@ -43,25 +43,25 @@ def _statuses(report: Report) -> set[str]:
     return {v.status for v in report.verdicts if v.check.rung > 1}
 
 
-def test_parameter_of_the_port_that_is_left_over() -> None:
+def test_an_unmatched_parameter_of_the_port_fails() -> None:
     report = parity.compare(Port(gain=nnx.Param(jnp.ones(3))), _reference(), BATCH)
     assert not report.passed
     assert report.first_fault.startswith("rung 1, structure: gain: no parameter of the reference")
     assert report.mapping.unused == ("gain",)
 
 
-def test_layer_of_the_reference_that_is_left_over() -> None:
+def test_an_unmatched_layer_of_the_reference_fails() -> None:
     reference = _reference().append(torch.nn.Linear(2, 2))
     report = parity.compare(Port(), reference, BATCH)
     assert report.first_fault.startswith("rung 1, structure: 3.weight: ")
-    # Nothing else can be compared, and says so instead of passing.
+    # The other rungs cannot be compared; they must report this instead of passing.
     assert _statuses(report) == {"ABSENT"}
     assert "no place in the candidate for 3.weight, 3.bias" in str(report)
     with pytest.raises(ValueError, match=r"3\.weight has no place in the candidate"):
         _ = report.ported
 
 
-def test_wrong_shape_is_named_with_both_shapes() -> None:
+def test_a_wrong_shape_is_reported_with_both_shapes() -> None:
     report = parity.compare(Port(hidden=6), _reference(), BATCH, rungs=[1])
     assert "0.weight: shape (5, 4)" in report.first_fault
     assert "first.kernel, has shape (4, 6)" in report.first_fault
@@ -77,7 +77,7 @@ def test_nan_on_both_sides_fails() -> None:
     assert "rung 4, weights: 0.weight: candidate has nan at [1, 2]" in report.first_fault
 
 
-def test_port_that_does_not_run_fails_with_its_message() -> None:
+def test_a_port_that_does_not_run_fails_with_its_error_message() -> None:
     def broken(params: Any, x: jax.Array) -> jax.Array:
         return x @ params["second"]["kernel"]
 
@@ -90,7 +90,7 @@ def test_port_that_does_not_run_fails_with_its_message() -> None:
     assert "TypeError: dot_general" in report.first_fault
 
 
-def test_other_structure_of_outputs_fails_with_the_remedy() -> None:
+def test_another_output_structure_fails_with_the_remedy() -> None:
     def two(params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         y = x @ params["w"] + params["b"]
         return y, y
@@ -104,7 +104,7 @@ def test_other_structure_of_outputs_fails_with_the_remedy() -> None:
     assert report.passed, str(report)
 
 
-def test_constant_in_float32_is_said_to_be_one() -> None:
+def test_a_float32_constant_is_reported_as_a_float32_rounding() -> None:
     third = np.float32(1 / 3)
 
     class Model(torch.nn.Module):
@@ -129,7 +129,7 @@ def test_constant_in_float32_is_said_to_be_one() -> None:
     assert {v.status for v in report.verdicts if "float32" in v.check.case} == {"PASS"}
 
 
-def test_port_that_cannot_do_float64_is_compared_in_float32_and_it_is_said() -> None:
+def test_a_float32_port_is_compared_in_float32_and_the_report_says_so() -> None:
     def single(params: Any, x: jax.Array) -> jax.Array:
         return (x @ params["w"] + params["b"]).astype(jnp.float32)
 
@@ -142,7 +142,7 @@ def test_port_that_cannot_do_float64_is_compared_in_float32_and_it_is_said() -> 
     assert parity.compare(port, torch.nn.Linear(4, 5), BATCH, bounds=accepted).passed
 
 
-def test_training_mode_is_compared_without_statistics_too() -> None:
+def test_training_mode_is_compared_without_running_statistics_too() -> None:
     class Original(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -165,7 +165,7 @@ def test_training_mode_is_compared_without_statistics_too() -> None:
     assert "training" in other.first_fault
 
 
-def test_nothing_to_compare_is_no_success() -> None:
+def test_comparing_nothing_does_not_pass() -> None:
     linear = torch.nn.Linear(4, 5)
     with pytest.raises(ValueError, match="without entries"):
         parity.compare(LINEAR, linear, BATCH[:0])
@@ -175,7 +175,7 @@ def test_nothing_to_compare_is_no_success() -> None:
     assert failed == [7, 9]
 
 
-def test_labels_have_no_gradients_to_compare() -> None:
+def test_integer_outputs_have_no_gradients_to_compare() -> None:
     class Labels(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -193,12 +193,12 @@ def test_labels_have_no_gradients_to_compare() -> None:
 
 
 @pytest.mark.parametrize("bounds", [{"foward": 1.0}, {"forward": float("inf")}, {8: 1.0}])
-def test_bounds_that_nothing_reads_are_refused(bounds: dict[Any, float]) -> None:
+def test_unknown_or_infinite_bounds_are_refused(bounds: dict[Any, float]) -> None:
     with pytest.raises(ValueError, match="bounds has"):
         parity.compare(Port(), _reference(), BATCH, bounds=bounds)
 
 
-def test_only_the_rungs_that_are_asked_for_and_bounds_that_are_given() -> None:
+def test_selected_rungs_and_given_bounds_are_used() -> None:
     report = parity.compare(
         Port(), _reference(), BATCH, rungs=["forward"], bounds={5: 0.0}, train=False
     )
@@ -210,14 +210,14 @@ def test_only_the_rungs_that_are_asked_for_and_bounds_that_are_given() -> None:
     assert {v.check.bound for v in report.verdicts} == {1e-3, 1e-9}
 
 
-def test_without_training_gradients_do_not_apply() -> None:
+def test_without_training_no_gradients_are_compared() -> None:
     report = parity.compare(Port(), _reference(), BATCH, train=False)
     assert report.passed
     absent = {v.check.rung: v.message for v in report.verdicts if v.status == "ABSENT"}
     assert absent == dict.fromkeys((5, 7, 9), "train=False was given")
 
 
-def test_own_loss_is_differentiated() -> None:
+def test_a_given_loss_is_differentiated() -> None:
     losses = (lambda y: jnp.mean(y**2), lambda y: (y**2).mean())
     assert parity.compare(Port(), _reference(), BATCH, rungs=[7, 9], loss=losses).passed
     wrong = (lambda y: jnp.sum(y**2), losses[1])
@@ -225,7 +225,7 @@ def test_own_loss_is_differentiated() -> None:
     assert "rung 7, gradients, training, float64: objective" in report.first_fault
 
 
-def test_relu_that_shares_its_gradient_at_zero_fails_the_gradients_only() -> None:
+def test_maximum_instead_of_relu_fails_only_the_gradients() -> None:
     def port(params: Any, x: jax.Array) -> jax.Array:
         return jnp.maximum(x @ params["w"], 0)
 
@@ -249,10 +249,10 @@ class Activated(nnx.Module):
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_module_that_does_more_than_the_layer_is_no_fault_unless_what_follows_differs(
+def test_a_module_that_computes_more_than_its_layer_fails_only_if_the_next_input_differs(
     power: int,
 ) -> None:
-    class Whole(nnx.Module):
+    class Network(nnx.Module):
         def __init__(self) -> None:
             self.first = Activated(4, 5, power)
             self.second = nnx.Linear(5, 2, rngs=nnx.Rngs(0))
@@ -260,7 +260,7 @@ def test_module_that_does_more_than_the_layer_is_no_fault_unless_what_follows_di
         def __call__(self, x: jax.Array) -> jax.Array:
             return self.second(self.first(x))
 
-    report = parity.compare(Whole(), _reference(), BATCH, rungs=[1, 5])
+    report = parity.compare(Network(), _reference(), BATCH, rungs=[1, 5])
     assert report.passed is (power == 1), str(report)
     if power == 1:
         assert "of another form in the port: 0" in str(report)
@@ -268,7 +268,7 @@ def test_module_that_does_more_than_the_layer_is_no_fault_unless_what_follows_di
         assert "float64: output of 0[" in report.first_fault
 
 
-def test_input_that_one_side_scales_differs_before_the_first_layer() -> None:
+def test_an_input_that_only_one_side_scales_differs_before_the_first_layer() -> None:
     class Scaling(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -290,7 +290,7 @@ def test_input_that_one_side_scales_differs_before_the_first_layer() -> None:
     assert "no layer comes before" in report.first_fault
 
 
-def test_arguments_that_cannot_be_compared_are_refused() -> None:
+def test_unsupported_arguments_are_refused() -> None:
     with pytest.raises(TypeError, match=r"give \(module, variables\)"):
         parity.compare(linen.Dense(5), torch.nn.Linear(4, 5), BATCH)
     with pytest.raises(TypeError, match="candidate is a int"):

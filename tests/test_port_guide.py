@@ -1,4 +1,4 @@
-"""The guide's code, run as it stands, in an empty folder."""
+"""Runs the code of the guide docs/porting.md, unchanged, in an empty folder."""
 
 import os
 import re
@@ -18,9 +18,9 @@ def _blocks() -> Iterator[tuple[str, str]]:
 
 
 def _run(command: str, folder: Path) -> str:
-    """Standard output of one line; Python is the one that runs the tests."""
+    """Standard output of one command, run with the Python of the tests."""
     words = command.split()
-    assert words[0] == "python", f"the guide runs {command}: what runs it here?"
+    assert words[0] == "python", f"the guide runs {command}: the test can only run python"
     done = subprocess.run(
         [sys.executable, *words[1:]],
         cwd=folder,
@@ -32,19 +32,21 @@ def _run(command: str, folder: Path) -> str:
     return done.stdout
 
 
-def _said(output: str) -> list[str]:
-    """Its last line, its first fault and its mapping; numbers differ between machines."""
+def _comparable(output: str) -> list[str]:
+    """The first fault, the mapping and the last line, without numbers, which differ by machine."""
     lines = [_NUMBER.sub("#", " ".join(line.split())) for line in output.strip().splitlines()]
-    told = [line for line in lines if line.startswith("first fault") or "." in line.split(" ")[0]]
-    return [*told, lines[-1]]
+    kept = [line for line in lines if line.startswith("first fault") or "." in line.split(" ")[0]]
+    return [*kept, lines[-1]]
 
 
-def test_every_block_runs_in_order_and_says_what_the_guide_shows(tmp_path: Path) -> None:
+def test_every_block_runs_in_order_and_prints_the_output_in_the_guide(tmp_path: Path) -> None:
     output, shown = "", 0
     for language, text in _blocks():
         if language == "python":
             name = text.partition("\n")[0].removeprefix("# ")
-            assert re.fullmatch(r"\w+\.py", name), f"a block does not begin with its file: {name}"
+            assert re.fullmatch(r"\w+\.py", name), (
+                f"a block does not begin with its file name: {name}"
+            )
             (tmp_path / name).write_text(text, encoding="utf-8")
         elif language == "sh":
             for command in text.strip().splitlines():
@@ -52,7 +54,7 @@ def test_every_block_runs_in_order_and_says_what_the_guide_shows(tmp_path: Path)
                     output = _run(command, tmp_path)
         else:
             assert language == "text"
-            assert _said(output) == _said(text)
+            assert _comparable(output) == _comparable(text)
             shown += 1
     assert shown == 3
     assert "1 passed" in output

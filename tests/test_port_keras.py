@@ -18,18 +18,18 @@ def upsampler() -> keras.Model:
     return models.reference()
 
 
-def test_faithful_port_passes_every_rung(upsampler: keras.Model) -> None:
+def test_a_correct_port_passes_every_rung(upsampler: keras.Model) -> None:
     report = parity.compare(models.Upsampler(nnx.Rngs(0)), upsampler, models.batch())
     assert report.passed, str(report)
     assert {v.status for v in report.verdicts} == {"PASS"}
-    # Keras's zeros would hide a bias that the port does not use.
-    assert "evaluation, float64, weights shaken" in {v.check.case for v in report.verdicts}
+    # Needed because Keras's zero biases would hide a bias that the port does not use.
+    assert "evaluation, float64, perturbed weights" in {v.check.case for v in report.verdicts}
     words = {name: rule for name, _, rule in report.mapping.rows()}
     assert words["depthwise/kernel"] == "HW1(C·M) ← HWCM, a group for each channel"
     assert words["up/kernel"] == "as it is"
 
 
-def test_transposed_convolution_of_the_other_layout_gets_its_kernel_flipped(
+def test_a_transposed_convolution_in_the_other_layout_gets_a_flipped_kernel(
     upsampler: keras.Model,
 ) -> None:
     port = models.Upsampler(nnx.Rngs(0), transpose_kernel=False)
@@ -45,7 +45,7 @@ def test_padding_on_the_wrong_side_is_found_in_its_layer(upsampler: keras.Model)
     assert "evaluation, float64: output of down[" in report.first_fault
 
 
-def test_transfer_gives_a_new_port_with_the_originals_weights(upsampler: keras.Model) -> None:
+def test_transfer_returns_a_new_port_with_the_originals_weights(upsampler: keras.Model) -> None:
     port = models.Upsampler(nnx.Rngs(0))
     before = jax.tree.map(np.array, nnx.state(port, nnx.Param))
     ported = transfer(port, upsampler, models.batch())
@@ -61,7 +61,7 @@ def test_transfer_gives_a_new_port_with_the_originals_weights(upsampler: keras.M
 
 @keras.saving.register_keras_serializable("tests")
 class TwoHeads(keras.Model):
-    """Subclassed, with two inputs, two outputs and a weight of its own."""
+    """A subclassed model with two inputs, two outputs and a weight of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class NoConfiguration(TwoHeads):
         raise NotImplementedError("not written down")
 
 
-def test_model_that_keras_cannot_make_again_is_compared_in_float32() -> None:
+def test_a_model_that_keras_cannot_copy_is_compared_in_float32() -> None:
     batch = tuple(np.ones((2, 4), "float32") * n for n in (1, 2))
     model = NoConfiguration()
     model(batch)

@@ -1,4 +1,4 @@
-"""Which weight is which: names, orders, layouts, and what the user says."""
+"""The weight mapping: names, orders, layouts, and the user's corrections."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ class ThreeLayers(torch.nn.Module):
 
 
 class Misnamed(nnx.Module):
-    """What is called `a` runs second."""
+    """A port in which the layer named `a` runs second, unlike in the original."""
 
     def __init__(self) -> None:
         rngs = nnx.Rngs(0)
@@ -42,7 +42,7 @@ class Misnamed(nnx.Module):
         return self.c(2 * self.a(nnx.relu(self.b(x))))
 
 
-def test_misleading_names_are_seen_through() -> None:
+def test_misleading_names_do_not_mislead_the_mapping() -> None:
     report = parity.compare(Misnamed(), ThreeLayers(), FEATURES)
     assert report.passed, str(report)
     assert {n: p for n, p, _ in report.mapping.rows()}["a.weight"] == "b.kernel"
@@ -50,33 +50,33 @@ def test_misleading_names_are_seen_through() -> None:
     assert "table: taken as a constant of the port" in str(report.mapping)
 
 
-def test_what_the_user_says_is_kept_even_if_it_is_wrong() -> None:
-    said = {"a.weight": "a.kernel", "a.bias": "a.bias"}
-    report = parity.compare(Misnamed(), ThreeLayers(), FEATURES, rungs=[5], mapping=said)
+def test_the_users_mapping_is_used_even_if_it_is_wrong() -> None:
+    given = {"a.weight": "a.kernel", "a.bias": "a.bias"}
+    report = parity.compare(Misnamed(), ThreeLayers(), FEATURES, rungs=[5], mapping=given)
     assert {n: p for n, p, _ in report.mapping.rows()}["a.weight"] == "a.kernel"
     assert not report.passed
 
 
-def test_what_the_user_says_may_have_a_function() -> None:
-    said = {"a.weight": ("b.kernel", lambda array: array.T), "a.bias": "b.bias"}
-    report = parity.compare(Misnamed(), ThreeLayers(), FEATURES, mapping=said)
+def test_the_users_mapping_may_contain_a_function() -> None:
+    given = {"a.weight": ("b.kernel", lambda array: array.T), "a.bias": "b.bias"}
+    report = parity.compare(Misnamed(), ThreeLayers(), FEATURES, mapping=given)
     assert report.passed, str(report)
     assert ("a.weight", "b.kernel", "as given") in report.mapping.rows()
 
 
-def test_what_the_user_says_is_checked() -> None:
-    for said, complaint in (
+def test_errors_in_the_users_mapping_are_reported() -> None:
+    for given, message in (
         ({"a.wait": "a.kernel"}, "no parameter 'a.wait'; the nearest name is 'a.weight'"),
         ({"a.weight": "a.colonel"}, "no parameter 'a.colonel'; the nearest name is 'a.kernel'"),
         ({"a.weight": "a.bias"}, "no layout takes a.weight"),
         ({"a.weight": ("a.kernel", np.ravel)}, "function given for a.weight makes shapes"),
     ):
-        with pytest.raises(ValueError, match=complaint.replace(".", r"\.")):
-            parity.compare(Misnamed(), ThreeLayers(), FEATURES, mapping=said)
+        with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+            parity.compare(Misnamed(), ThreeLayers(), FEATURES, mapping=given)
 
 
-class Enlarger(torch.nn.Module):
-    """Square kernels: their shapes do not tell their layout."""
+class Upsampler(torch.nn.Module):
+    """Layers whose kernel shapes do not determine their layout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Enlarger(torch.nn.Module):
         return y
 
 
-class EnlargerPort(nnx.Module):
+class UpsamplerPort(nnx.Module):
     def __init__(self, transpose_kernel: bool) -> None:
         rngs = nnx.Rngs(0)
         self.up = nnx.ConvTranspose(
@@ -102,14 +102,14 @@ class EnlargerPort(nnx.Module):
 
 @pytest.mark.parametrize("transpose_kernel", [False, True])
 def test_transposed_and_grouped_convolutions(transpose_kernel: bool) -> None:
-    report = parity.compare(EnlargerPort(transpose_kernel), Enlarger(), IMAGES, rungs=[1, 4, 5])
+    report = parity.compare(UpsamplerPort(transpose_kernel), Upsampler(), IMAGES, rungs=[1, 4, 5])
     assert report.passed, str(report)
     words = {path: rule for _, path, rule in report.mapping.rows()}
     expected = "HWOI ← IOHW" if transpose_kernel else "HWIO ← IOHW, space flipped"
     assert words["up.kernel"] == expected
 
 
-def test_a_functions_layout_is_found_by_what_it_computes() -> None:
+def test_the_layout_of_a_function_is_found_from_its_outputs() -> None:
     def port(params: Any, x: jax.Array) -> jax.Array:
         up = jax.lax.conv_transpose(
             x, params["w1"], (2, 2), "SAME", transpose_kernel=True,
@@ -123,7 +123,7 @@ def test_a_functions_layout_is_found_by_what_it_computes() -> None:
 
     shapes = {"w1": (4, 4, 3, 3), "b1": (3,), "w2": (6, 1, 3, 3), "b2": (6,)}
     params = {name: jnp.zeros(shape) for name, shape in shapes.items()}
-    report = parity.compare((port, params), Enlarger(), IMAGES, rungs=[1, 4, 5, 7])
+    report = parity.compare((port, params), Upsampler(), IMAGES, rungs=[1, 4, 5, 7])
     assert report.passed, str(report)
     words = {path: rule for _, path, rule in report.mapping.rows()}
     assert words["w1"] == "HWOI ← IOHW"
@@ -149,7 +149,7 @@ class Attentive(torch.nn.Module):
 
 
 def _attention(query: jax.Array, key: jax.Array, value: jax.Array, **_: Any) -> jax.Array:
-    # jax.nn.dot_product_attention, which Flax would take, has its softmax in float32.
+    # Flax's default, jax.nn.dot_product_attention, computes its softmax in float32.
     scores = jnp.einsum("...qhd,...khd->...hqk", query, key) / query.shape[-1] ** 0.5
     return jnp.einsum("...hqk,...khd->...qhd", nnx.softmax(scores), value)
 
@@ -172,7 +172,7 @@ class AttentivePort(nnx.Module):
         return self.linear(x.reshape(len(x), -1)), x
 
 
-def test_attention_and_sequences_with_their_channels_in_the_middle() -> None:
+def test_attention_and_sequences_with_channels_before_time() -> None:
     sequences = RANDOM.standard_normal((2, 3, 5)).astype("float32")
     report = parity.compare(AttentivePort(), Attentive(), sequences)
     assert report.passed, str(report)
@@ -181,7 +181,7 @@ def test_attention_and_sequences_with_their_channels_in_the_middle() -> None:
     assert rules["positions"][0] == "positions"
 
 
-def test_flaxs_own_attention_computes_in_float32_and_needs_its_bounds() -> None:
+def test_flaxs_own_attention_computes_in_float32_and_needs_wider_bounds() -> None:
     sequences = RANDOM.standard_normal((2, 3, 5)).astype("float32")
     port = AttentivePort(nnx.dot_product_attention)
     report = parity.compare(port, Attentive(), sequences, rungs=[5])
@@ -192,6 +192,6 @@ def test_flaxs_own_attention_computes_in_float32_and_needs_its_bounds() -> None:
     assert report.passed, str(report)
 
 
-def test_names_are_alike_whatever_stands_between_their_words() -> None:
+def test_similarity_of_names_ignores_separators() -> None:
     assert likeness("layer1.0.conv2", "layer1_0_conv2") == 1
     assert likeness("layer1.0.bn2", "blocks.0.bn2") > likeness("layer1.0.bn2", "blocks.0.norm.1")

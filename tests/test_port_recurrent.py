@@ -1,4 +1,4 @@
-"""Recurrent layers of PyTorch and Keras, ported to cells of one's own and of Flax's."""
+"""Recurrent layers of PyTorch and Keras, ported to the user's own cells and to Flax's."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests import port_gru, port_lstm
 SEQUENCES = np.random.default_rng(0).standard_normal((2, 6, 4)).astype("float32")
 
 
-def _words(report: Report) -> dict[str, str]:
+def _rules(report: Report) -> dict[str, str]:
     return {path: rule for _, path, rule in report.mapping.rows()}
 
 
@@ -26,7 +26,7 @@ def test_torch_gru_passes_every_rung() -> None:
     assert {v.status for v in report.verdicts} == {"PASS"}
 
 
-def test_reset_gate_before_the_product_is_found_in_the_gru() -> None:
+def test_a_reset_gate_before_the_product_is_found_in_the_gru() -> None:
     port = port_gru.Tagger(nnx.Rngs(0), reset_first=True)
     report = parity.compare(port, port_gru.reference(), port_gru.batch())
     assert "evaluation, float64: output of gru[" in report.first_fault
@@ -47,7 +47,7 @@ def test_keras_lstm_passes_every_rung_in_linen() -> None:
     )
 
 
-def test_one_more_in_the_forget_gate_is_found_in_the_lstm() -> None:
+def test_a_forget_gate_offset_is_found_in_the_lstm() -> None:
     report = parity.compare(
         port_lstm.linen_port(forget=1.0), port_lstm.reference(), port_lstm.batch(), rungs=[1, 5]
     )
@@ -76,16 +76,16 @@ class Sequences(nnx.Module):
         return states
 
 
-def test_keras_gru_has_its_gates_reordered() -> None:
+def test_the_gates_of_a_keras_gru_are_reordered() -> None:
     model = keras.Sequential([keras.Input((6, 4)), keras.layers.GRU(5, return_sequences=True)])
     report = parity.compare(
         Sequences(port_gru.Cell(4, 5, nnx.Rngs(0))), model, SEQUENCES, rungs=[1, 4, 5, 7]
     )
     assert report.passed, str(report)
-    assert _words(report)["rnn.cell.dense_h.bias"] == "row 1; gates rzn ← zrn"
+    assert _rules(report)["rnn.cell.dense_h.bias"] == "row 1; gates rzn ← zrn"
 
 
-def test_keras_gru_that_resets_before_is_not_flaxs() -> None:
+def test_keras_gru_with_reset_before_the_product_differs_from_flaxs() -> None:
     layer = keras.layers.GRU(5, return_sequences=True, reset_after=False, name="gru")
     model = keras.Sequential([keras.Input((6, 4)), layer])
     port = Sequences(nnx.GRUCell(4, 5, rngs=nnx.Rngs(0)))
@@ -94,7 +94,7 @@ def test_keras_gru_that_resets_before_is_not_flaxs() -> None:
 
 
 @pytest.mark.parametrize("cell", [nnx.LSTMCell, nnx.OptimizedLSTMCell])
-def test_two_biases_in_one_are_named_though_the_outputs_agree(cell: Any) -> None:
+def test_two_biases_merged_into_one_fail_although_the_outputs_agree(cell: Any) -> None:
     class Model(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -112,7 +112,7 @@ def test_two_biases_in_one_are_named_though_the_outputs_agree(cell: Any) -> None
     assert "lstm.bias_ih_l0: it and lstm.bias_hh_l0 are one in the candidate" in report.first_fault
 
 
-def test_linen_gru_cell_has_a_gate_in_each_array() -> None:
+def test_linen_gru_cell_with_one_array_per_gate() -> None:
     class Model(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -128,7 +128,7 @@ def test_linen_gru_cell_has_a_gate_in_each_array() -> None:
     assert report.passed, str(report)
 
 
-def test_stacked_two_way_layers() -> None:
+def test_stacked_bidirectional_layers() -> None:
     class Model(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -140,10 +140,10 @@ def test_stacked_two_way_layers() -> None:
 
     class Port(nnx.Module):
         def __init__(self, rngs: nnx.Rngs) -> None:
-            def way(inputs: int) -> nnx.RNN:
+            def direction(inputs: int) -> nnx.RNN:
                 return nnx.RNN(nnx.OptimizedLSTMCell(inputs, 5, rngs=rngs))
 
-            self.levels = nnx.List([nnx.Bidirectional(way(n), way(n)) for n in (4, 10)])
+            self.levels = nnx.List([nnx.Bidirectional(direction(n), direction(n)) for n in (4, 10)])
 
         def __call__(self, x: Any) -> Any:
             for level in self.levels:

@@ -21,7 +21,7 @@ def _statuses(report: Report) -> dict[str, str]:
     return {f"{v.check.rung} {v.check.case}": v.status for v in report.verdicts}
 
 
-def test_faithful_port_passes_every_rung_and_takes_the_weights() -> None:
+def test_a_correct_port_passes_every_rung_and_receives_the_weights() -> None:
     port = models.ResNet(nnx.Rngs(0))
     report = _compare(port)
     assert report.passed, str(report)
@@ -38,7 +38,7 @@ def test_faithful_port_passes_every_rung_and_takes_the_weights() -> None:
     path, words = rules["fc.weight"]
     assert path == "head.kernel"
     assert words.endswith("rows reordered: flatten of 8×4×3, channels first")
-    # The port runs its shortcut first: order alone would take one normalization for another.
+    # The port runs its shortcut first, so order alone would confuse two normalizations.
     assert rules["layer1.1.bn2.weight"][0] == "blocks.1.bn2.scale"
     assert rules["layer1.1.downsample.1.weight"][0] == "blocks.1.shortcut.layers.1.scale"
     ported = report.ported
@@ -52,7 +52,7 @@ def test_faithful_port_passes_every_rung_and_takes_the_weights() -> None:
     assert "PASSED" in str(report)
 
 
-def test_another_epsilon_is_found_in_the_first_normalization() -> None:
+def test_a_wrong_epsilon_is_found_in_the_first_normalization() -> None:
     report = _compare(models.ResNet(nnx.Rngs(0), epsilon=1e-3), rungs=["forward"])
     assert not report.passed
     assert report.first_fault.startswith("rung 5, forward, evaluation, float64: output of bn1["), (
@@ -64,7 +64,7 @@ def test_another_epsilon_is_found_in_the_first_normalization() -> None:
     assert json.loads(report.to_json())["passed"] is False
 
 
-def test_another_momentum_is_found_in_the_running_statistics_only() -> None:
+def test_a_wrong_momentum_is_found_only_in_the_running_statistics() -> None:
     report = _compare(models.ResNet(nnx.Rngs(0), momentum=0.99), rungs=[1, 5])
     statuses = _statuses(report)
     assert statuses.pop("5 training, float64") == "FAIL"
@@ -72,7 +72,7 @@ def test_another_momentum_is_found_in_the_running_statistics_only() -> None:
     assert "updated bn1.running_mean[" in report.first_fault
 
 
-def test_flaxs_own_normalization_takes_in_the_biased_variance() -> None:
+def test_flaxs_own_normalization_averages_the_biased_variance() -> None:
     port = models.ResNet(nnx.Rngs(0))
     port.stem_norm = nnx.BatchNorm(  # type: ignore[assignment]
         6, momentum=0.9, epsilon=1e-5, rngs=nnx.Rngs(0)

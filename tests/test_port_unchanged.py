@@ -1,4 +1,4 @@
-"""Nothing that the user gave is changed, and importing the package costs nothing."""
+"""The user's objects are not changed, and importing the package loads no framework."""
 
 import random
 import subprocess
@@ -28,7 +28,7 @@ def _generators() -> tuple[Any, ...]:
     return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
 
 
-def test_torch_module_and_nnx_module() -> None:
+def test_torch_and_nnx_modules_are_not_changed() -> None:
     reference = port_resnet.trained_reference()
     reference.train()
     reference.layer1.eval()
@@ -59,7 +59,7 @@ def test_torch_module_and_nnx_module() -> None:
     hook.remove()
 
 
-def test_keras_model_and_linen_variables() -> None:
+def test_keras_models_and_linen_variables_are_not_changed() -> None:
     reference = port_upsampler.reference()
     before = [variable.value.numpy() for variable in reference.variables]
     generators = _generators()

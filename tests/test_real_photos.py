@@ -1,4 +1,4 @@
-"""What holds on real photos: run with CHIFOUMI_PHOTOS=DIR, a folder with train and test."""
+"""Checks on real photos: run with CHIFOUMI_PHOTOS=DIR, a folder with train and test."""
 
 from pathlib import Path
 

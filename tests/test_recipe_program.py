@@ -1,4 +1,4 @@
-"""The ladder must find what is wrong with the program that a recipe builds."""
+"""The ladder finds faults in the program that a recipe builds."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ from chifoumi_jax.models.dropout import draw_mask
 from chifoumi_jax.recipes import RECIPES, Recipe
 from chifoumi_jax.training import program
 from chifoumi_jax.training.step import make_step
-from parity.check import Check, judge
+from parity.check import Check, run_check
 from parity.originals.keras_cnn import KerasOriginal
 from parity.originals.torch_mlp import TorchOriginal
-from parity.verdicts import explain
 from parity.rungs import pixels, recipe_program
 from parity.systems.registry import CASES
+from parity.verdicts import explain
 
 
 def _failed(original: KerasOriginal | TorchOriginal) -> list[str]:
     recipe_program._program.cache_clear()
     checks: list[Check] = list(recipe_program.checks(original))
-    verdicts = [judge(check, CASES[check.candidate].port) for check in checks]
+    verdicts = [run_check(check, CASES[check.candidate].port) for check in checks]
     recipe_program._program.cache_clear()
     failed = [verdict.check for verdict in verdicts if verdict.status == "FAIL"]
     return [check.case.partition(" ")[0] for check in failed]
@@ -62,7 +62,7 @@ def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return make_step(graph, prepare, lambda *given: 8 * loss(*given), *rest)
 
     monkeypatch.setattr(program, "make_step", summed)
-    # Adam hardly sees the size of a gradient; SGD does.
+    # Tested with SGD, because Adam hardly depends on the size of the gradients.
     assert _failed(TorchOriginal(CASES["study-mlp"], "3", log_probabilities=True)) == ["float32,"]
 
 
@@ -71,13 +71,13 @@ def test_a_wrong_loader_and_a_missing_shuffle_are_found(monkeypatch: pytest.Monk
     every = {check.case: check for check in pixels.checks(original)}
     loaded, order = every["loaded from PNG files of several modes"], every["order of the batches"]
     port = CASES["study-cnn"].port
-    assert [judge(check, port).status for check in (loaded, order)] == ["PASS", "PASS"]
+    assert [run_check(check, port).status for check in (loaded, order)] == ["PASS", "PASS"]
     monkeypatch.setattr(pixels, "load_pixels", lambda *given: load_pixels(*given)[::-1])
-    assert judge(loaded, port).status == "FAIL"
+    assert run_check(loaded, port).status == "FAIL"
     rows = port.order(294, 25, 10)
     start = iter(range(0, 10**6))
     in_order = [np.array([next(start) % 294 for _ in row]) for row in rows]
     unshuffled = port.replace(
         order=lambda *given: in_order if given[0] == 294 else port.order(*given)
     )
-    assert "is not shuffled" in explain(judge(order, unshuffled))
+    assert "is not shuffled" in explain(run_check(order, unshuffled))

@@ -15,7 +15,7 @@ from tests.commands import environment, run_module
 from tests.conftest import write_photos
 
 
-def test_order_of_the_study() -> None:
+def test_batch_sizes_follow_the_order_of_the_study() -> None:
     shown = order.batches(294, 25, np.random.default_rng(0).permutation)
     sizes = [len(next(shown)) for _ in range(110)]
     epochs = [sum(sizes[start : start + 11]) for start in range(0, 110, 11)]
@@ -24,7 +24,7 @@ def test_order_of_the_study() -> None:
     assert sizes == [int((ours[step] >= 0).sum()) for step in range(110)]
 
 
-def test_printed_metric_counts_the_mean_once_more() -> None:
+def test_printed_metric_counts_the_mean_as_one_more_value() -> None:
     assert order.printed_metric([1.0, 0.0], [25, 25]) == pytest.approx(0.5)
     assert order.printed_metric([1.0, 0.0], [30, 10]) == pytest.approx((1 + 0.75) / 3)
 
@@ -40,7 +40,7 @@ def test_loaders_agree_with_the_library(tmp_path: Path, size: tuple[int, int]) -
 
 
 def test_scale_torch_divides_under_jit() -> None:
-    # XLA would turn the division into a product, which differs in 126 of 256 values.
+    # XLA would replace the division by a multiplication, which differs in 126 of 256 values.
     import jax
     import jax.numpy as jnp
 
@@ -63,11 +63,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("options", [(), ("--stock",)])
 def test_the_keras_original_trains(folder: Path, options: tuple[str, ...]) -> None:
-    # From its start: TensorFlow does not bear a fork.
+    # A new process, not a fork, because TensorFlow does not survive a fork.
     command = [sys.executable, "-m", "reference.keras_cnn", "--data", str(folder), *options]
     command += ["--image-size", "32", "--epochs", "2"]
-    around = environment(TF_CPP_MIN_LOG_LEVEL="3")
-    done = subprocess.run(command, capture_output=True, text=True, env=around, check=False)
+    variables = environment(TF_CPP_MIN_LOG_LEVEL="3")
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch ") == 2
     assert set(json.loads(done.stdout.splitlines()[-1])) == {"train_accuracy", "test_accuracy"}
@@ -84,7 +84,7 @@ def test_the_torch_original_trains(folder: Path, tmp_path: Path, version: str) -
     from_torch(saved)
 
 
-def test_photos_read_anew_in_each_epoch_train_the_same_network(
+def test_photos_reread_in_each_epoch_train_the_same_network(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -94,23 +94,23 @@ def test_photos_read_anew_in_each_epoch_train_the_same_network(
     read: list[Path] = []
     original = photos.torch_pixels
 
-    def noted(path: Path, size: int, stock: bool) -> np.ndarray:
+    def recorded(path: Path, size: int, stock: bool) -> np.ndarray:
         read.append(path)
         return original(path, size, stock)
 
-    monkeypatch.setattr(photos, "torch_pixels", noted)
+    monkeypatch.setattr(photos, "torch_pixels", recorded)
     weights = {}
     for options in ((), ("--reread",)):
         read.clear()
         saved = tmp_path / f"{len(options)}.pt"
         torch_mlp.main(["--data", str(folder), "--epochs", "2", "--save", str(saved), *options])
         weights[options] = torch.load(saved, weights_only=True), len(read)
-    (once, reads), (anew, more_reads) = weights.values()
-    assert all(bool((once[name] == anew[name]).all()) for name in once)
+    (once, reads), (reread, more_reads) = weights.values()
+    assert all(bool((once[name] == reread[name]).all()) for name in once)
     assert (reads, more_reads) == (3 * (9 + 3), 3 * (9 + 3) + 2 * 3 * 9)
 
 
-def test_a_folder_without_photos_is_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_without_photos_gives_an_error(tmp_path: Path) -> None:
     done = _run_torch("--data", tmp_path)
     assert done.returncode == 2
     assert f"error: no photos in {tmp_path / 'train'}: " in done.stderr
@@ -125,7 +125,7 @@ def test_a_folder_without_photos_is_one_sentence(tmp_path: Path) -> None:
         (["--save", "absent/weights.pt"], "there is no folder absent"),
     ],
 )
-def test_a_wrong_argument_is_said_before_training(
+def test_a_wrong_argument_is_rejected_before_training(
     arguments: list[str], message: str, folder: Path
 ) -> None:
     done = _run_torch("--data", folder, *arguments)
@@ -147,8 +147,8 @@ def test_a_photo_that_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "broken", [b"P6 8 8 2R5\n" + bytes(192), b"P6 99999 99999 255\n" + bytes(192)]
 )
-def test_a_photo_with_a_strange_header_is_named(broken: bytes, folder: Path) -> None:
-    # What Pillow says of them is no `OSError`.
+def test_a_photo_with_an_invalid_header_is_named(broken: bytes, folder: Path) -> None:
+    # Pillow does not raise an `OSError` for these.
     (folder / "test" / "rock" / "strange.ppm").write_bytes(broken)
     done = _run_torch("--data", folder)
     assert done.returncode == 2
@@ -156,7 +156,7 @@ def test_a_photo_with_a_strange_header_is_named(broken: bytes, folder: Path) -> 
     assert "Traceback" not in done.stderr
 
 
-def test_a_list_that_is_no_text_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_list_that_is_not_utf8_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe")
     done = _run_torch("--data", folder, "--train-list", tmp_path / "list.txt")
     assert done.returncode == 2

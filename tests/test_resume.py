@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted or damaged, and go on: in processes of their own."""
+"""Runs that are killed, interrupted or damaged, and then resumed, in processes of their own."""
 
 import signal
 import subprocess
@@ -16,9 +16,9 @@ from tests.runs import assert_same_training
 
 EPOCHS = 10
 SETTINGS = {"image_size": 24, "batch_size": 8, "epochs": EPOCHS}
-# A process that trains as a user's does, but saves every epoch, and stands still at the checkpoint
-# of a given step, after it or while it is being written, so that it can be killed just there.
-STANDS_STILL = """
+# A process that trains like a user's, but saves every epoch. It hangs at the checkpoint of a given
+# step, either after or during its writing, so that it can be killed at that point.
+HANGING_TRAINING = """
 import sys, time
 from chifoumi_jax.training import checkpoint, saving
 from chifoumi_jax.cli import main
@@ -26,38 +26,38 @@ from chifoumi_jax.cli import main
 saving._SAVE_SHARE = float("inf")
 save = checkpoint.save
 
-def announced(directory, step, trees, progress):
-    when, name = sys.argv[1].split(":")
-    if int(when) == step and name == "during":
-        def stuck(path, value):
-            print("struck", flush=True)
+def save_and_hang(directory, step, trees, progress):
+    hang_step, when = sys.argv[1].split(":")
+    if int(hang_step) == step and when == "during":
+        def hang(path, value):
+            print("hanging", flush=True)
             time.sleep(600)
-        checkpoint.write_json = stuck
+        checkpoint.write_json = hang
     path = save(directory, step, trees, progress)
-    if int(when) == step and name == "after":
-        print("struck", flush=True)
+    if int(hang_step) == step and when == "after":
+        print("hanging", flush=True)
         time.sleep(600)
     return path
 
-checkpoint.save = announced
+checkpoint.save = save_and_hang
 main(["train", *sys.argv[2:]])
 """
 
 
 @pytest.fixture(scope="module")
-def straight(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Ten epochs without a stop."""
-    runs = tmp_path_factory.mktemp("straight")
+def uninterrupted(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Ten epochs without an interruption."""
+    runs = tmp_path_factory.mktemp("uninterrupted")
     return fit(recipes.cnn.replace(data=photos, runs=runs, **SETTINGS), quiet=True)
 
 
 def start(photos: Path, runs: Path, when: str) -> subprocess.Popen[str]:
-    """A training that stands still, once, at a step's checkpoint."""
+    """Start a training that hangs at the checkpoint of a step; `when` is "<step>:<when>"."""
     arguments = ["--data", str(photos), "--runs", str(runs), "--quiet"]
     for name, value in SETTINGS.items():
         arguments += [f"--{name.replace('_', '-')}", str(value)]
     return subprocess.Popen(
-        [sys.executable, "-c", STANDS_STILL, when, *arguments],
+        [sys.executable, "-c", HANGING_TRAINING, when, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,10 +65,10 @@ def start(photos: Path, runs: Path, when: str) -> subprocess.Popen[str]:
     )
 
 
-def kill_when_struck(process: subprocess.Popen[str]) -> None:
+def kill_when_hanging(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
-    if line != "struck\n":
+    if line != "hanging\n":
         pytest.fail(f"the training ended early: {line}{process.communicate()[1]}")
     process.kill()
     process.communicate()
@@ -76,11 +76,11 @@ def kill_when_struck(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("when", ["after", "during"])
-def test_killed_at_epoch_4_and_resumed(
-    straight: Run, photos: Path, tmp_path: Path, when: str
+def test_a_run_killed_at_epoch_4_can_be_resumed(
+    uninterrupted: Run, photos: Path, tmp_path: Path, when: str
 ) -> None:
-    # 42 images in batches of 8 make 6 steps an epoch.
-    kill_when_struck(start(photos, tmp_path, f"24:{when}"))
+    # 42 images in batches of 8 make 6 steps per epoch.
+    kill_when_hanging(start(photos, tmp_path, f"24:{when}"))
     (directory,) = tmp_path.iterdir()
     newest, _ = checkpoint.newest(directory / "checkpoints")
     assert newest == (24 if when == "after" else 18)
@@ -89,22 +89,24 @@ def test_killed_at_epoch_4_and_resumed(
     assert done.returncode == 0, done.stderr
     from chifoumi_jax.training.run import read
 
-    assert_same_training(straight, read(directory))
+    assert_same_training(uninterrupted, read(directory))
 
 
-def test_a_damaged_newest_checkpoint_costs_itself_alone(
-    straight: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_damaged_newest_checkpoint_is_skipped(
+    uninterrupted: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kill_when_struck(start(photos, tmp_path, "24:after"))
+    kill_when_hanging(start(photos, tmp_path, "24:after"))
     (directory,) = tmp_path.iterdir()
     progress = directory / "checkpoints" / "00000024" / "progress.json"
     progress.write_text(progress.read_text().replace("1", "2", 1))
     run = resume(directory, quiet=True)
-    assert "Passed over a checkpoint" in capsys.readouterr().err
-    assert_same_training(straight, run)
+    assert "Skipped a damaged checkpoint" in capsys.readouterr().err
+    assert_same_training(uninterrupted, run)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(straight: Run, photos: Path, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_prints_how_to_resume(
+    uninterrupted: Run, photos: Path, tmp_path: Path
+) -> None:
     process = start(photos, tmp_path, "-1:never")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*/checkpoints/*/manifest.json")):
@@ -119,26 +121,26 @@ def test_ctrl_c_saves_and_says_how_to_go_on(straight: Run, photos: Path, tmp_pat
     assert process.returncode == 130
     assert f"chifoumi train --resume {directory}" in errors
     assert "Traceback" not in errors
-    assert_same_training(straight, resume(directory, quiet=True))
+    assert_same_training(uninterrupted, resume(directory, quiet=True))
 
 
 @pytest.mark.parametrize(
-    ("limit", "size", "sentence"),
+    ("limit", "size", "message"),
     [
         (300_000, "60", "decoded photos could not be kept"),
-        # Pixels of 54 images of 100 x 100 take 1.6 MB, the optimiser's state 3.3 MB.
+        # The pixels of 54 images of 100 x 100 pixels take 1.6 MB, the optimiser's state 3.3 MB.
         (2_000_000, "100", "step 6 could not be saved"),
     ],
 )
 def test_a_full_disk_is_an_error(
-    photos: Path, tmp_path: Path, limit: int, size: str, sentence: str
+    photos: Path, tmp_path: Path, limit: int, size: str, message: str
 ) -> None:
     done = subprocess.run(
         [
             sys.executable,
             "-c",
             "import resource, sys\n"
-            # No file may grow beyond the limit.
+            # No file may become larger than the limit.
             f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
             "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "from chifoumi_jax.cli import main; main(['train', *sys.argv[1:]])",
@@ -149,6 +151,6 @@ def test_a_full_disk_is_an_error(
         env=environment() | {"JAX_COMPILATION_CACHE_DIR": ""},
     )
     assert done.returncode == 2, done.stderr
-    assert sentence in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*/checkpoints/*"))

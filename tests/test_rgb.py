@@ -1,4 +1,4 @@
-"""Pictures of every mode as RGB, upright and as the study's loaders gave them."""
+"""Conversion of every mode to RGB, upright and as in the study's loaders."""
 
 import struct
 
@@ -48,7 +48,7 @@ def rare_whites() -> dict[str, Image.Image]:
 
 
 @pytest.mark.parametrize("mode", rare_whites())
-def test_rarer_modes_give_rgb(mode: str) -> None:
+def test_rare_modes_are_converted_to_rgb(mode: str) -> None:
     image = rare_whites()[mode]
     assert image.mode == mode
     for upright in (False, True):
@@ -56,7 +56,7 @@ def test_rarer_modes_give_rgb(mode: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["PNG", "TIFF"])
-def test_16_bits_are_scaled_and_not_clipped(suffix: str) -> None:
+def test_16_bit_values_are_scaled_and_not_clipped(suffix: str) -> None:
     values = np.array([[0, 128, 129, 257, 32768, 65406, 65407, 65535]], np.uint16)
     decoded = through_file(Image.fromarray(values), suffix)
     assert decoded.mode.startswith("I;16")
@@ -66,7 +66,7 @@ def test_16_bits_are_scaled_and_not_clipped(suffix: str) -> None:
         assert (gray == gray[..., :1]).all()
 
 
-def test_every_8_bit_value_survives_16_bits() -> None:
+def test_8_bit_values_are_kept_by_16_bit_files() -> None:
     values = np.arange(256, dtype=np.uint16)[None] * 257
     for image in (
         Image.fromarray(values),
@@ -81,7 +81,7 @@ def test_32_bit_integers_outside_16_bits_are_clipped() -> None:
     np.testing.assert_array_equal(rgb(image)[0, :, 0], [0, 0, 255, 255])
 
 
-def test_floats() -> None:
+def test_floats_are_scaled_by_their_range() -> None:
     unit = np.array([[0, 0.5, 1, -1, np.nan]], np.float32)
     np.testing.assert_array_equal(rgb(Image.fromarray(unit))[0, :, 0], [0, 128, 255, 0, 0])
     wide = np.array([[0, 0.5, 100.2, 255, np.inf, -np.inf]], np.float32)
@@ -110,7 +110,7 @@ def transparent_files() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", transparent_files())
-def test_transparency(name: str) -> None:
+def test_transparency_is_put_on_white_or_dropped(name: str) -> None:
     image = decode(transparent_files()[name], name)
     before = dict(image.info)
     assert rgb(image, upright=True).tolist() == [[[255, 255, 255], [0, 0, 255]]]
@@ -118,19 +118,19 @@ def test_transparency(name: str) -> None:
     assert image.info == before
 
 
-def test_gray_with_alpha() -> None:
+def test_gray_with_alpha_is_converted() -> None:
     image = through_file(Image.new("LA", (2, 1), (100, 128)), "PNG")
     assert image.mode == "LA"
     np.testing.assert_array_equal(rgb(image, upright=False), np.full((1, 2, 3), 100))
     np.testing.assert_allclose(rgb(image), 255 - 155 * 128 / 255, atol=1)
 
 
-def test_premultiplied_colours_are_divided_again() -> None:
+def test_premultiplied_colours_are_divided_by_alpha() -> None:
     image = Image.new("RGBA", (1, 1), (200, 100, 50, 128)).convert("RGBa")
     np.testing.assert_allclose(rgb(image, upright=False), [[[200, 100, 50]]], atol=2)
 
 
-# How the stored rows and columns come from the upright picture: Exif 2.32, tag 0x0112.
+# The stored picture as a function of the upright picture: Exif 2.32, tag 0x0112.
 STORED = {
     1: lambda upright: upright,
     2: np.fliplr,
@@ -151,7 +151,7 @@ def with_orientation(image: Image.Image, suffix: str, orientation: int, **option
 
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("suffix", ["PNG", "WEBP", "TIFF"])
-def test_orientation(orientation: int, suffix: str) -> None:
+def test_orientation_is_applied_if_upright(orientation: int, suffix: str) -> None:
     upright = np.asarray(picture(5))
     stored = np.ascontiguousarray(STORED[orientation](upright))
     options = {"lossless": True} if suffix == "WEBP" else {}
@@ -162,7 +162,7 @@ def test_orientation(orientation: int, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "I;16", "LA", "CMYK"])
-def test_orientation_in_every_mode(mode: str) -> None:
+def test_orientation_is_applied_in_every_mode(mode: str) -> None:
     image = (
         picture(5).convert("L").convert("I").convert(mode) if mode == "I;16" else picture(mode=mode)
     )
@@ -173,7 +173,7 @@ def test_orientation_in_every_mode(mode: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_unknown_orientation_is_none(orientation: int) -> None:
+def test_an_unknown_orientation_is_ignored(orientation: int) -> None:
     content = with_orientation(picture(5), "PNG", orientation)
     np.testing.assert_array_equal(rgb(decode(content, "")), picture(5))
 
@@ -190,14 +190,14 @@ def test_an_unknown_orientation_is_none(orientation: int) -> None:
         b"Exif\0\0MM\0*" + struct.pack(">IHHHI", 8, 1, 0x0112, 5, 1) + b"\0\0",
     ],
 )
-def test_damaged_exif_says_nothing(exif: bytes) -> None:
+def test_damaged_exif_is_ignored(exif: bytes) -> None:
     plain = photo(5, "jpg")
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
     content = plain[:2] + segment + plain[2:]
     np.testing.assert_array_equal(rgb(decode(content, "")), rgb(decode(plain, "")))
 
 
-def test_the_picture_itself_stays_as_it_is() -> None:
+def test_the_picture_itself_is_not_changed() -> None:
     image = decode(with_orientation(picture(5), "PNG", 6), "")
     to_rgb(image, upright=True)
     np.testing.assert_array_equal(image, picture(5))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chifoumi_jax.data.folder.scanning import Scan, scan
-from chifoumi_jax.data.folder.split import bind, choose, wanted_counts
-from chifoumi_jax.data.problems import Kind
+from chifoumi_jax.data.folder.split import choose_units, group_tied, wanted_counts
+from chifoumi_jax.data.problems import ProblemKind
 from tests.photos import good_folder, photo, write
 
 COUNTS = st.lists(st.integers(1, 40), min_size=2, max_size=6)
@@ -31,7 +31,7 @@ def test_a_stratified_split_takes_its_share_of_each_class(
     totals = Counter(class_of.values())
     wanted = wanted_counts(share, totals, totals)
     units = [(path,) for path in class_of]
-    chosen = choose(units, class_of, wanted, seed)
+    chosen = choose_units(units, class_of, wanted, seed)
     taken = Counter(class_of[path] for path in chosen)
     for name, total in totals.items():
         assert taken[name] == wanted[name] < total
@@ -39,21 +39,21 @@ def test_a_stratified_split_takes_its_share_of_each_class(
         if share > 0 and 1 < share * total < total - 1:
             assert abs(wanted[name] - share * total) <= 0.5
     random.Random(seed).shuffle(units)
-    assert choose(units, class_of, wanted, seed) == chosen
+    assert choose_units(units, class_of, wanted, seed) == chosen
 
 
 @settings(deadline=None)
 @given(counts=COUNTS, seed=SEEDS, share=st.floats(0.01, 0.6), data=st.data())
-def test_groups_never_straddle(
+def test_groups_are_never_split(
     counts: list[int], seed: int, share: float, data: st.DataObject
 ) -> None:
     class_of = paths_of(counts)
     sessions = data.draw(
         st.lists(st.integers(0, 12), min_size=len(class_of), max_size=len(class_of))
     )
-    units = bind({path: [s] for path, s in zip(class_of, sessions, strict=True)})
+    units = group_tied({path: [s] for path, s in zip(class_of, sessions, strict=True)})
     totals = Counter(class_of.values())
-    chosen = choose(units, class_of, wanted_counts(share, totals, totals), seed)
+    chosen = choose_units(units, class_of, wanted_counts(share, totals, totals), seed)
     for unit in units:
         assert len(chosen & set(unit)) in {0, len(unit)}
     left = Counter(name for path, name in class_of.items() if path not in chosen)
@@ -62,55 +62,57 @@ def test_groups_never_straddle(
 
 @settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 30).map(str), st.lists(st.integers(0, 10), max_size=3)))
-def test_units_are_the_connected_paths(bonds: dict[str, list[int]]) -> None:
-    units = bind(bonds)
-    assert sorted(path for unit in units for path in unit) == sorted(bonds)
-    # Grown one bond at a time, by hand.
+def test_units_are_the_connected_components(ties: dict[str, list[int]]) -> None:
+    units = group_tied(ties)
+    assert sorted(path for unit in units for path in unit) == sorted(ties)
+    # The expected unit: add the paths that share a tie, step by step.
     for unit in units:
         reached = {unit[0]}
-        ties = set(bonds[unit[0]])
-        for _ in bonds:
-            reached |= {path for path in bonds if ties & set(bonds[path])}
-            ties |= {tie for path in reached for tie in bonds[path]}
+        unit_ties = set(ties[unit[0]])
+        for _ in ties:
+            reached |= {path for path in ties if unit_ties & set(ties[path])}
+            unit_ties |= {tie for path in reached for tie in ties[path]}
         assert reached == set(unit)
 
 
-def test_the_seed_decides_and_nothing_else_does() -> None:
+def test_the_split_depends_on_the_seed_alone() -> None:
     class_of = paths_of([30, 30])
     wanted = {"0": 5, "1": 5}
     units = [(path,) for path in class_of]
-    splits = [choose(units, class_of, wanted, seed) for seed in range(20)]
+    splits = [choose_units(units, class_of, wanted, seed) for seed in range(20)]
     assert len(set(splits)) == 20
-    # Written down, so that another platform or version of Python cannot differ unnoticed.
+    # Fixed values, so that a difference on another platform or Python version is noticed.
     expected = "0/14 0/16 0/22 0/29 0/6 1/15 1/19 1/25 1/3 1/9"
     assert sorted(splits[0]) == expected.split()
-    # A photo more changes little.
+    # One more photo changes little.
     more = [*units, ("0/new",)]
-    other = choose(more, class_of | {"0/new": "0"}, wanted, 0)
+    other = choose_units(more, class_of | {"0/new": "0"}, wanted, 0)
     assert len(other & splits[0]) >= 9
 
 
 def test_whole_sessions_come_close_to_the_share() -> None:
-    class_of, bonds = {}, {}
+    class_of, ties = {}, {}
     for session in range(20):
         for i in range(5 + session % 7):
             for name in "abc":
                 class_of[f"{name}/{session}-{i}"] = name
-                bonds[f"{name}/{session}-{i}"] = [session]
+                ties[f"{name}/{session}-{i}"] = [session]
     totals = Counter(class_of.values())
     wanted = wanted_counts(0.15, totals, totals)
     for seed in range(20):
-        taken = Counter(class_of[path] for path in choose(bind(bonds), class_of, wanted, seed))
+        taken = Counter(
+            class_of[path] for path in choose_units(group_tied(ties), class_of, wanted, seed)
+        )
         for name in "abc":
             assert abs(taken[name] - wanted[name]) <= 2
 
 
-def test_each_class_is_tested_though_its_sessions_are_larger_than_the_share() -> None:
+def test_each_class_has_test_photos_even_if_its_sessions_exceed_the_share() -> None:
     class_of = {f"{name}/{i}": name for name in "abc" for i in range(20)}
-    units = bind({path: [f"{path[0]}{path[-1] in '02468'}"] for path in class_of})
+    units = group_tied({path: [f"{path[0]}{path[-1] in '02468'}"] for path in class_of})
     assert len(units) == 6
     totals = Counter(class_of.values())
-    chosen = choose(units, class_of, wanted_counts(0.1, totals, totals), 0)
+    chosen = choose_units(units, class_of, wanted_counts(0.1, totals, totals), 0)
     assert Counter(class_of[path] for path in chosen) == {"a": 10, "b": 10, "c": 10}
 
 
@@ -120,21 +122,21 @@ def grouped(root: Path, sessions: dict[str, str]) -> Path:
     return file
 
 
-def session_sides(found: Scan, sessions: dict[str, str]) -> dict[str, set[str]]:
-    sides: dict[str, set[str]] = {}
+def session_splits(found: Scan, sessions: dict[str, str]) -> dict[str, set[str]]:
+    splits: dict[str, set[str]] = {}
     for split in ("train", "valid", "test"):
         for item in getattr(found, split):
-            sides.setdefault(sessions[item.path], set()).add(split)
-    return sides
+            splits.setdefault(sessions[item.path], set()).add(split)
+    return splits
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_sessions_stay_whole(tmp_path: Path, seed: int) -> None:
+def test_sessions_are_not_divided(tmp_path: Path, seed: int) -> None:
     good_folder(tmp_path, photos=12)
     sessions = {f"{c}/{i}.png": f"s{i // 2}" for c in "abc" for i in range(12)}
     found = scan(tmp_path, groups=grouped(tmp_path, sessions), seed=seed, valid_share=0.15)
     assert not found.problems
-    assert all(len(sides) == 1 for sides in session_sides(found, sessions).values())
+    assert all(len(splits) == 1 for splits in session_splits(found, sessions).values())
     assert found.counts() == {key: {"train": 8, "valid": 2, "test": 2} for key in "abc"}
 
 
@@ -144,28 +146,31 @@ def test_identical_photos_join_their_sessions(tmp_path: Path) -> None:
     sessions = {f"{c}/{i}.png": f"s{i // 2}" for c in "abc" for i in range(6)}
     for seed in range(8):
         found = scan(tmp_path, groups=grouped(tmp_path, sessions), seed=seed, test_share=0.5)
-        sides = session_sides(found, sessions)
-        assert sides["s0"] == sides["s1"]
-        assert Kind.LEAKAGE not in {problem.kind for problem in found.problems}
+        splits = session_splits(found, sessions)
+        assert splits["s0"] == splits["s1"]
+        assert ProblemKind.LEAKAGE not in {problem.kind for problem in found.problems}
 
 
-def test_a_class_in_one_session_stays_to_train_on(tmp_path: Path) -> None:
+def test_a_class_with_one_session_stays_in_train(tmp_path: Path) -> None:
     good_folder(tmp_path, photos=6)
     sessions = {f"{c}/{i}.png": f"s{i // 2}" for c in "ab" for i in range(6)}
     sessions |= {f"c/{i}.png": "alone" for i in range(6)}
     found = scan(tmp_path, groups=grouped(tmp_path, sessions), test_share=0.3)
     assert found.counts()["c"] == {"train": 6, "valid": 0, "test": 0}
-    assert [(p.kind, p.paths) for p in found.problems] == [(Kind.CLASS_MISSING, ("c",))]
+    assert [(p.kind, p.paths) for p in found.problems] == [(ProblemKind.CLASS_MISSING, ("c",))]
 
 
-def test_without_a_session_a_photo_is_left_out_of_a_split_by_sessions(tmp_path: Path) -> None:
+def test_a_photo_without_a_session_is_left_out_of_a_split_by_sessions(tmp_path: Path) -> None:
     good_folder(tmp_path, photos=4)
     sessions = {f"{c}/{i}.png": f"s{i}" for c in "abc" for i in range(4)}
     del sessions["b/2.png"]
     groups = grouped(tmp_path, sessions | {"b/none.png": "s1"})
     found = scan(tmp_path, groups=groups)
     problems = {p.kind: p.paths for p in found.problems}
-    assert problems == {Kind.NO_SESSION: ("b/2.png",), Kind.UNUSED_ROW: ("b/none.png",)}
+    assert problems == {
+        ProblemKind.NO_SESSION: ("b/2.png",),
+        ProblemKind.UNUSED_ROW: ("b/none.png",),
+    }
     assert found.counts()["b"]["train"] + found.counts()["b"]["test"] == 3
 
 
@@ -181,8 +186,8 @@ def test_with_split_folders_sessions_are_only_checked(tmp_path: Path) -> None:
     assert found.counts() == {key: {"train": 2, "valid": 0, "test": 2} for key in "ab"}
     problems = {p.kind: (p.paths, p.detail) for p in found.problems}
     assert problems == {
-        Kind.SESSION_UNCHECKED: (("test/b/0.png",), ""),
-        Kind.SESSION_LEAKAGE: (
+        ProblemKind.SESSION_UNCHECKED: (("test/b/0.png",), ""),
+        ProblemKind.SESSION_LEAKAGE: (
             ("train/a/1.png", "train/b/1.png", "test/a/1.png"),
             "session train1 in test and train",
         ),
@@ -219,7 +224,7 @@ def test_a_scans_splits_are_a_partition(
     assert found == again
     items = [item.path for item in (*found.train, *found.valid, *found.test)]
     assert sorted(items) == sorted(files)
-    for count, sides in zip(counts, found.counts().values(), strict=True):
-        assert sides["train"] >= 1
-        assert sides["test"] >= (count >= 2 and shares[0] > 0)
-        assert sides["valid"] >= (count - sides["test"] >= 2 and shares[1] > 0)
+    for count, splits in zip(counts, found.counts().values(), strict=True):
+        assert splits["train"] >= 1
+        assert splits["test"] >= (count >= 2 and shares[0] > 0)
+        assert splits["valid"] >= (count - splits["test"] >= 2 and shares[1] > 0)

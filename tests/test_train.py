@@ -1,4 +1,4 @@
-"""Training from the first batch to the report, in this process."""
+"""Whole trainings in this process, from the first batch to the report."""
 
 import contextlib
 import csv
@@ -34,7 +34,7 @@ from tests.conftest import write_photos
 from tests.runs import assert_same_training
 
 QUICK: dict[str, Any] = {"image_size": 24, "epochs": 3}
-LEARNS: dict[str, Any] = {"image_size": 24, "epochs": 10, "learning_rate": 2e-3}
+LONG_ENOUGH: dict[str, Any] = {"image_size": 24, "epochs": 10, "learning_rate": 2e-3}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def finished(
     tmp_path_factory: pytest.TempPathFactory,
     draw_pictures: Callable[..., None],
 ) -> Run:
-    recipe = recipes.cnn.replace(data=photos, runs=tmp_path_factory.mktemp("runs"), **LEARNS)
+    recipe = recipes.cnn.replace(data=photos, runs=tmp_path_factory.mktemp("runs"), **LONG_ENOUGH)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "write_report", draw_pictures)
         return fit(recipe, quiet=True)
@@ -54,7 +54,7 @@ def test_learns_easy_photos(finished: Run) -> None:
     assert finished.history[-1]["loss"] < finished.history[0]["loss"]
 
 
-def test_writes_its_folder(finished: Run) -> None:
+def test_a_finished_run_holds_all_files(finished: Run) -> None:
     names = {path.name for path in finished.directory.iterdir()}
     pictures = {"curves.png", "confusion.png", "mistakes.png"}
     files = {"config.json", "photos.json", "metrics.csv", "results.json", "checkpoints", ".lock"}
@@ -67,8 +67,8 @@ def test_writes_its_folder(finished: Run) -> None:
     assert config["recipe"]["seed"] == 0
     assert config["versions"]["jax"] == jax.__version__
     assert len(config["data"]["fingerprint"]) == 64
-    learnt = json.loads((finished.directory / "photos.json").read_text())
-    assert {name: len(hashes) for name, hashes in learnt.items()} == {
+    photos = json.loads((finished.directory / "photos.json").read_text())
+    assert {name: len(hashes) for name, hashes in photos.items()} == {
         name: config["data"][name] for name in ("train", "valid")
     }
     with (finished.directory / "metrics.csv").open() as file:
@@ -77,7 +77,7 @@ def test_writes_its_folder(finished: Run) -> None:
     assert float(rows[-1]["loss"]) == finished.history[-1]["loss"]
 
 
-def test_comes_back_from_disk(finished: Run) -> None:
+def test_a_finished_run_can_be_read(finished: Run) -> None:
     assert read(finished.directory) == finished
     recipe, _ = read_config(finished.directory)
     assert recipe.epochs == 10
@@ -92,19 +92,19 @@ def test_two_runs_do_not_share_a_folder(photos: Path, tmp_path: Path) -> None:
     ]
 
 
-# The large network is left to `test_transfer`, whose resumed run repeats another bit for bit.
-FROM_NOTHING = [recipe for recipe in recipes.RECIPES.values() if not recipe.pretrained]
+# `test_transfer` covers the pretrained networks: there a resumed run equals another bit for bit.
+NOT_PRETRAINED = [recipe for recipe in recipes.RECIPES.values() if not recipe.pretrained]
 
 
-@pytest.mark.parametrize("recipe", FROM_NOTHING, ids=lambda recipe: recipe.name)
-def test_a_seed_gives_the_same_weights_and_another_others(
+@pytest.mark.parametrize("recipe", NOT_PRETRAINED, ids=lambda recipe: recipe.name)
+def test_equal_seeds_give_equal_weights_and_other_seeds_others(
     recipe: recipes.Recipe, photos: Path, tmp_path: Path
 ) -> None:
     sizes = {"cnn": {"image_size": 24}, "efficientnet-lite0": {"image_size": 32, "batch_size": 12}}
     size = sizes.get(recipe.model, {})
     recipe = recipe.replace(data=photos, runs=tmp_path, epochs=2, **size)
     runs = [fit(recipe.replace(seed=seed), quiet=True) for seed in (0, 0, 1)]
-    # Running statistics are the pretrained network's, whatever the seed.
+    # Running statistics are left out: they come from the pretrained network for every seed.
     weights = [
         jax.tree.leaves(nnx.filter_state(load(run.directory).weights, nnx.Param)) for run in runs
     ]
@@ -113,7 +113,7 @@ def test_a_seed_gives_the_same_weights_and_another_others(
         assert not np.array_equal(first, other)
 
 
-def test_another_seed_compiles_nothing(photos: Path, tmp_path: Path) -> None:
+def test_another_seed_needs_no_compilation(photos: Path, tmp_path: Path) -> None:
     compiled: list[str] = []
 
     def listen(event: str, *_: object, **__: object) -> None:
@@ -127,13 +127,13 @@ def test_another_seed_compiles_nothing(photos: Path, tmp_path: Path) -> None:
         fit(recipe.replace(seed=1), quiet=True)
         assert not compiled
         fit(recipe.replace(learning_rate=3e-3), quiet=True)
-        assert compiled, "the listener hears"
+        assert compiled, "the listener works"
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
-def test_a_seeds_keys_are_those_of_jax(seed: int) -> None:
+def test_the_keys_of_a_seed_are_those_of_jax(seed: int) -> None:
     keys = program_of(recipes.study_mlp, 3).seeds(seed)
     expected = jax.random.split(jax.random.key(seed))
     np.testing.assert_array_equal(jax.random.key_data(keys), jax.random.key_data(expected))
@@ -143,18 +143,18 @@ def test_the_studys_recipe_records_what_the_study_printed(photos: Path, tmp_path
     recipe = recipes.study_cnn.replace(data=photos, runs=tmp_path, image_size=24, epochs=2)
     run = fit(recipe, quiet=True)
     row = run.history[0]
-    # 42 images in batches of 25: one step an epoch, so that the mean is that batch's.
+    # 42 images in batches of 25 make one step per epoch, so that the epoch's mean is the batch's.
     assert row["study_loss"] == row["loss"]
     assert {"study_accuracy", "study_valid_accuracy", "study_valid_loss"} <= set(row)
     assert run.results["train_images"] == 42
     assert run.results["test_images"] == 12
 
 
-def test_the_studys_mlp_drops_out_in_its_first_epoch_only(photos: Path, tmp_path: Path) -> None:
+def test_the_studys_mlp_has_dropout_in_the_first_epoch_only(photos: Path, tmp_path: Path) -> None:
     recipe = recipes.study_mlp.replace(
         data=photos, runs=tmp_path, epochs=3, augmentation="none", learning_rate=1e-12
     )
-    # Without learning or augmentation only dropout makes epochs differ.
+    # Without learning and augmentation, epochs can only differ by dropout.
     losses = [row["loss"] for row in fit(recipe, quiet=True).history]
     assert losses[0] != pytest.approx(losses[1], rel=1e-4)
     assert losses[1] == pytest.approx(losses[2], rel=1e-6)
@@ -166,7 +166,7 @@ def test_the_studys_mlp_is_tested_under_augmentation_too(photos: Path, tmp_path:
     assert run.results["study_test_loss"] != run.results["test_loss"]
 
 
-def test_validation_photos_choose_the_best(tmp_path: Path) -> None:
+def test_validation_photos_select_the_best_checkpoint(tmp_path: Path) -> None:
     for number, split in enumerate(("train", "valid", "test")):
         write_photos(tmp_path / "photos" / split, 5, seed=number)
     recipe = recipes.cnn.replace(data=tmp_path / "photos", runs=tmp_path, **QUICK)
@@ -180,10 +180,10 @@ def test_validation_photos_choose_the_best(tmp_path: Path) -> None:
     load(run.directory, best=True)
 
 
-def test_a_calibration_is_of_the_last_state_alone(tmp_path: Path) -> None:
+def test_the_calibration_applies_to_the_last_state_only(tmp_path: Path) -> None:
     for number, split in enumerate(("train", "valid")):
         write_photos(tmp_path / "photos" / split, 5, seed=number)
-    # Nothing is learnt, and so the first epoch is the best.
+    # With this learning rate nothing is learnt, so the first epoch is the best.
     stuck = QUICK | {"epochs": 2, "learning_rate": 1e-12, "warmup_steps": 0}
     run = fit(recipes.cnn.replace(data=tmp_path / "photos", runs=tmp_path, **stuck), quiet=True)
     last = int(run.history[-1]["step"])
@@ -195,7 +195,7 @@ def test_a_calibration_is_of_the_last_state_alone(tmp_path: Path) -> None:
 
 
 def test_without_test_photos_there_is_no_test_accuracy(tmp_path: Path) -> None:
-    # Of a single photo of each class none can be spared to test on.
+    # With one photo of each class, none can be set aside for testing.
     write_photos(tmp_path / "photos" / "train", 1)
     run = fit(recipes.cnn.replace(data=tmp_path / "photos", runs=tmp_path, **QUICK), quiet=True)
     assert not (run.directory / "confusion.png").exists()
@@ -203,7 +203,7 @@ def test_without_test_photos_there_is_no_test_accuracy(tmp_path: Path) -> None:
         run.test_accuracy  # noqa: B018
 
 
-def test_a_folder_without_splits_is_split(tmp_path: Path) -> None:
+def test_a_folder_without_splits_is_divided(tmp_path: Path) -> None:
     root = write_photos(tmp_path / "photos", 20)
     recipe = recipes.cnn.replace(data=root, runs=tmp_path, **QUICK)
     data = load_dataset(recipe, root, tmp_path)
@@ -225,7 +225,7 @@ def test_each_photo_is_decoded_once(photos: Path, tmp_path: Path, monkeypatch) -
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
     assert len(decoded) == len(set(decoded)) == 54
-    # Nor by the next run.
+    # The next run decodes none.
     fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
     assert len(decoded) == 54
 
@@ -240,18 +240,18 @@ def test_bad_photos_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[s
         fit(recipe.replace(strict=True), quiet=True)
 
 
-def test_a_batch_is_no_larger_than_the_photos(photos: Path, tmp_path: Path) -> None:
+def test_a_batch_is_no_larger_than_the_training_set(photos: Path, tmp_path: Path) -> None:
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK | {"batch_size": 100_000})
     data = load_dataset(recipe, photos, tmp_path)
     part = Trainer(recipe, data, Display(quiet=True)).feed.abstract()
     assert part.rows.shape == (1, len(data.train))
 
 
-def test_refuses_what_cannot_fit(
+def test_a_run_that_does_not_fit_memory_or_disk_is_refused(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK)
-    monkeypatch.setattr("chifoumi_jax.training.resources._memory", lambda: 1000)
+    monkeypatch.setattr("chifoumi_jax.training.resources._available_memory", lambda: 1000)
     with pytest.raises(DoesNotFitError, match="--batch-size"):
         fit(recipe, quiet=True)
     monkeypatch.undo()
@@ -273,12 +273,12 @@ def test_refuses_what_cannot_fit(
         ({"train_list": "x.txt"}, "--data"),
     ],
 )
-def test_refuses_a_recipe_that_cannot_be(changes: dict[str, object], message: str) -> None:
+def test_an_invalid_recipe_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         recipes.cnn.replace(**changes)
 
 
-def test_resume_of_a_complete_run_changes_nothing(finished: Run) -> None:
+def test_resume_of_a_complete_run_changes_no_file(finished: Run) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.directory.rglob("*") if p.name != ".lock"}
     assert resume(finished.directory, quiet=True) == finished
     after = {p: p.stat().st_mtime_ns for p in finished.directory.rglob("*") if p.name != ".lock"}
@@ -302,21 +302,21 @@ def test_resume_refuses_other_photos(tmp_path: Path) -> None:
     root = write_photos(tmp_path / "photos", 8)
     run = fit(recipes.cnn.replace(data=root, runs=tmp_path, **QUICK), quiet=True)
     (root / "rock" / "000.png").unlink()
-    with pytest.raises(RunError, match="not those"):
+    with pytest.raises(RunError, match="differ from those"):
         resume(run.directory, quiet=True)
 
 
-def test_resume_refuses_another_length_where_the_rate_depends_on_it(finished: Run) -> None:
+def test_resume_refuses_other_epochs_if_the_learning_rate_depends_on_them(finished: Run) -> None:
     with pytest.raises(RunError, match="--epochs 9"):
         resume(finished.directory, epochs=9, quiet=True)
 
 
-def test_a_longer_run_equals_a_lengthened_one(photos: Path, tmp_path: Path) -> None:
+def test_a_run_resumed_with_more_epochs_equals_one_long_run(photos: Path, tmp_path: Path) -> None:
     recipe = recipes.study_cnn.replace(data=photos, runs=tmp_path, image_size=24)
-    straight = fit(recipe.replace(epochs=5), quiet=True)
+    long = fit(recipe.replace(epochs=5), quiet=True)
     short = fit(recipe.replace(epochs=3), quiet=True)
-    lengthened = resume(short.directory, epochs=5, quiet=True)
-    assert_same_training(straight, lengthened)
+    resumed = resume(short.directory, epochs=5, quiet=True)
+    assert_same_training(long, resumed)
 
 
 def test_a_run_in_use_is_refused(finished: Run) -> None:
@@ -339,7 +339,7 @@ def test_a_run_in_use_is_refused(finished: Run) -> None:
         '{"format": 1, "recipe": []}',
     ],
 )
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, config: str) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, config: str) -> None:
     with pytest.raises(RunError, match=r"config\.json"):
         resume(tmp_path)
     (tmp_path / "config.json").write_text(config)
@@ -347,7 +347,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, config: str) -> None
         load(tmp_path)
 
 
-def test_the_best_state_is_kept_without_a_save_each(
+def test_the_best_state_is_kept_although_few_epochs_are_saved(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.1, 0.5, 0.9, 0.2, 0.1, 0.1])
@@ -379,28 +379,29 @@ def test_the_best_state_is_kept_without_a_save_each(
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_a_training_that_diverges_says_so(photos: Path, tmp_path: Path, epochs: int) -> None:
-    # After the first step the loss is still finite, what comes after it is not.
+def test_a_diverged_training_is_an_error(photos: Path, tmp_path: Path, epochs: int) -> None:
+    # The loss is finite after the first step and not finite after later ones.
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path, image_size=24, epochs=epochs)
     with pytest.raises(DivergedError, match=r"diverged: .* is nan after .*--learning-rate than 1e"):
         fit(recipe.replace(learning_rate=1e37), quiet=True)
 
 
-def test_sixteen_bits_learn_too(photos: Path, tmp_path: Path) -> None:
-    recipe = recipes.cnn.replace(data=photos, runs=tmp_path, precision="bfloat16", **LEARNS)
+def test_bfloat16_learns_too(photos: Path, tmp_path: Path) -> None:
+    recipe = recipes.cnn.replace(data=photos, runs=tmp_path, precision="bfloat16", **LONG_ENOUGH)
     run = fit(recipe, quiet=True)
     assert run.test_accuracy == 1.0
     params = load(run.directory).weights
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
     exact = fit(recipe.replace(precision="float32"), quiet=True)
-    # Eight bits of each factor are kept: single values are off by up to 1 %, and a training of 10
-    # epochs carries that on. A loss begins at 1.1; 0.1 is far below what not learning would show.
+    # bfloat16 keeps eight bits of each factor, so that single values are off by up to 1 %, and the
+    # errors add up over 10 epochs. The loss begins at 1.1; without learning it would differ by far
+    # more than 0.1.
     rough, fine = ([row["loss"] for row in each.history] for each in (run, exact))
     assert rough != fine
     np.testing.assert_allclose(rough, fine, atol=0.1)
 
 
-def test_streamed_pixels_train_as_resident_ones(
+def test_streamed_pixels_train_like_resident_pixels(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK)
@@ -411,36 +412,36 @@ def test_streamed_pixels_train_as_resident_ones(
     assert json.loads(progress.read_text())["iterator"] == {"next_index": 18}
     both = (load(run.directory).weights for run in (resident, streamed))
     for left, right in zip(*map(jax.tree.leaves, both), strict=True):
-        # The same sums; only where a batch's pixels come from differs. XLA may fuse the two
-        # programs otherwise: float32 rounding, carried on for 18 steps.
+        # The two programs compute the same sums and only take a batch's pixels from different
+        # places. XLA may fuse them differently: float32 rounding errors, over 18 steps.
         np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
 
 
-def test_an_interrupt_that_a_callback_swallows_still_stops(
+def test_an_interrupt_that_a_callback_swallows_still_stops_the_training(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compile_steps = Trainer.compile
 
     def interrupted(trainer: Trainer, directory: Path) -> None:
-        # As when it comes while JAX is in a callback, whose errors are printed and forgotten.
+        # As if it came during a callback of JAX, whose errors are printed and then ignored.
         with contextlib.suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         compile_steps(trainer, directory)
 
     monkeypatch.setattr(Trainer, "compile", interrupted)
-    before = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(progress.Stopped) as stopped:
         fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is handler
     monkeypatch.undo()
     assert len(resume(stopped.value.directory, quiet=True).history) == 3
 
 
-def test_an_interrupt_before_the_first_step_ends_at_once(
+def test_an_interrupt_before_the_first_step_ends_the_training_at_once(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Trainer, "compile", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt) as interrupt:
         fit(recipes.cnn.replace(data=photos, runs=tmp_path, **QUICK), quiet=True)
     assert not isinstance(interrupt.value, progress.Stopped)
-    assert not list(tmp_path.iterdir()), "no run was begun"
+    assert not list(tmp_path.iterdir()), "no run was created"

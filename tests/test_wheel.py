@@ -10,6 +10,7 @@ import pytest
 
 import hatch_build
 from chifoumi_jax.ops import native
+from parity.originals.golden import Golden
 from tests.commands import environment
 
 ROOT = Path(__file__).parent.parent
@@ -23,9 +24,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(checkout: Path, out: Path, **changes: str) -> tuple[Path, str]:
-    """The wheel that is built from a checkout, and what was said meanwhile."""
-    # Without isolation the kernels are compiled for this environment's jaxlib, which need not be
-    # the oldest one that the check would ask for.
+    """Build a wheel from a checkout; returns its path and the output of the build."""
+    # Without isolation the kernels are compiled for this environment's jaxlib. The dependency check
+    # is skipped, because it would ask for the oldest supported one.
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
     done = subprocess.run(
         [*command, "--skip-dependency-check", "--outdir", str(out), str(checkout)],
@@ -38,7 +39,7 @@ def build(checkout: Path, out: Path, **changes: str) -> tuple[Path, str]:
     return built, done.stdout + done.stderr
 
 
-def test_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     packages = {"chifoumi_jax", "parity", "reference"}
     assert {name.split("/")[0].split("-")[0] for name in names} == packages
@@ -55,14 +56,16 @@ def test_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if "/test_" in name]
 
 
-def test_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
+    golden = ("keras-2.2.4", "torch-1.0.0")
+    arrays = [len(Golden(name).names("")) for name in golden]
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
         "import chifoumi_jax; print(chifoumi_jax.__file__)\n"
-        "from parity.originals.golden import golden_originals\n"
-        "print(len(golden_originals()), 'recorded')\n"
+        "from parity.originals import golden; print(golden.__file__)\n"
+        f"print([len(golden.Golden(name).names('')) for name in {golden!r}], 'golden arrays')\n"
         "from chifoumi_jax.ops import native; print('native:', native.instruction_set())\n"
         "from chifoumi_jax.cli import main; main(['summary'])"
     )
@@ -71,17 +74,18 @@ def test_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(site))
-    assert "3 recorded" in done.stdout
+    assert f"{site}/parity/originals/golden.py" in done.stdout
+    assert f"{arrays} golden arrays" in done.stdout
     assert "21,856,483" in done.stdout
     assert f"native: {native.instruction_set()}" in done.stdout
 
 
-def test_without_a_compiler_it_is_pure_python(tmp_path: Path) -> None:
+def test_without_a_compiler_the_wheel_is_pure_python(tmp_path: Path) -> None:
     copy = tmp_path / "checkout"
     kept = shutil.ignore_patterns(".*", "_native.*", "tests", "docs", "results", "*.pyc")
     shutil.copytree(ROOT, copy, ignore=kept)
-    built, said = build(copy, tmp_path, CXX="no-such-compiler")
-    assert "without its native kernels" in said
+    built, output = build(copy, tmp_path, CXX="no-such-compiler")
+    assert "without its native kernels" in output
     assert built.name.endswith("-py3-none-any.whl")
     zipfile.ZipFile(built).extractall(tmp_path / "site")
     code = (
@@ -102,10 +106,10 @@ def test_without_a_compiler_it_is_pure_python(tmp_path: Path) -> None:
     ]
 
 
-def test_what_was_made_from_the_same_sources_is_not_compiled_again(
+def test_the_same_sources_are_not_compiled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A compiler that writes where it is told to, and a line for each time that it is called.
+    # A compiler that writes to the path after `-o`, and one line to the log for each such call.
     compiler, log, sources = tmp_path / "cc.py", tmp_path / "log", tmp_path / "cpp"
     compiler.write_text(
         "import sys; from pathlib import Path\n"

@@ -13,7 +13,7 @@ NAME = "tiny"
 
 
 class Tiny(Backbone):
-    """Two convolutions; of its two stages the first is the first convolution."""
+    """Two convolutions, each of them a stage."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Tiny(Backbone):
         self.classify = nnx.Linear(16, num_classes, rngs=rngs)
 
     def feature_map(self, images: jax.Array, by_batch: bool = False) -> jax.Array:
-        del by_batch  # Nothing is normalised.
+        del by_batch  # There is no normalisation.
         x = nnx.relu(self.first(images))
         if self.is_first_frozen:
             x = jax.lax.stop_gradient(x)
@@ -48,7 +48,7 @@ class Tiny(Backbone):
 
 
 def weights(image_size: int) -> Tiny:
-    """What stands for weights from elsewhere: the first channel says how light a place is."""
+    """Stand-in for pretrained weights; the first channel computes a position's brightness."""
     model = Tiny(image_size, 10, rngs=nnx.Rngs(7))
     model.first.kernel.set_value(model.first.kernel[...].at[..., 0].set(jnp.float32(1 / 27)))
     return model

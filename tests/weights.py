@@ -1,4 +1,4 @@
-"""Weights for tests: arrays, the originals' models, and files as the originals wrote them."""
+"""Weights for tests: arrays, the originals' models, and files in the originals' formats."""
 
 import io
 import json
@@ -22,7 +22,7 @@ LAYERS = ("conv2d_1", "conv2d_2", "conv2d_3", "dense_1", "dense_2")
 def cnn_arrays(
     image_size: int = 22, num_classes: int = 3, seed: int = 0, dtype: str = "float32"
 ) -> Arrays:
-    """Weights of the CNN; among them −0, the least denormal and the largest number."""
+    """Weights of the CNN; some are −0, the smallest denormal or the largest numbers."""
     rows = features_size(image_size) ** 2 * 64
     kernels = [(3, 3, 3, 32), (3, 3, 32, 32), (3, 3, 32, 64), (rows, 64), (64, num_classes)]
     shapes: dict[str, tuple[int, ...]] = {}
@@ -32,7 +32,7 @@ def cnn_arrays(
 
 
 def mlp_arrays(num_classes: int = 3, seed: int = 0, dtype: str = "float32") -> Arrays:
-    """Weights of the perceptron, with the same odd numbers among them."""
+    """Weights of the perceptron; some are the same extreme values."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, kernel in {"fc1": (64, 1024), "fc2": (32, 64), "fc3": (num_classes, 32)}.items():
         shapes |= {f"{layer}.weight": kernel, f"{layer}.bias": kernel[:1]}
@@ -44,32 +44,34 @@ def _draw(shapes: Mapping[str, tuple[int, ...]], outputs: int, seed: int, dtype:
     limits = np.finfo(dtype)
     arrays = {}
     for name, shape in shapes.items():
-        # Such that the numbers in the network neither vanish nor grow.
+        # This scale keeps the activations from vanishing or growing.
         scale = (2 * shape[outputs] / math.prod(shape)) ** 0.5
         array = arrays[name] = random.normal(0, scale, shape).astype(dtype)
         if array.ndim > 1:
-            odd = [-0.0, limits.smallest_subnormal, limits.max, limits.min]
-            array[(0,) * (array.ndim - 1)][: len(odd)] = odd[: array.shape[-1]]
+            extreme_values = [-0.0, limits.smallest_subnormal, limits.max, limits.min]
+            array[(0,) * (array.ndim - 1)][: len(extreme_values)] = extreme_values[
+                : array.shape[-1]
+            ]
     return arrays
 
 
-def plain(arrays: Arrays) -> Arrays:
-    """The same without the largest numbers, so that a network can compute with them."""
+def without_extremes(arrays: Arrays) -> Arrays:
+    """Clips the largest numbers, so that a network can compute with the weights."""
     return {name: np.clip(array, -1, 1) for name, array in arrays.items()}
 
 
 def cnn(image_size: int = 22, num_classes: int = 3, seed: int = 0) -> CNN:
-    """A CNN of such weights."""
+    """A CNN with such weights."""
     return cnn_from_arrays(cnn_arrays(image_size, num_classes, seed), image_size)
 
 
 def mlp(num_classes: int = 3, seed: int = 0) -> MLP:
-    """A perceptron of such weights."""
+    """A perceptron with such weights."""
     return mlp_from_arrays(mlp_arrays(num_classes, seed))
 
 
 def assert_same_bits(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    """Names in order, shapes, types and all bits."""
+    """Compares names and their order, shapes, dtypes and all bits."""
     assert list(found) == list(expected)
     for name, array in expected.items():
         assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype), name
@@ -88,7 +90,7 @@ def keras_model(
     dropout: float | None = 0.5,
     input_layer: bool = True,
 ) -> Any:
-    """The study's network in Keras: activations apart if Sequential, fused if functional."""
+    """The study's network in Keras: activations are layers if Sequential, fused if functional."""
     from keras import Input, Model, Sequential, layers
 
     first: list[Any] = [Input((image_size, image_size, 3))] if input_layer else []
@@ -112,7 +114,7 @@ def keras_model(
 
 
 def set_keras(model: Any, arrays: Arrays) -> Any:
-    """The model, with these weights."""
+    """Sets these weights; returns the model."""
     model.set_weights(list(arrays.values()))
     return model
 
@@ -120,7 +122,7 @@ def set_keras(model: Any, arrays: Arrays) -> Any:
 def keras_config(
     image_size: int = 22, *, functional: bool = False, legacy: bool = False
 ) -> dict[str, Any]:
-    """A configuration as Keras 3 writes it, or 2.2.4, with what concerns the network alone."""
+    """A configuration as Keras 3 or 2.2.4 writes it, with only the entries that are checked."""
     kinds: list[tuple[str, dict[str, Any]]] = []
     for filters in (32, 32, 64):
         conv = {
@@ -173,7 +175,7 @@ def _chain(layers: list[dict[str, Any]], legacy: bool) -> dict[str, Any]:
 
 
 def write_v3(path: Path, arrays: Arrays, **options: Any) -> Path:
-    """A file of weights as Keras 3 writes it."""
+    """Writes a weights file like Keras 3."""
     with h5py.File(path, "w", **options) as file:
         file.create_group("vars")
         for layer in ("activation", "dropout", "flatten", "max_pooling2d"):
@@ -188,15 +190,17 @@ def write_v3(path: Path, arrays: Arrays, **options: Any) -> Path:
 def write_legacy(
     path: Path, arrays: Arrays, config: dict[str, Any] | None = None, *, as_text: bool = False
 ) -> Path:
-    """A file as Keras 2.2.4 writes it: a model if there is a configuration, else its weights.
+    """Writes a file like Keras 2.2.4: a model if there is a configuration, otherwise only weights.
 
-    Attributes are bytes of fixed length, or text of any length (`as_text`), as Keras 3 writes them.
+    Attributes are bytes of fixed length, or strings of variable length (`as_text`) as in Keras 3.
     """
     entries = (config or keras_config(legacy=True))["config"]["layers"]
     names = [entry["config"]["name"] for entry in entries]
-    weighted = [e["config"]["name"] for e in entries if e["class_name"] in ("Conv2D", "Dense")]
+    layers_with_weights = [
+        e["config"]["name"] for e in entries if e["class_name"] in ("Conv2D", "Dense")
+    ]
 
-    def listed(texts: list[str]) -> Any:
+    def as_attribute(texts: list[str]) -> Any:
         if not texts:
             return np.array([], np.float64)
         return np.array(texts, object) if as_text else np.array([t.encode() for t in texts])
@@ -210,16 +214,16 @@ def write_legacy(
             text = json.dumps(config)
             file.attrs["model_config"] = text if as_text else np.bytes_(text.encode())
             file.create_group("optimizer_weights/Adam")["m"] = np.zeros(7)
-        root.attrs["layer_names"] = listed(names)
+        root.attrs["layer_names"] = as_attribute(names)
         for name in names:
             group = root.create_group(name)
             parts = []
-            if name in weighted:
-                layer = LAYERS[weighted.index(name)]
+            if name in layers_with_weights:
+                layer = LAYERS[layers_with_weights.index(name)]
                 for part in ("kernel", "bias"):
                     parts.append(f"{name}_1/{part}:0")
                     group[parts[-1]] = arrays[f"{layer}/{part}"]
-            group.attrs["weight_names"] = listed(parts)
+            group.attrs["weight_names"] = as_attribute(parts)
     return path
 
 
@@ -230,7 +234,7 @@ def write_keras(
     change: Callable[[dict[str, bytes]], Any] = lambda entries: None,
     compression: int = zipfile.ZIP_STORED,
 ) -> Path:
-    """A `.keras` file as Keras 3 writes it, or with its entries changed."""
+    """Writes a `.keras` file like Keras 3; `change` may modify its entries."""
     weights = io.BytesIO()
     write_v3(weights, arrays)  # type: ignore[arg-type]
     entries = {
@@ -270,5 +274,5 @@ def torch_module(num_classes: int = 3, arrays: Arrays | None = None) -> Any:
 
 
 def torch_arrays(module: Any) -> Arrays:
-    """A module's tensors."""
+    """Returns a module's tensors."""
     return {name: tensor.numpy() for name, tensor in module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Ours: what `chifoumi train --recipe study-cnn` runs."""
+"""Steps and predictions of this project, as `chifoumi train --recipe study-cnn` runs them."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def _program(image_size: int) -> Program:
 
 
 def train(batch_size: int, image_size: int) -> Callable[[], None]:
-    """One step: scaling, dropout, forward, backward, Adam."""
+    """One training step: scaling, dropout, forward, backward, Adam."""
     program = _program(image_size)
     key = jax.random.key(0)
     held = [program.init(key)]
@@ -36,7 +36,7 @@ def train(batch_size: int, image_size: int) -> Callable[[], None]:
 
 
 def predict(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Probabilities of a batch of pixels in the host's memory, as `Classifier` gives them."""
+    """Class probabilities from `Classifier`, for a batch of pixels in host memory."""
     recipe = recipes.study_cnn.replace(image_size=image_size)
     program = _program(image_size)
     weights = program.init(jax.random.key(0)).weights
@@ -45,7 +45,7 @@ def predict(batch_size: int, image_size: int) -> Callable[[], None]:
     )
     pixels = inputs.images(batch_size, image_size)
 
-    def ask() -> None:
+    def run() -> None:
         classifier.probabilities(pixels)
 
-    return ask
+    return run

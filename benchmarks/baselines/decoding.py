@@ -1,4 +1,4 @@
-"""Reading a folder of photos, and libjpeg-turbo alone on the same files."""
+"""Loads a folder of photos, and decodes the same files with libjpeg-turbo only."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ def _load(directory: str, image_size: int) -> None:
 
 
 def first_epoch(directory: str, image_size: int) -> Callable[[], None]:
-    """Everything that is done before a first training."""
+    """Load the photos as before a first training, with an empty cache."""
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as cache:
@@ -29,8 +29,8 @@ def first_epoch(directory: str, image_size: int) -> Callable[[], None]:
     return work
 
 
-def kept(directory: str, image_size: int) -> Callable[[], None]:
-    """The same before a second one."""
+def cached(directory: str, image_size: int) -> Callable[[], None]:
+    """Load the photos as before a second training, from the cache."""
     cache = tempfile.TemporaryDirectory()
 
     def work() -> None:
@@ -40,23 +40,23 @@ def kept(directory: str, image_size: int) -> Callable[[], None]:
     return work
 
 
-def decoded(directory: str, image_size: int) -> Callable[[], None]:
-    """Every file decoded at full size by libjpeg-turbo, in a thread and its memory a core."""
+def libjpeg_turbo(directory: str, image_size: int) -> Callable[[], None]:
+    """Decode every file at full size with libjpeg-turbo, with one thread and buffer per core."""
     import numpy as np
     import simplejpeg
 
     files = sorted(Path(directory).rglob("*.jpg"))
-    of_thread = threading.local()
+    buffers = threading.local()
 
-    def one(path: Path) -> None:
+    def decode(path: Path) -> None:
         content = path.read_bytes()
         height, width = simplejpeg.decode_jpeg_header(content)[:2]
-        if getattr(of_thread, "pixels", np.zeros(0)).shape != (height, width, 4):
-            of_thread.pixels = np.empty((height, width, 4), np.uint8)
-        simplejpeg.decode_jpeg(content, "RGBX", buffer=of_thread.pixels)
+        if getattr(buffers, "pixels", np.zeros(0)).shape != (height, width, 4):
+            buffers.pixels = np.empty((height, width, 4), np.uint8)
+        simplejpeg.decode_jpeg(content, "RGBX", buffer=buffers.pixels)
 
     def work() -> None:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            list(pool.map(one, files))
+            list(pool.map(decode, files))
 
     return work

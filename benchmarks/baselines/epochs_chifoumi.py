@@ -1,4 +1,4 @@
-"""Our epochs, from decoded pixels to trained weights, without evaluation and saves."""
+"""Epochs of this project: decoded pixels to trained weights, without evaluation and saving."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from chifoumi_jax.training.trainer import Trainer
 WARM_UP = 1
 
 
-def mlp(directory: str, number: int) -> Callable[[], None]:
-    """All steps of the study's MLP, compiled before."""
-    return _epochs(recipes.study_mlp.replace(data=directory, epochs=number))
+def mlp(directory: str, epochs: int) -> Callable[[], None]:
+    """All training steps of the study's MLP, already compiled."""
+    return _epochs(recipes.study_mlp.replace(data=directory, epochs=epochs))
 
 
-def cnn(directory: str, number: int, image_size: int, precision: str) -> Callable[[], None]:
-    """All steps of the study's CNN, compiled before."""
-    recipe = recipes.study_cnn.replace(data=directory, epochs=number, image_size=image_size)
+def cnn(directory: str, epochs: int, image_size: int, precision: str) -> Callable[[], None]:
+    """All training steps of the study's CNN, already compiled."""
+    recipe = recipes.study_cnn.replace(data=directory, epochs=epochs, image_size=image_size)
     return _epochs(recipe.replace(precision=precision))
 
 

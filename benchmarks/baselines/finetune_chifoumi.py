@@ -1,6 +1,6 @@
-"""Fine-tuning EfficientNet-Lite0, and one depthwise convolution, ours and XLA's.
+"""Fine-tuning EfficientNet-Lite0, and one depthwise convolution by this project and by XLA.
 
-With XLA's a whole step takes too long to be repeated.
+There is no fine-tuning step by XLA, because one takes too long to be repeated.
 """
 
 from collections.abc import Callable
@@ -19,36 +19,36 @@ from chifoumi_jax.training.program import build
 from chifoumi_jax.training.step import device_mesh
 from chifoumi_jax.training.transfer import with_pretrained
 
-# Steps in a call, as in a training's loop.
+# Steps in one call, as in the training loop.
 STEPS = 4
-# What PyTorch's step does too: every stage is trained, on images as they are.
-_PLAIN = {"frozen_stages": 0, "augmentation": "none", "average": 0.0}
+# The same work as PyTorch's step: every stage is trained, on images without augmentation.
+_AS_IN_TORCH = {"frozen_stages": 0, "augmentation": "none", "average": 0.0}
 
 
 def recipe(batch_size: int, image_size: int) -> Callable[[], None]:
-    """A step as the recipe takes it: two stages frozen, augmentation, the moving average."""
+    """A step of the recipe: two frozen stages, augmentation, moving average of the weights."""
     return _step(recipes.transfer.replace(image_size=image_size), batch_size)
 
 
-def whole(batch_size: int, image_size: int) -> Callable[[], None]:
-    """A step that trains every stage, and nothing besides."""
-    return _step(recipes.transfer.replace(image_size=image_size, **_PLAIN), batch_size)
+def all_stages(batch_size: int, image_size: int) -> Callable[[], None]:
+    """A step that trains every stage, without augmentation and moving average."""
+    return _step(recipes.transfer.replace(image_size=image_size, **_AS_IN_TORCH), batch_size)
 
 
-def depthwise(batch_size: int, side: int, channels: int) -> Callable[[], None]:
-    """One convolution, and both of its gradients."""
-    return _both_ways(depthwise_conv, batch_size, side, channels)
+def depthwise(batch_size: int, size: int, channels: int) -> Callable[[], None]:
+    """One depthwise convolution and both of its gradients."""
+    return _with_gradients(depthwise_conv, batch_size, size, channels)
 
 
-def depthwise_by_xla(batch_size: int, side: int, channels: int) -> Callable[[], None]:
-    """The same by XLA."""
-    return _both_ways(_by_xla, batch_size, side, channels)
+def depthwise_by_xla(batch_size: int, size: int, channels: int) -> Callable[[], None]:
+    """The same convolution and gradients by XLA."""
+    return _with_gradients(_by_xla, batch_size, size, channels)
 
 
 def _step(recipe: Recipe, batch_size: int) -> Callable[[], None]:
     program = build(recipe, inputs.CLASSES, 1000, device_mesh())
     key = jax.random.key(0)
-    # As PyTorch's does: weights drawn at random would give gradients next to nothing.
+    # Pretrained like PyTorch's, because random weights would give gradients close to zero.
     state = with_pretrained(key, recipe, program) if recipe.pretrained else program.init(key)
     held: list[Any] = [state]
     pixels = inputs.images(batch_size, recipe.image_size), inputs.labels(batch_size)
@@ -74,20 +74,22 @@ def _by_xla(images: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     )
 
 
-def _both_ways(operation: Any, batch_size: int, side: int, channels: int) -> Callable[[], None]:
+def _with_gradients(
+    operation: Any, batch_size: int, size: int, channels: int
+) -> Callable[[], None]:
     random = np.random.default_rng(0)
-    shape = (batch_size, side, side, channels)
+    shape = (batch_size, size, size, channels)
     images, cotangent = (jnp.asarray(random.random(shape, np.float32)) for _ in range(2))
     kernel = jnp.asarray(random.random((3, 3, channels), np.float32))
 
     @jax.jit
     def run(images: jax.Array, kernel: jax.Array, cotangent: jax.Array) -> Any:
-        result, pull_back = jax.vjp(operation, images, kernel)
-        return result, pull_back(cotangent)
+        result, vjp = jax.vjp(operation, images, kernel)
+        return result, vjp(cotangent)
 
-    def several() -> Any:
+    def steps() -> Any:
         for _ in range(STEPS):
             found = jax.block_until_ready(run(images, kernel, cotangent))
         return found
 
-    return several
+    return steps

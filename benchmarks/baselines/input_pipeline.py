@@ -1,4 +1,4 @@
-"""What a training step waits for its images: taken on the device, or read ahead by threads."""
+"""Time that a training step waits for its images: gathered on the device, or read by threads."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from chifoumi_jax.data.dataset import Split
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.data.pipeline import Photos, Streamed, take
 
-# Batches that the images are drawn from.
+# Size of the data set, in batches.
 BATCHES = 8
 
 
 def resident(batch_size: int, image_size: int) -> Callable[[], None]:
-    """A batch of images that lie on the device, gathered there."""
+    """Gather a batch of images from a data set on the device."""
     pixels, split, order = _source(batch_size, image_size)
     photos = jax.device_put(Photos(pixels, split.labels))
     gather, steps = jax.jit(take), iter(order)
@@ -23,7 +23,7 @@ def resident(batch_size: int, image_size: int) -> Callable[[], None]:
 
 
 def streamed(batch_size: int, image_size: int) -> Callable[[], None]:
-    """The next batch of those that threads read ahead, with no step between to hide it."""
+    """Get the next batch that threads read ahead, with no training step in between to hide it."""
     feed = Streamed(*_source(batch_size, image_size), batch_size)
     feed.seek(0, None)
     return lambda: jax.block_until_ready([jax.device_put(part.photos) for part in feed.parts(0, 1)])

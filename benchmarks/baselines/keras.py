@@ -1,4 +1,4 @@
-"""Keras 3 on the backend that KERAS_BACKEND names, with its own training step."""
+"""Keras 3 with its own training step; KERAS_BACKEND names the backend."""
 
 import os
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def _model(image_size: int) -> keras.Sequential:
 
 
 def train(batch_size: int, image_size: int) -> Callable[[], None]:
-    """One step: `train_on_batch`, of arrays that the backend holds already."""
+    """One training step with `train_on_batch`; the arrays are already tensors of the backend."""
     model = _model(image_size)
     images, targets = map(
         keras.ops.convert_to_tensor,
@@ -36,14 +36,14 @@ def train(batch_size: int, image_size: int) -> Callable[[], None]:
 
 
 def predict(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Probabilities of a batch of scaled images in the host's memory, with `predict`."""
+    """Class probabilities from `predict`, for a batch of scaled images in host memory."""
     model = _model(image_size)
     images = inputs.scaled(batch_size, image_size)
     return lambda: model.predict(images, batch_size=batch_size, verbose=0)
 
 
 def predict_on_batch(batch_size: int, image_size: int) -> Callable[[], None]:
-    """The same with `predict_on_batch`, which leaves out what `predict` does around it."""
+    """The same from `predict_on_batch`, which avoids the overhead of `predict`."""
     model = _model(image_size)
     images = inputs.scaled(batch_size, image_size)
     return lambda: model.predict_on_batch(images)

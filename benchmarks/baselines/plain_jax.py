@@ -1,4 +1,4 @@
-"""A plain port: `lax.conv`, `reduce_window`, autodiff and Optax, as most ports begin."""
+"""A plain port, as most ports begin: `lax.conv`, `reduce_window`, autodiff and Optax."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from benchmarks.baselines import inputs
 
 
 class PlainCNN(nnx.Module):
-    """The study's layers out of Flax's own."""
+    """The study's CNN, built from Flax's own layers."""
 
     def __init__(self, image_size: int, rngs: nnx.Rngs):
         self.conv1 = nnx.Conv(3, 32, (3, 3), padding="VALID", rngs=rngs)
@@ -34,7 +34,7 @@ class PlainCNN(nnx.Module):
 
 
 def train(batch_size: int, image_size: int) -> Callable[[], None]:
-    """One step: dropout, forward, backward, Adam."""
+    """One training step: dropout, forward, backward, Adam."""
     model = PlainCNN(image_size, nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
     images = jnp.asarray(inputs.scaled(batch_size, image_size))
@@ -54,14 +54,14 @@ def train(batch_size: int, image_size: int) -> Callable[[], None]:
 
 
 def predict(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Probabilities of a batch of scaled images in the host's memory."""
+    """Class probabilities for a batch of scaled images in host memory."""
     model = PlainCNN(image_size, nnx.Rngs(0))
-    # Flax does not annotate it.
+    # Flax has no type annotation for `eval`.
     model.eval()  # type: ignore[no-untyped-call]
     images = inputs.scaled(batch_size, image_size)
     forward = nnx.jit(lambda model, images: jax.nn.softmax(model(images)))
 
-    def ask() -> None:
+    def run() -> None:
         np.asarray(forward(model, images))
 
-    return ask
+    return run

@@ -1,11 +1,13 @@
-"""A step in each precision, and the time that memory and arithmetic need for what it must do.
+"""A training step in each precision, and lower bounds of its time from memory and arithmetic.
 
-Memory's bound counts each array once for each pass that must read or write it: of every layer its
-input and, pooled, its output with the winners, forward and backward; all parameters with Adam's
-moments and the gradient. What fits into a cache need not move, and what an implementation moves
-besides is not counted. Arithmetic's bound is one product of square matrices with as many operations
-as all of a step's have whose factors are whole arrays: gradients that leave out what the pooling
-lost would have fewer.
+The memory bound counts each array once for each pass that must read or write it. These arrays are
+the input of every layer, its pooled output with the winners of max pooling, all parameters, Adam's
+moments and the gradient; layers are counted forward and backward. Data that fits into a cache need
+not move, and additional traffic of an implementation is not counted.
+
+The arithmetic bound is one product of square matrices with as many operations as all products of a
+step have together. It counts whole arrays: gradients that skip the positions that max pooling
+dropped would need fewer operations.
 """
 
 from collections.abc import Callable
@@ -24,59 +26,61 @@ from chifoumi_jax.recipes import Precision
 from chifoumi_jax.training.program import build
 from chifoumi_jax.training.step import device_mesh, matmul_precision
 
-# Steps in a call, as in a training's loop.
+# Steps in one call, as in the training loop.
 STEPS = 4
+# Input and output channels of the convolutions.
 LAYERS = ((3, 32), (32, 32), (32, 64))
 
 
 def ours(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
-    """A step as a training takes it."""
+    """A training step of this project."""
     return _steps(precision, batch_size, image_size)
 
 
 def xla(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
-    """The same step by XLA's own convolutions, as on any other card."""
-    # A process measures one way only.
+    """The same step with XLA's own convolutions, as on any other GPU."""
+    # Patched for good, because a process measures only one implementation.
     vars(cnn)["conv_relu_pool"] = conv_relu_pool_lax
     return _steps(precision, batch_size, image_size)
 
 
 def memory(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
-    """Moves as many bytes as a step must; factors of TF32 lie in memory as float32."""
-    return _move(bytes_to_move(batch_size, image_size, 2 if precision == "bfloat16" else 4))
+    """Move as many bytes as a step must; TF32 factors are stored in memory as float32."""
+    return _copy(bytes_to_move(batch_size, image_size, 2 if precision == "bfloat16" else 4))
 
 
-def product(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
-    """Multiplies as much as a step must."""
-    return _multiply(operations(batch_size, image_size), precision)
+def matmul(precision: Precision, batch_size: int, image_size: int) -> Callable[[], None]:
+    """Do as many operations as a step must, in one matrix product."""
+    return _matmul(operations(batch_size, image_size), precision)
 
 
 def operations(batch_size: int, image_size: int) -> int:
-    """Multiplications and additions of a step's convolutions and products."""
-    total, side = 0, image_size
+    """Number of multiplications and additions in the convolutions and dense layers of a step."""
+    total, size = 0, image_size
     for number, (channels, out) in enumerate(LAYERS):
-        # Forward, the kernel's gradient, and from the second layer on the input's.
+        # Forward, kernel gradient, and from the second layer on the input gradient.
         passes = 3 if number else 2
-        total += passes * 2 * batch_size * (side - 2) ** 2 * 9 * channels * out
-        side = (side - 2) // 2
-    features = side**2 * LAYERS[-1][1]
+        total += passes * 2 * batch_size * (size - 2) ** 2 * 9 * channels * out
+        size = (size - 2) // 2
+    features = size**2 * LAYERS[-1][1]
     return total + 3 * 2 * batch_size * (features * 64 + 64 * inputs.CLASSES)
 
 
 def bytes_to_move(batch_size: int, image_size: int, width: int) -> int:
-    """Bytes that a step must read or write, activations being `width` bytes wide."""
+    """Number of bytes that a step must read or write, with activations of `width` bytes each."""
     total = batch_size * image_size**2 * 3
-    side, parameters = image_size, 0
+    size, parameters = image_size, 0
     for number, (channels, out) in enumerate(LAYERS):
-        pooled_side = (side - 2) // 2
-        taken, pooled = batch_size * side**2 * channels, batch_size * pooled_side**2 * out
-        # Forward: input, output, winners. Backward: the same again, and the input's gradient.
-        total += 2 * (width * (taken + pooled) + pooled) + (width * taken if number else 0)
+        pooled_size = (size - 2) // 2
+        source, pooled = batch_size * size**2 * channels, batch_size * pooled_size**2 * out
+        # Forward: input, output, winners. Backward: the same again, and the input gradient.
+        total += 2 * (width * (source + pooled) + pooled) + (width * source if number else 0)
         parameters += 9 * channels * out + out
-        side = pooled_side
-    features = side**2 * LAYERS[-1][1]
+        size = pooled_size
+    features = size**2 * LAYERS[-1][1]
     parameters += features * 64 + 64 + 64 * inputs.CLASSES + inputs.CLASSES
-    # Read forward and backward; the gradient written; Adam reads four arrays and writes three.
+    # Parameters are read forward and backward, and the gradient is written. Adam reads four arrays
+    # and writes three.
     return total + parameters * (2 * width + 4 + 7 * 4)
 
 
@@ -97,18 +101,18 @@ def _steps(precision: Precision, batch_size: int, image_size: int) -> Callable[[
     return work
 
 
-def _move(count: int) -> Callable[[], None]:
+def _copy(count: int) -> Callable[[], None]:
     array = jnp.zeros(max(1, STEPS * count // 8), jnp.float32)
-    # Half of the bytes are read, half are written.
+    # Half of the bytes are read, and half are written.
     copy = jax.jit(lambda array: array + 1)
     return lambda: jax.block_until_ready(copy(array))
 
 
-def _multiply(count: int, precision: Precision) -> Callable[[], None]:
+def _matmul(count: int, precision: Precision) -> Callable[[], None]:
     dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-    # Rounded up to what tensor cores take at once.
-    side = -(-round((STEPS * count / 2) ** (1 / 3)) // 128) * 128
-    left, right = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
+    # Rounded up to a multiple of 128, which tensor cores take at once.
+    size = -(-round((STEPS * count / 2) ** (1 / 3)) // 128) * 128
+    left, right = jax.random.normal(jax.random.key(0), (2, size, size), dtype)
     with matmul_precision(precision):
         multiply = jax.jit(jnp.matmul).lower(left, right).compile()
     return lambda: jax.block_until_ready(multiply(left, right))

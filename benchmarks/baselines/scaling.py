@@ -1,4 +1,4 @@
-"""How the cost of ours grows with the images, the pixels, the classes and the devices."""
+"""How this project's cost scales with images, pixels, classes and devices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from chifoumi_jax.training.step import device_mesh
 
 
 def images(number: int) -> Callable[[], None]:
-    """An epoch of the MLP on so many images."""
+    """An epoch of the MLP on `number` images."""
     recipe = recipes.study_mlp
     order = Order(number, recipe.batch_size, 1, seed=0)
     rows = np.stack([order[step] for step in range(len(order))])
@@ -23,19 +23,23 @@ def images(number: int) -> Callable[[], None]:
 
 
 def pixels(size: int) -> Callable[[], None]:
-    """A step of the CNN with 8 images of so many pixels on a side."""
+    """A step of the CNN with 8 images of `size` x `size` pixels."""
     return _step(recipes.study_cnn.replace(image_size=size), 3, 8)
 
 
 def classes(number: int) -> Callable[[], None]:
-    """A step of the CNN with so many classes."""
+    """A step of the CNN with `number` classes."""
     return _step(recipes.study_cnn.replace(image_size=64), number, 25)
 
 
 def devices(number: int) -> Callable[[], None]:
-    """A step of the CNN on all devices, of which there must be so many."""
+    """A step of the CNN on all devices.
+
+    Raises:
+        RuntimeError: If there are not `number` devices.
+    """
     if jax.device_count() != number:
-        raise RuntimeError(f"there are {jax.device_count()} devices, not {number}")
+        raise RuntimeError(f"JAX has {jax.device_count()} devices, expected {number}")
     return _step(recipes.study_cnn.replace(image_size=150), 3, 24)
 
 

@@ -1,4 +1,4 @@
-"""PyTorch, with the memory format that TORCH_FORMAT names: channels_last or contiguous."""
+"""PyTorch; TORCH_FORMAT names the memory format, channels_last or contiguous."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def memory_format() -> Any:
-    """The one that TORCH_FORMAT names."""
+    """The memory format that TORCH_FORMAT names; channels_last by default."""
     name = os.environ.get("TORCH_FORMAT", "channels_last")
     return getattr(torch, f"{name}_format" if name == "contiguous" else name)
 
@@ -30,21 +30,21 @@ def _model(image_size: int) -> nn.Module:
 
 
 def images(batch_size: int, image_size: int) -> torch.Tensor:
-    """Scaled images on the device."""
+    """Scaled images on the device, `[batch, 3, size, size]`."""
     scaled = torch.from_numpy(inputs.scaled(batch_size, image_size)).permute(0, 3, 1, 2)
     return scaled.contiguous(memory_format=memory_format()).to(DEVICE)
 
 
 def train(batch_size: int, image_size: int) -> Callable[[], None]:
-    """One step: dropout, forward, backward, Adam."""
+    """One training step: dropout, forward, backward, Adam."""
     model = _model(image_size).train()
     optimizer = torch.optim.Adam(model.parameters())
-    given, labels = images(batch_size, image_size), inputs.labels(batch_size)
+    batch, labels = images(batch_size, image_size), inputs.labels(batch_size)
     targets = torch.from_numpy(labels).long().to(DEVICE)
 
     def step() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(given), targets).backward()
+        nn.functional.cross_entropy(model(batch), targets).backward()
         optimizer.step()
         if DEVICE == "cuda":
             torch.cuda.synchronize()
@@ -53,12 +53,12 @@ def train(batch_size: int, image_size: int) -> Callable[[], None]:
 
 
 def predict(batch_size: int, image_size: int) -> Callable[[], None]:
-    """Probabilities of a batch of scaled images in the host's memory."""
+    """Class probabilities for a batch of scaled images in host memory."""
     model = _model(image_size).eval()
-    given = images(batch_size, image_size).cpu()
+    batch = images(batch_size, image_size).cpu()
 
     def forward() -> None:
         with torch.inference_mode():
-            torch.softmax(model(given.to(DEVICE)), 1).cpu()
+            torch.softmax(model(batch.to(DEVICE)), 1).cpu()
 
     return forward

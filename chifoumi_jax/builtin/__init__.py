@@ -1,6 +1,6 @@
 """The small trained model that comes with the package: `load("small")`.
 
-`CARD.md` beside it says what it is and what it is good at.
+`CARD.md` in this folder describes it: training data, accuracy and limits.
 """
 
 from pathlib import Path
@@ -11,10 +11,10 @@ NAME = "small"
 
 
 def builtin_run() -> Path:
-    """The packaged model's file, which `load` takes in place of a run's folder.
+    """The packaged model's file, which `load` accepts in place of a run's folder.
 
     Raises:
-        RunError: If the installation is not whole.
+        RunError: If the file is missing from the installation.
     """
     path = Path(__file__).with_name(f"{NAME}.safetensors")
     if not path.is_file():

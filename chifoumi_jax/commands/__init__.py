@@ -1,1 +1,1 @@
-"""The commands of `chifoumi`, one a file. Each function is a command; its arguments are options."""
+"""The commands of `chifoumi`, one per file. A function is a command, its arguments are options."""

@@ -1,4 +1,4 @@
-"""`chifoumi check`: what is wrong with a folder of photos."""
+"""`chifoumi check`: report the problems of a folder of photos."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def check(
     test_list: Path | None = None,
     seed: int = 0,
 ) -> int:
-    """Scan a folder of photos as training would, and report all that is wrong with it.
+    """Scan a folder of photos as training would, and report all problems.
 
-    The exit code is 0 if nothing is wrong, 1 if training would leave something out or warn, and 2
-    if the folder cannot be trained on.
+    The exit code is 0 if there is no problem, 1 if training would leave something out or warn, and
+    2 if the folder cannot be trained on.
 
     Args:
         directory: Folder <class>/<photos> or {train,valid,test}/<class>/<photos>.
         groups: CSV file with the columns path,session; a session is not split.
         train_list: Text file of paths, one a line, that selects the training photos.
-        test_list: Likewise the test photos.
-        seed: Of the split.
+        test_list: Text file of paths, one a line, that selects the test photos.
+        seed: Seed of the split.
     """
     from chifoumi_jax.data.folder.scanning import scan
     from chifoumi_jax.training.display import Display
 
     with Display().counting("Reading photos") as progress:
-        found = scan(
+        scanned = scan(
             directory,
             groups=groups,
             train_list=train_list,
@@ -44,11 +44,11 @@ def check(
         )
     print_table(
         ["class", "train", "valid", "test"],
-        [[name, *map(str, counts.values())] for name, counts in found.counts().items()],
+        [[name, *map(str, counts.values())] for name, counts in scanned.counts().items()],
     )
-    for line in describe(found.problems):
+    for line in describe(scanned.problems):
         print(line)
-    wrong = sum(problem.effect != "note" for problem in found.problems)
-    notes = len(found.problems) - wrong
-    print(count(wrong, "problem") + (f", {count(notes, 'note')}" if notes else "") + ".")
-    return int(wrong > 0)
+    problems = sum(problem.effect != "note" for problem in scanned.problems)
+    notes = len(scanned.problems) - problems
+    print(count(problems, "problem") + (f", {count(notes, 'note')}" if notes else "") + ".")
+    return int(problems > 0)

@@ -1,4 +1,4 @@
-"""`chifoumi evaluate`: runs tested on labelled photos, and compared."""
+"""`chifoumi evaluate`: test runs on labelled photos, and compare them."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def evaluate(
 ) -> int:
     """Test a run's model on labelled photos: its own test photos, or those of another folder.
 
-    Of several runs each is tested on the same photos, and each pair is compared. A page for people,
-    report.html, and all numbers, report.json, are written into a folder. What cannot be read is
-    named and left out.
+    Several runs are tested on the same photos, and each pair of runs is compared. The command
+    writes a web page, report.html, and all numbers, report.json, into a folder. It reports files
+    that cannot be read and leaves them out.
 
     Args:
         run: The run's folder, a file of export --to safetensors, or small, the packaged model.
-        others: Further runs, which know the photos' classes too.
-        data: Folder {test,…}/<class>/<photos>, of which test (or else valid) is taken, or
+        others: More runs, which must know the photos' classes too.
+        data: Folder {test,…}/<class>/<photos>, of which test (or else valid) is used, or folder
             <class>/<photos>.
         test_list: Text file of paths, one a line, that selects photos of --data.
-        best: Take the best checkpoint instead of the last.
-        batch_size: Photos at a time; the labels do not depend on it.
-        out: Folder for the report; by default evaluation in the first run's folder (of a model
-            without one, here), numbered.
+        best: Use the best checkpoint instead of the last.
+        batch_size: Photos in a batch; the labels do not depend on it.
+        out: Folder for the report; by default evaluation, or evaluation-2, …, in the first run's
+            folder, or in the current folder if the model has no run's folder.
         report: Write the report.
-        images: Show photos in it; --no-images leaves them out, their names stay.
+        images: Show photos in the report; --no-images shows only their names.
         json_output: Print JSON.
     """
     from chifoumi_jax import reports
@@ -60,15 +60,15 @@ def evaluate(
     if report:
         reports.require_free(run, out, data)
     elif out is not None:
-        raise RecipeError("--out is the report's folder: give it or --no-report")
-    found = reports.evaluate(
+        raise RecipeError("--out is the report's folder: give either --out or --no-report")
+    result = reports.evaluate(
         [run, *others], data=data, test_list=test_list, best=best, batch_size=batch_size
     )
     if not json_output:
-        _print_report(found)
-    page = found.write(out, images=images) / reports.PAGE if report else None
+        _print_report(result)
+    page = result.write(out, images=images) / reports.PAGE if report else None
     if json_output:
-        numbers: dict[str, Any] = found.comparison() if others else found.runs[0]
+        numbers: dict[str, Any] = result.comparison() if others else result.runs[0]
         print(json.dumps(numbers | {"report": None if page is None else str(page)}, indent=2))
     elif page is not None:
         print(f"Report: {page}")
@@ -94,8 +94,8 @@ def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
     print_table(
         ["true \\ predicted", *numbers["classes"], "recall"],
         [
-            [name, *map(str, row), f"{row[place] / sum(row):.1%}" if sum(row) else "–"]
-            for place, (name, row) in enumerate(
+            [name, *map(str, row), f"{row[index] / sum(row):.1%}" if sum(row) else "–"]
+            for index, (name, row) in enumerate(
                 zip(numbers["classes"], numbers["confusion"], strict=True)
             )
         ],
@@ -109,9 +109,10 @@ def _print_numbers(numbers: Mapping[str, Any], *, named: bool) -> None:
     if numbers["learnt"]:
         show_warning(
             f"{printable(numbers['run'])} was trained or validated on {numbers['learnt']} of these "
-            f"{numbers['images']} photos: on new ones it is less accurate than this"
+            f"{numbers['images']} photos: its accuracy on new photos is lower"
         )
     unsure = numbers["unsure"]
     if unsure["photos"]:
-        rest = f"; of the others {unsure['rest_accuracy']:.2%} are right" if unsure["rest"] else ""
-        print(f"Unsure of {unsure['photos']} ({unsure['share']:.1%}){rest}.")
+        share = unsure["rest_accuracy"]
+        rest = f"; {share:.2%} of the others are correct" if unsure["rest"] else ""
+        print(f"Unsure: {unsure['photos']} ({unsure['share']:.1%}){rest}.")

@@ -1,4 +1,4 @@
-"""`chifoumi export`: a run's model for another runtime."""
+"""`chifoumi export`: write a run's model for another runtime."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def export(
 ) -> int:
     """Write a run's model for another runtime.
 
-    What is written is loaded again in that runtime and compared with the model on photos. Only if
-    it computes the same does the file appear. The last line printed is its name.
+    The written file is loaded in that runtime and compared with the model on photos. The file is
+    kept only if it computes the same. The last printed line is its name.
 
     Args:
         run: The run's folder, a file of --to safetensors, or small, the packaged model.
@@ -32,10 +32,11 @@ def export(
             folder; keras; or torch, for torch.export.load.
         out: The file; by default model.onnx (.stablehlo, .safetensors, .keras, .pt2) in the run's
             folder.
-        data: Folder of photos to compare on; by default the run's own, or rendered hands.
-        best: Take the best checkpoint instead of the last.
-        preprocess: ONNX: take pictures of any size, which the graph resizes.
-        int8: ONNX: weights and activations in 8 bits; ranges are taken from training photos.
+        data: Folder of photos for the comparison; by default the run's own photos, or rendered
+            hands.
+        best: Use the best checkpoint instead of the last.
+        preprocess: ONNX only: accept pictures of any size; the graph resizes them.
+        int8: ONNX only: 8-bit weights and activations; their ranges come from training photos.
         force: Replace the file if it exists.
         json_output: Print JSON.
     """
@@ -59,7 +60,7 @@ def export(
         return 0
     print(f"Compared on {report.compared_on}:")
     print_table(
-        ["largest difference of", "is", "may be"],
+        ["largest difference", "measured", "bound"],
         [[check.name, f"{check.difference:.2g}", f"{check.bound:.2g}"] for check in report.checks],
     )
     print_table(

@@ -1,4 +1,4 @@
-"""`chifoumi hands`: a folder of rendered hands."""
+"""`chifoumi hands`: render a folder of hands."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def hands(
     """Draw a folder of hands that `train --data` reads.
 
     Args:
-        out: The folder; it must not exist, or be empty.
-        images: How many in all.
-        test_images: How many of them to test on, with other people, light and backgrounds; by
+        out: The folder; it must be empty or not exist yet.
+        images: Number of images in all.
+        test_images: How many of them are test images, with other people, light and backgrounds; by
             default 52 of 346, as in the study.
-        wild: From many sides, before anything, in any light, as photos are; small.
-        nothing: Also draw a fourth class of pictures without a hand.
-        seed: Decides every picture.
+        wild: Draw small images as varied as photos: any viewpoint, background and light.
+        nothing: Also draw a fourth class of images without a hand.
+        seed: Seed of all images.
     """
     from chifoumi_jax.hands import GESTURES, NOTHING, VARIETY, WILD, write_hands
     from chifoumi_jax.training.display import Display

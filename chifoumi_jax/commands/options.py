@@ -1,4 +1,4 @@
-"""What commands share: types of their options, and checks."""
+"""Shared by several commands: option types, and checks of option values."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def require_at_least(least: int, value: int, option: str) -> None:
         raise RecipeError(f"{option} must be at least {least}, not {value}")
 
 
-def exactly(epochs: int | None) -> dict[str, int]:
-    """The changes of a recipe for `--epochs`: exactly that many, however few the photos are."""
+def exact_epochs(epochs: int | None) -> dict[str, int]:
+    """The recipe's changes for `--epochs`: exactly this number, even with few photos."""
     return {} if epochs is None else {"epochs": epochs, "min_steps": 0}

@@ -1,4 +1,4 @@
-"""What commands print: tables, counts and warnings."""
+"""Output of commands: tables, counts, errors and warnings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from chifoumi_jax.text import printable
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; all columns but the first are aligned to the right."""
     table = Table(box=box.SIMPLE_HEAD)
-    for place, name in enumerate(header):
-        table.add_column(Text(printable(name)), justify="left" if place == 0 else "right")
+    for column, name in enumerate(header):
+        table.add_column(Text(printable(name)), justify="left" if column == 0 else "right")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    # Output that is piped into a file or another program keeps its lines whole.
+    # Lines are not wrapped in output that goes to a file or another program.
     width = None if sys.stdout.isatty() else 500
     Console(highlight=False, width=width).print(table)
 
@@ -31,7 +31,7 @@ def count(number: int, thing: str) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """An error's message; of the operating system's the file and the reason."""
+    """An error's message; for an operating system error, the file and the reason."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
         return f"{error.filename}: {error.strerror.lower()}"
     return str(error)

@@ -1,4 +1,4 @@
-"""`chifoumi play`: the game in the browser."""
+"""`chifoumi play`: the browser game."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def play(
     seed: int | None = None,
     runs: Path = Path("runs"),
 ) -> int:
-    """Play rock-paper-scissors in the browser against the machine, ask it about photos, teach it.
+    """Play rock-paper-scissors in the browser, classify photos, and teach new classes.
 
-    The line printed is the address of the page. Ctrl-C ends the server.
+    The command prints the page's URL. Ctrl-C stops the server.
 
     Args:
-        run: Folder of the run whose model looks, or a safetensors file of `chifoumi export`; the
+        run: Folder of the run whose model is used, or a safetensors file of `chifoumi export`; the
             packaged model if not given.
-        host: Name or address to serve at; by default no other machine reaches it.
-        port: To serve at; 0 takes one that is free.
+        host: Name or address to serve on; by default other machines cannot reach the server.
+        port: Port to serve on; 0 takes any free port.
         open_browser: Open the page in the browser.
-        seed: Of the machine's moves; by default nobody can foretell them.
-        runs: Folder for what the page Teach saves.
+        seed: Seed of the machine's moves; by default they are unpredictable.
+        runs: Folder where the Teach page saves its pictures and runs.
     """
     from chifoumi_jax.builtin import builtin_run
 

@@ -1,4 +1,4 @@
-"""`chifoumi predict`: photos classified, and explained."""
+"""`chifoumi predict`: classify photos, and explain the answers with heat maps."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def predict(
 ) -> int:
     """Classify photos.
 
-    A file that is no readable picture, an empty folder or a pattern that matches nothing is
-    reported and does not stop the others; the exit code is then 1, and 2 if there was nothing to
-    classify at all.
+    A file that is not a readable picture, an empty folder or a pattern that matches nothing is
+    reported; the other files are still classified. The exit code is then 1, or 2 if there was
+    nothing to classify.
 
     Args:
         run: The run's folder, a file of export --to safetensors, or small, the packaged model.
-        paths: Photos, folders of them, patterns in quotes ('photos/**/*.jpg'), or - for standard
+        paths: Photos, folders of photos, patterns in quotes ('photos/**/*.jpg'), or - for standard
             input: a photo, or a list of paths, one a line.
-        best: Take the best checkpoint instead of the last.
-        batch_size: Photos at a time; the labels do not depend on it.
+        best: Use the best checkpoint instead of the last.
+        batch_size: Photos in a batch; the labels do not depend on it.
         output_format: A table, one JSON object a line, or CSV.
         json_output: Print one JSON array.
         explain: Folder for a picture of each photo that shows where the network saw its label
@@ -58,41 +58,44 @@ def predict(
 
     require_at_least(1, batch_size, "--batch-size")
     if not paths:
-        raise RecipeError("no photos given: name some after the run's folder")
+        raise RecipeError("no photos given: name photos after the run's folder")
     if json_output and output_format != "table":
         raise RecipeError(f"give --json or --format {output_format}, not both")
-    # A process may be started without one.
+    # A process can be started without standard input.
     inputs = expand(paths, sys.stdin.buffer if sys.stdin else io.BytesIO())
-    if all(one.problem for one in inputs):
-        for one in inputs:
-            print(f"error: {one.problem}", file=sys.stderr)
+    if all(item.problem for item in inputs):
+        for item in inputs:
+            print(f"error: {item.problem}", file=sys.stderr)
         if json_output:
-            refused = [{"file": one.name, "error": one.problem} for one in inputs]
+            refused = [{"file": item.name, "error": item.problem} for item in inputs]
             print(json.dumps(refused, indent=2))
         return USAGE_ERROR
     classifier = load(run, best=best)
-    how = None
+    write_heat_map = None
     if explain is not None:
         require_feature_map(classifier.recipe)
-        how = explain_in(explain, inputs)
+        write_heat_map = explain_in(explain, inputs)
     errors: list[str] = []
-    found = _reported(answers(classifier, inputs, batch_size=batch_size, explain=how), errors)
+    all_answers = _print_errors(
+        answers(classifier, inputs, batch_size=batch_size, explain=write_heat_map), errors
+    )
     if json_output:
-        print(json.dumps(list(found), indent=2))
+        print(json.dumps(list(all_answers), indent=2))
     elif output_format == "table":
-        _print_answers(list(found), classifier.classes, explained=explain is not None)
+        _print_answers(list(all_answers), classifier.classes, explained=explain is not None)
     else:
         lines = (
-            json_lines(found)
+            json_lines(all_answers)
             if output_format == "jsonl"
-            else csv_lines(found, classifier.classes, explained=explain is not None)
+            else csv_lines(all_answers, classifier.classes, explained=explain is not None)
         )
         for line in lines:
             print(line, flush=True)
     return int(bool(errors))
 
 
-def _reported(answers: Iterable[Answer], errors: list[str]) -> Iterator[Answer]:
+def _print_errors(answers: Iterable[Answer], errors: list[str]) -> Iterator[Answer]:
+    """Pass the answers through; print each error, and append it to `errors`."""
     for answer in answers:
         if "error" in answer:
             errors.append(answer["error"])
@@ -101,8 +104,8 @@ def _reported(answers: Iterable[Answer], errors: list[str]) -> Iterator[Answer]:
 
 
 def _print_answers(answers: Sequence[Answer], classes: Sequence[str], explained: bool) -> None:
-    read = [answer for answer in answers if "error" not in answer]
-    if not read:
+    readable = [answer for answer in answers if "error" not in answer]
+    if not readable:
         return
     print_table(
         ["file", "label", "", *classes, *(["heat map"] if explained else [])],
@@ -114,6 +117,6 @@ def _print_answers(answers: Sequence[Answer], classes: Sequence[str], explained:
                 *(f"{p:.1%}" for p in answer["probabilities"].values()),
                 *([Path(answer["explanation"]).name] if explained else []),
             ]
-            for answer in read
+            for answer in readable
         ],
     )

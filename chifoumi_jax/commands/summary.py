@@ -1,4 +1,4 @@
-"""`chifoumi summary`: a recipe's model, layer by layer."""
+"""`chifoumi summary`: print a recipe's model layer by layer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def summary(recipe: RecipeName = "cnn", classes: int = 3, image_size: int | None
     """Print a recipe's model layer by layer, with output shapes and numbers of parameters.
 
     Args:
-        recipe: Whose model.
+        recipe: The recipe of the model.
         classes: Number of classes.
-        image_size: Height and width of the network's input.
+        image_size: Height and width of the network's input, in pixels.
     """
     from chifoumi_jax.training.summary import layers, total
 

@@ -1,4 +1,4 @@
-"""`chifoumi train`: a training, new or resumed. Its options are the recipe's fields."""
+"""`chifoumi train`: start or resume a training. Its options are the recipe's fields."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import tyro
 
-from chifoumi_jax.commands.options import RecipeName, exactly, require_at_least
+from chifoumi_jax.commands.options import RecipeName, exact_epochs, require_at_least
 from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.recipes import RECIPES, SETTINGS, TYPES
 
-# What is not given comes from the recipe.
-_BY_RECIPE = "(default: the recipe's)"
+_FROM_RECIPE = "(default: the recipe's)"
 
 
 def _option(name: str) -> tuple[str, Any, Any]:
@@ -23,10 +22,10 @@ def _option(name: str) -> tuple[str, Any, Any]:
     if hint is bool:
         return name, Annotated[bool, tyro.conf.arg(help=help_text)], False
     choices = [choice for choice in get_args(hint) if isinstance(choice, str)]
-    (kind,) = {*(get_args(hint) or (hint,))} - {type(None)} if not choices else (hint,)
-    metavar = f"{{{','.join(choices)}}}" if choices else kind.__name__.upper()
-    argument = tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint=_BY_RECIPE)
-    return name, Annotated[kind | None, argument], None
+    (bare,) = {*(get_args(hint) or (hint,))} - {type(None)} if not choices else (hint,)
+    metavar = f"{{{','.join(choices)}}}" if choices else bare.__name__.upper()
+    argument = tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint=_FROM_RECIPE)
+    return name, Annotated[bare | None, argument], None
 
 
 if TYPE_CHECKING:
@@ -54,10 +53,10 @@ def train(
     Options that are not given come from the recipe. The last line printed is the run's folder.
 
     Args:
-        recipe: What to train and how.
-        training: What to change in the recipe.
-        directed: The classes differ in direction, as a thumb up and a thumb down: mirror no photo,
-            and turn none far.
+        recipe: The recipe to train by.
+        training: Changes of the recipe.
+        directed: The classes differ in direction, such as thumb up and thumb down: no photo is
+            mirrored or rotated far.
         resume: Continue this run instead of starting one; takes no other option but --epochs.
         quiet: Print nothing but warnings and the run's folder.
         coordinator: HOST:PORT of the first of several processes that train together. Each is
@@ -78,12 +77,12 @@ def train(
         if given or recipe is not None or directed:
             names = [*["recipe"] * (recipe is not None), *["directed"] * directed, *given]
             options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-            raise RecipeError(f"--resume takes all but --epochs from its run: leave out {options}")
+            raise RecipeError(f"--resume can only be combined with --epochs: leave out {options}")
         run = fit.resume(resume, epochs=epochs, quiet=quiet)
     else:
         chosen = RECIPES[recipe or "cnn"]
         chosen = chosen.directed() if directed else chosen
-        run = fit.fit(chosen.replace(**given, **exactly(epochs)), quiet=quiet)
+        run = fit.fit(chosen.replace(**given, **exact_epochs(epochs)), quiet=quiet)
     if not process:
         print(run.directory)
     return 0

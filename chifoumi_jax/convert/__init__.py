@@ -1,4 +1,4 @@
-"""Weights from Keras and PyTorch, and back, bit for bit, without trusting the files."""
+"""Converts weights from and to Keras and PyTorch, bit for bit; files are never trusted."""
 
 from chifoumi_jax.convert.efficientnet_lite import efficientnet_lite0_from_torch
 from chifoumi_jax.convert.keras import from_keras, to_keras

@@ -1,4 +1,4 @@
-"""Between a model and its weights as flat, named NumPy arrays in the original's layout."""
+"""Converts between a model and flat, named NumPy arrays in the original's layout."""
 
 import functools
 from collections.abc import Callable, Collection, Mapping
@@ -14,10 +14,10 @@ from jaxtyping import Float
 from chifoumi_jax.convert.image_size import image_size_for
 from chifoumi_jax.convert.untrusted.errors import WeightsError
 from chifoumi_jax.convert.untrusted.limits import MAX_CLASSES
-from chifoumi_jax.convert.untrusted.stored import Stored
+from chifoumi_jax.convert.untrusted.stored import StoredTensor
 from chifoumi_jax.models import CNN, MLP
 
-Arrays = Mapping[str, Float[np.ndarray, "..."] | Stored]
+Arrays = Mapping[str, Float[np.ndarray, "..."] | StoredTensor]
 _Model = TypeVar("_Model", bound=nnx.Module)
 _DTYPES = ("float32", "float64")
 
@@ -37,35 +37,36 @@ def cnn_from_arrays(
     dtype: DTypeLike = jnp.float32,
     dropout_rate: float = 0.5,
 ) -> CNN:
-    """The CNN with these weights, bit for bit, in memory of its own.
+    """Builds the CNN from these weights, bit for bit; the model owns its memory.
 
     Args:
         arrays: `conv2d_1/kernel` (3, 3, in, out), `conv2d_1/bias` (out,), … `dense_1/kernel`
             (in, out), … `dense_2/bias`, as Keras lays them out.
-        image_size: By default the one that `image_size_for` finds.
-        dtype: What all of them must be: float32, or float64 where JAX has 64 bits enabled.
-        dropout_rate: The model's.
+        image_size: Height and width in pixels; by default, `image_size_for` finds it.
+        dtype: The dtype that all arrays must have: float32, or float64 if JAX has 64 bits enabled.
+        dropout_rate: The model's dropout rate.
 
     Raises:
-        WeightsError: If one is missing, surplus, misshapen, of another dtype, or not finite.
+        WeightsError: If an array is missing, not part of the network or not finite, or has another
+            shape or dtype.
     """
     _check_names(arrays, CNN_NAMES)
-    rows = _size(arrays, "dense_1/kernel", axis=0)
-    classes = check_num_classes(_size(arrays, "dense_2/kernel", axis=1))
+    rows = _axis_size(arrays, "dense_1/kernel", axis=0)
+    classes = check_num_classes(_axis_size(arrays, "dense_2/kernel", axis=1))
     size = image_size_for(rows, image_size)
-    model = shapes_of(CNN, size, classes, dropout_rate=dropout_rate)
+    model = abstract_model(CNN, size, classes, dropout_rate=dropout_rate)
     _fill(_cnn_params(model), arrays, dtype)
     return model
 
 
 def cnn_to_arrays(model: CNN) -> dict[str, Float[np.ndarray, "..."]]:
-    """The CNN's weights as `cnn_from_arrays` takes them; views of the model's where possible.
+    """Returns the CNN's weights as `cnn_from_arrays` takes them, as views where possible.
 
     Raises:
-        WeightsError: If one is misshapen, of another dtype than the rest, or not finite.
+        WeightsError: If a weight has another shape, another dtype than the rest, or is not finite.
     """
-    whole = shapes_of(CNN, model.image_size, model.num_classes)
-    return _extract(_cnn_params(model), _shapes(_cnn_params(whole)))
+    expected = abstract_model(CNN, model.image_size, model.num_classes)
+    return _extract(_cnn_params(model), _shapes(_cnn_params(expected)))
 
 
 def mlp_from_arrays(
@@ -75,41 +76,42 @@ def mlp_from_arrays(
     relu_logits: bool = False,
     dropout_rate: float = 0.2,
 ) -> MLP:
-    """The perceptron with these weights, bit for bit, in memory of its own.
+    """Builds the perceptron from these weights, bit for bit; the model owns its memory.
 
     Args:
         arrays: `fc1.weight` (out, in), `fc1.bias` (out,), … `fc3.bias`, as PyTorch lays them out.
-        dtype: What all of them must be: float32, or float64 where JAX has 64 bits enabled.
-        relu_logits: The model's, which its weights do not tell: true for version 2.1.
-        dropout_rate: The model's.
+        dtype: The dtype that all arrays must have: float32, or float64 if JAX has 64 bits enabled.
+        relu_logits: True for the study's version 2.1; the weights do not say it.
+        dropout_rate: The model's dropout rate.
 
     Raises:
-        WeightsError: If one is missing, surplus, misshapen, of another dtype, or not finite.
+        WeightsError: If an array is missing, not part of the network or not finite, or has another
+            shape or dtype.
     """
     _check_names(arrays, MLP_NAMES)
-    classes = check_num_classes(_size(arrays, "fc3.weight", axis=0))
-    model = shapes_of(MLP, classes, dropout_rate=dropout_rate, relu_logits=relu_logits)
+    classes = check_num_classes(_axis_size(arrays, "fc3.weight", axis=0))
+    model = abstract_model(MLP, classes, dropout_rate=dropout_rate, relu_logits=relu_logits)
     _fill(_mlp_params(model), arrays, dtype)
     return model
 
 
 def mlp_to_arrays(model: MLP) -> dict[str, Float[np.ndarray, "..."]]:
-    """The perceptron's weights as `mlp_from_arrays` takes them.
+    """Returns the perceptron's weights as `mlp_from_arrays` takes them.
 
     Raises:
-        WeightsError: If one is misshapen, of another dtype than the rest, or not finite.
+        WeightsError: If a weight has another shape, another dtype than the rest, or is not finite.
     """
-    whole = shapes_of(MLP, model.num_classes)
-    return _extract(_mlp_params(model), _shapes(_mlp_params(whole)))
+    expected = abstract_model(MLP, model.num_classes)
+    return _extract(_mlp_params(model), _shapes(_mlp_params(expected)))
 
 
 def check_arrays(
     arrays: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], dtype: str
 ) -> None:
-    """Compare names, shapes and dtypes of `arrays` with what is expected of them.
+    """Checks that `arrays` has exactly the names of `shapes`, with these shapes and this dtype.
 
     Raises:
-        WeightsError: For the first that differs.
+        WeightsError: For the first difference.
     """
     _check_names(arrays, shapes)
     for name, shape in shapes.items():
@@ -121,10 +123,10 @@ def check_arrays(
 
 
 def dtype_name(dtype: DTypeLike) -> str:
-    """NumPy's name of a type that weights may have.
+    """Returns NumPy's name of a dtype that weights may have.
 
     Raises:
-        WeightsError: If it is neither float32 nor float64, or is float64 where JAX has 32 bits.
+        WeightsError: If it is neither float32 nor float64, or is float64 while JAX has 32 bits.
     """
     name = str(np.dtype(dtype))
     if name not in _DTYPES:
@@ -136,15 +138,16 @@ def dtype_name(dtype: DTypeLike) -> str:
     return name
 
 
-def shapes_of(model: type[_Model], *arguments: Any, **options: Any) -> _Model:
-    """A model of its own with shapes for values."""
-    merged: _Model = nnx.merge(*_traced(model, arguments, tuple(options.items())), copy=True)
+def abstract_model(model: type[_Model], *arguments: Any, **options: Any) -> _Model:
+    """Returns a new model whose parameters have shapes instead of values."""
+    state = _abstract_state(model, arguments, tuple(options.items()))
+    merged: _Model = nnx.merge(*state, copy=True)
     return merged
 
 
-# To trace a model takes longer than to fill a small one.
+# Cached, because tracing a model takes longer than filling a small one.
 @functools.lru_cache(maxsize=16)
-def _traced(
+def _abstract_state(
     model: Callable[..., nnx.Module],
     arguments: tuple[Any, ...],
     options: tuple[tuple[str, Any], ...],
@@ -153,22 +156,22 @@ def _traced(
 
 
 def _fill(params: Mapping[str, Any], arrays: Arrays, dtype: DTypeLike) -> None:
-    wanted = dtype_name(dtype)
-    check_arrays(arrays, _shapes(params), wanted)
+    expected_dtype = dtype_name(dtype)
+    check_arrays(arrays, _shapes(params), expected_dtype)
     for name, param in params.items():
         value = arrays[name]
-        # JAX may go on using the memory that it is given, so that nobody else must have it.
-        array = value.read() if isinstance(value, Stored) else np.array(value)
+        # JAX may keep using the memory that it is given, so the array must not be shared.
+        array = value.read() if isinstance(value, StoredTensor) else np.array(value)
         check_finite(name, array)
-        # Unlike `jnp.array`, it makes no copy but the device's.
-        param.set_value(jax.device_put(_layout(name)(array)))
+        # Unlike `jnp.array`, `device_put` makes no copy besides the one on the device.
+        param.set_value(jax.device_put(_layout_change(name)(array)))
 
 
 def _extract(
     params: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Float[np.ndarray, "..."]]:
     arrays = {
-        name: np.ascontiguousarray(_layout(name)(np.asarray(param[...])))
+        name: np.ascontiguousarray(_layout_change(name)(np.asarray(param[...])))
         for name, param in params.items()
     }
     check_arrays(arrays, shapes, dtype_name(next(iter(arrays.values())).dtype))
@@ -187,14 +190,14 @@ def _cnn_params(model: CNN) -> dict[str, Any]:
 
 def _mlp_params(model: MLP) -> dict[str, Any]:
     return {
-        f"{name}.{torchs}": getattr(layer, ours)
+        f"{name}.{torch_part}": getattr(layer, flax_part)
         for name, layer in model.layers.items()
-        for torchs, ours in (("weight", "kernel"), ("bias", "bias"))
+        for torch_part, flax_part in (("weight", "kernel"), ("bias", "bias"))
     }
 
 
-def _layout(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Between Flax's layout and the original's: PyTorch has outputs first. Its own inverse."""
+def _layout_change(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Converts between Flax's layout and the original's, both ways; PyTorch has outputs first."""
     return np.transpose if name.endswith(".weight") else np.asarray
 
 
@@ -207,26 +210,28 @@ def _shapes(params: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _check_names(arrays: Mapping[str, Any], names: Collection[str]) -> None:
     if missing := [name for name in names if name not in arrays]:
-        raise WeightsError(f"{missing[0]} is missing; there is {_listed(arrays)}")
+        raise WeightsError(f"{missing[0]} is missing; found {_format_names(arrays)}")
     if surplus := [name for name in arrays if name not in names]:
-        raise WeightsError(f"{surplus[0]} is not part of the network, which has {_listed(names)}")
+        raise WeightsError(
+            f"{surplus[0]} is not part of the network, which has {_format_names(names)}"
+        )
 
 
-def _listed(names: Collection[str]) -> str:
-    # A hostile file may hold many and long ones.
+def _format_names(names: Collection[str]) -> str:
+    # Shortened, because a hostile file may contain many long names.
     shown = ", ".join(str(name)[:80] for name in list(names)[:20])
     return f"{shown or 'nothing'}{', …' if len(names) > 20 else ''}"
 
 
 def shape_of(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    """The shape of an array, or of one that still lies in its file."""
+    """Returns the shape of an array, or of a tensor that is not read from its file yet."""
     value = arrays[name]
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise WeightsError(f"{name} is of the type {type(value).__name__}; expected an array")
     return tuple(value.shape)
 
 
-def _size(arrays: Mapping[str, Any], name: str, axis: int) -> int:
+def _axis_size(arrays: Mapping[str, Any], name: str, axis: int) -> int:
     shape = shape_of(arrays, name)
     if len(shape) != 2:
         raise WeightsError(f"{name} has shape {shape}; expected two axes")
@@ -234,15 +239,23 @@ def _size(arrays: Mapping[str, Any], name: str, axis: int) -> int:
 
 
 def check_num_classes(found: int) -> int:
-    """The number of classes, if a network may have so many."""
+    """Returns the number of classes if a network may have that many.
+
+    Raises:
+        WeightsError: If there are none or more than `MAX_CLASSES`.
+    """
     if not 1 <= found <= MAX_CLASSES:
         raise WeightsError(f"the last layer has {found} classes; expected 1 to {MAX_CLASSES}")
     return found
 
 
 def check_finite(name: str, array: Float[np.ndarray, "..."]) -> None:
-    """Refuse weights that are no numbers."""
-    # Both extremes are NaN if one value is: no array of booleans as long as the weights is made.
+    """Checks that all weights are finite.
+
+    Raises:
+        WeightsError: For the first weight that is not.
+    """
+    # Minimum and maximum are NaN if any value is; checking them needs no array of booleans.
     with np.errstate(invalid="ignore"):
         if array.size == 0 or (np.isfinite(array.min()) and np.isfinite(array.max())):
             return

@@ -1,4 +1,4 @@
-"""The CNN from Keras and back."""
+"""Converts the CNN from and to Keras."""
 
 import io
 import os
@@ -19,9 +19,9 @@ from chifoumi_jax.convert.arrays import (
     dtype_name,
 )
 from chifoumi_jax.convert.keras_config import Network, check_config
-from chifoumi_jax.convert.keras_layout import UNREAD, V3_PATHS, find_weights
-from chifoumi_jax.convert.untrusted.archive import unpacked
-from chifoumi_jax.convert.untrusted.errors import WeightsError, about
+from chifoumi_jax.convert.keras_layout import IGNORED_GROUPS, V3_PATHS, find_weights
+from chifoumi_jax.convert.untrusted.archive import open_archive
+from chifoumi_jax.convert.untrusted.errors import WeightsError, error_context
 from chifoumi_jax.convert.untrusted.hdf5.tree import Tree
 from chifoumi_jax.convert.untrusted.limits import (
     MAX_IMAGE_SIZE,
@@ -30,38 +30,38 @@ from chifoumi_jax.convert.untrusted.limits import (
     OPTIMIZER_COPIES,
     OVERHEAD_BYTES,
 )
-from chifoumi_jax.convert.untrusted.source import KERAS_SUFFIXES, Kind, opened
+from chifoumi_jax.convert.untrusted.source import KERAS_SUFFIXES, FileFormat, open_weights
 from chifoumi_jax.convert.untrusted.strict_json import parse
 from chifoumi_jax.files import replacing
 from chifoumi_jax.models import CNN, count_params
 from chifoumi_jax.models.cnn import MIN_IMAGE_SIZE
 
-_LIVE = "the Keras model"
+_MODEL_LABEL = "the Keras model"
 _WEIGHTS_SUFFIX = ".weights.h5"
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _ENTRIES = ("metadata.json", _CONFIG, _WEIGHTS)
 
 
 class KerasLayer(Protocol):
-    """What is asked of a layer of a Keras model."""
+    """What a layer of a Keras model must offer."""
 
     def get_weights(self) -> list[Any]:
-        """Its weights as NumPy arrays."""
+        """Returns its weights as NumPy arrays."""
 
     def set_weights(self, weights: list[Any]) -> None:
-        """Takes such arrays over."""
+        """Copies such arrays into the layer."""
 
 
 @runtime_checkable
 class KerasModel(Protocol):
-    """What is asked of a Keras model; Keras itself is not imported."""
+    """What a Keras model must offer; Keras itself is not imported."""
 
     @property
     def layers(self) -> Iterable[KerasLayer]:
         """Its layers, in order."""
 
     def to_json(self) -> str:
-        """Its configuration."""
+        """Returns its configuration."""
 
 
 def from_keras(
@@ -70,86 +70,89 @@ def from_keras(
     image_size: int | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> CNN:
-    """The CNN with the weights of a Keras model, bit for bit.
+    """Builds the CNN from the weights of a Keras model, bit for bit.
 
-    A file's content is checked before it is believed: nothing in it is run, no other file is
-    reached through it, and memory is taken for what the network needs, not for what it claims.
+    A file is checked before it is used. Nothing in it is run, no other file is reached through it,
+    and memory is allocated for what the network needs, not for what the file claims.
 
     Args:
-        source: A `.keras` file, a `.weights.h5` or `.h5` file, with or without the model, saved by
-            Keras 3 or 2.2.4, or a model. It must be the study's network, for any image size and
+        source: A model, or a file saved by Keras 3 or 2.2.4: `.keras`, or `.weights.h5` or `.h5`
+            with or without the model. It must be the study's network, for any image size and
             number of classes; layers may have any names.
-        image_size: By default what the model's configuration says. Where there is none: 600 if the
-            weights fit it, otherwise the smallest size that they fit.
-        dtype: The type of the weights, float32 or float64; they are not converted.
+        image_size: Height and width in pixels. The default comes from the model's configuration;
+            without one it is 600 if the weights fit it, otherwise the smallest size that they fit.
+        dtype: The dtype of the weights, float32 or float64; they are not converted.
 
     Raises:
-        WeightsError: If the file is damaged, hostile or of another kind, or the model another one.
+        WeightsError: If the file is damaged, hostile or of another format, or holds another model.
     """
     wanted = dtype_name(dtype)
     if isinstance(source, str | os.PathLike):
-        with about(os.fspath(source)), opened(source, KERAS_SUFFIXES, MAX_KERAS_BYTES) as found:
-            file, kind = found
-            read = _from_archive if kind is Kind.ZIP else _from_hdf5
+        with (
+            error_context(os.fspath(source)),
+            open_weights(source, KERAS_SUFFIXES, MAX_KERAS_BYTES) as opened,
+        ):
+            file, file_format = opened
+            read = _from_archive if file_format is FileFormat.ZIP else _from_hdf5
             return read(file, image_size, wanted)
     if isinstance(source, KerasModel):
-        with about(_LIVE):
+        with error_context(_MODEL_LABEL):
             return _from_model(source, image_size, wanted)
     raise TypeError(f"expected a path or a Keras model, not a {type(source).__name__}")
 
 
 def to_keras(model: CNN, target: str | os.PathLike[str] | KerasModel) -> None:
-    """Write the CNN's weights, bit for bit, for Keras' `model.load_weights`, or into a model.
+    """Writes the CNN's weights, bit for bit, to a file for Keras' `load_weights` or into a model.
 
     Args:
         model: The CNN.
-        target: A `.weights.h5` file, replaced if it exists, but not before the new one is complete;
-            or a Keras model, which changes only if all of it fits.
+        target: A `.weights.h5` file, or a Keras model. An existing file is replaced only once the
+            new one is complete; a model changes only if all weights fit.
 
     Raises:
         WeightsError: If the weights are not finite, the file cannot be written, or the model is not
             the same network.
     """
     if isinstance(target, str | os.PathLike):
-        with about(os.fspath(target)):
+        with error_context(os.fspath(target)):
             _to_file(model, Path(target))
     elif isinstance(target, KerasModel):
-        with about(_LIVE):
+        with error_context(_MODEL_LABEL):
             _to_model(model, target)
     else:
         raise TypeError(f"expected a path or a Keras model, not a {type(target).__name__}")
 
 
 def _from_archive(file: BinaryIO, image_size: int | None, dtype: str) -> CNN:
-    with unpacked(file, MAX_KERAS_BYTES) as archive:
+    with open_archive(file, MAX_KERAS_BYTES) as archive:
         for name in archive.names:
             if name not in _ENTRIES:
-                raise WeightsError(f"its entry {name!r} is none of {', '.join(_ENTRIES)}")
+                raise WeightsError(f"its entry {name!r} is not one of {', '.join(_ENTRIES)}")
         config = parse(archive.read(_CONFIG, MAX_JSON_BYTES), _CONFIG)
         network = check_config(config, dtype)
         size = _image_size(network, image_size)
         if size is None:
-            raise WeightsError(f"{_CONFIG} does not say the size of the images: give image_size")
+            raise WeightsError(f"{_CONFIG} does not say the image size: give image_size")
         content = archive.read(_WEIGHTS, _max_weights_bytes(size, network.num_classes, dtype))
-    with about(_WEIGHTS):
+    with error_context(_WEIGHTS):
         return _from_hdf5(io.BytesIO(content), size, dtype, network)
 
 
 def _from_hdf5(
     file: BinaryIO, image_size: int | None, dtype: str, network: Network | None = None
 ) -> CNN:
-    tree = Tree(file, unread=UNREAD)
+    tree = Tree(file, ignored=IGNORED_GROUPS)
     text = tree.strings("", "model_config")
     if network is None and text is not None:
         if len(text) != 1:
-            raise WeightsError(f"model_config is {len(text)} texts; expected one")
+            raise WeightsError(f"model_config holds {len(text)} strings; expected one")
         network = check_config(parse(text[0].encode(), "model_config"), dtype)
     weights = find_weights(tree)
     if network is None:
         return cnn_from_arrays(weights.tensors, image_size, dtype)
     if weights.layers not in (None, network.layers):
         raise WeightsError(
-            f"it has weights of the layers {weights.layers}, "
+            f"it has weights for the layers {weights.layers}, "
             f"but its configuration has {network.layers}"
         )
     return _from_tensors(weights.tensors, network, image_size, dtype)
@@ -175,13 +178,15 @@ def _to_file(model: CNN, path: Path) -> None:
     import h5py
 
     if not path.name.endswith(_WEIGHTS_SUFFIX):
-        raise WeightsError(f"Keras loads weights from files named {_WEIGHTS_SUFFIX} only")
+        raise WeightsError(
+            f"the name must end in {_WEIGHTS_SUFFIX}; Keras loads weights from no other files"
+        )
     arrays = cnn_to_arrays(model)
     with replacing(path) as file, h5py.File(file, "w") as hdf5:
-        # Empty, but Keras before 3.6 wants it.
+        # Keras before 3.6 expects this empty group.
         hdf5.create_group("vars")
-        for place, array in zip(V3_PATHS, arrays.values(), strict=True):
-            hdf5.create_dataset(place, data=array)
+        for dataset_path, array in zip(V3_PATHS, arrays.values(), strict=True):
+            hdf5.create_dataset(dataset_path, data=array)
 
 
 def _to_model(model: CNN, target: KerasModel) -> None:
@@ -189,7 +194,9 @@ def _to_model(model: CNN, target: KerasModel) -> None:
     dtype = str(arrays[CNN_NAMES[0]].dtype)
     network = _network_of(target, dtype)
     if network.image_size not in (None, model.image_size):
-        raise WeightsError(f"it takes {network.image_size} pixels; expected {model.image_size}")
+        raise WeightsError(
+            f"it takes images of {network.image_size} pixels; expected {model.image_size}"
+        )
     shapes = {name: array.shape for name, array in arrays.items()}
     check_arrays(_weights_of(target), shapes, dtype)
     values = list(arrays.values())
@@ -217,21 +224,23 @@ def _weights_of(model: KerasModel) -> dict[str, np.ndarray]:
     return dict(zip(CNN_NAMES, arrays, strict=True))
 
 
-def _image_size(network: Network, asked: int | None) -> int | None:
-    if asked is not None and not MIN_IMAGE_SIZE <= asked <= MAX_IMAGE_SIZE:
-        raise WeightsError(f"image_size is {asked}; expected {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}")
-    if network.image_size is None:
-        return asked
-    if asked not in (None, network.image_size):
+def _image_size(network: Network, requested: int | None) -> int | None:
+    if requested is not None and not MIN_IMAGE_SIZE <= requested <= MAX_IMAGE_SIZE:
         raise WeightsError(
-            f"image_size={asked} was asked for, but the model takes {network.image_size} pixels: "
+            f"image_size is {requested}; expected {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE}"
+        )
+    if network.image_size is None:
+        return requested
+    if requested not in (None, network.image_size):
+        raise WeightsError(
+            f"image_size={requested} was given, but the model takes {network.image_size} pixels; "
             "leave the argument out"
         )
     return network.image_size
 
 
 def _max_weights_bytes(image_size: int, num_classes: int, dtype: str) -> int:
-    """How large the file of a network's weights can be, with all that an optimiser keeps."""
+    """Returns the largest size of a network's weights file, optimiser state included."""
     model = nnx.eval_shape(lambda: CNN(image_size, num_classes, rngs=nnx.Rngs(0)))
     weights = count_params(model) * np.dtype(dtype).itemsize
     return (1 + OPTIMIZER_COPIES) * weights + OVERHEAD_BYTES

@@ -1,4 +1,4 @@
-"""A Keras model's configuration, compared with the study's network. Nothing in it is ever run."""
+"""Compares a Keras model's configuration with the study's network; nothing in it is ever run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,12 +19,12 @@ _BEFORE_DROPOUT = (
 
 
 class Network(NamedTuple):
-    """What a configuration that fits says of the network.
+    """What a valid configuration says about the network.
 
     Attributes:
-        image_size: Height and width of its images; None if it does not say.
+        image_size: Height and width of its images, in pixels; None if it is not given.
         num_classes: Units of the last layer.
-        dropout_rate: 0 if there is no dropout.
+        dropout_rate: The dropout rate; 0 if there is no dropout.
         layers: Names of the five layers that have weights, in order.
     """
 
@@ -35,17 +35,17 @@ class Network(NamedTuple):
 
 
 def check_config(config: Any, dtype: str) -> Network:
-    """Compare a model's configuration (`model.to_json()`, parsed) with the study's network.
+    """Compares a model's configuration (`model.to_json()`, parsed) with the study's network.
 
-    Accepted is a chain, Sequential or functional, of Keras 2.2.4 or 3, with activations as layers
-    of their own or within Conv2D and Dense, with or without the last softmax and the dropout.
+    It accepts a chain of layers, Sequential or functional, of Keras 2.2.4 or 3. Activations may be
+    separate layers or arguments of Conv2D and Dense. The last softmax and the dropout are optional.
 
     Args:
         config: The configuration.
-        dtype: The type in which the network must compute.
+        dtype: The dtype in which the network must compute.
 
     Raises:
-        WeightsError: For the first thing that differs.
+        WeightsError: For the first difference.
     """
     if not isinstance(config, dict):
         raise WeightsError("the configuration is not that of a model")
@@ -59,39 +59,40 @@ def check_config(config: Any, dtype: str) -> Network:
     check_origin(config, "the model")
     if class_name != "Sequential":
         check_chain(body, entries, [layer.name for layer in layers])
-    if any(layer.kind == "InputLayer" for layer in layers[1:]):
-        raise WeightsError("an InputLayer stands behind the first layer")
+    if any(layer.class_name == "InputLayer" for layer in layers[1:]):
+        raise WeightsError("an InputLayer comes after the first layer")
     return Network(
         image_size=_image_size(config, body, layers[0]),
         num_classes=_num_classes(layers),
         dropout_rate=_dropout_rate(layers),
-        layers=tuple(layer.name for layer in layers if layer.kind in ("Conv2D", "Dense")),
+        layers=tuple(layer.name for layer in layers if layer.class_name in ("Conv2D", "Dense")),
     )
 
 
 def _num_classes(layers: Sequence[Layer]) -> int:
-    """Units of the last layer, if what is computed up to there is what the network computes."""
-    steps = list(_steps(layers))
-    place = len(_BEFORE_DROPOUT)
-    if len(steps) > place and steps[place][0] == "Dropout":
-        del steps[place]
-    dense = [layer for layer in layers if layer.kind == "Dense"]
+    """Returns the units of the last layer, after checking that all operations are the network's."""
+    operations = list(_operations(layers))
+    dropout_index = len(_BEFORE_DROPOUT)
+    if len(operations) > dropout_index and operations[dropout_index][0] == "Dropout":
+        del operations[dropout_index]
+    dense = [layer for layer in layers if layer.class_name == "Dense"]
     classes = dense[-1].settings["units"] if dense else 0
-    wanted = [*_BEFORE_DROPOUT, f"Dense with {classes} units", _SOFTMAX]
-    for (step, name), expected in zip(steps, wanted, strict=False):
-        if step != expected:
-            raise WeightsError(f"the layer {name!r} gives {step}; expected {expected}")
-    if len(steps) > len(wanted):
-        raise WeightsError(f"the layer {steps[len(wanted)][1]!r} stands behind the last one")
-    if len(steps) < len(wanted) - 1:
-        raise WeightsError(f"the network ends before {wanted[len(steps)]}")
+    expected_operations = [*_BEFORE_DROPOUT, f"Dense with {classes} units", _SOFTMAX]
+    for (operation, name), expected in zip(operations, expected_operations, strict=False):
+        if operation != expected:
+            raise WeightsError(f"the layer {name!r} gives {operation}; expected {expected}")
+    if len(operations) > len(expected_operations):
+        _, name = operations[len(expected_operations)]
+        raise WeightsError(f"the layer {name!r} comes after the last expected one")
+    if len(operations) < len(expected_operations) - 1:
+        raise WeightsError(f"the network ends before {expected_operations[len(operations)]}")
     if type(classes) is not int or not 1 <= classes <= MAX_CLASSES:
         raise WeightsError(f"the last layer has {classes!r} units; expected 1 to {MAX_CLASSES}")
     return classes
 
 
-def _steps(layers: Sequence[Layer]) -> Iterator[tuple[str, str]]:
-    """What is computed one after the other, in one layer or in two, with the layer's name."""
+def _operations(layers: Sequence[Layer]) -> Iterator[tuple[str, str]]:
+    """Yields each operation in order with its layer's name; a layer may have an activation too."""
     for name, kind, settings in layers:
         if kind == "Conv2D":
             yield f"Conv2D with {settings['filters']} filters", name
@@ -106,15 +107,15 @@ def _steps(layers: Sequence[Layer]) -> Iterator[tuple[str, str]]:
 
 
 def _dropout_rate(layers: Sequence[Layer]) -> float:
-    rates = [layer.settings["rate"] for layer in layers if layer.kind == "Dropout"]
+    rates = [layer.settings["rate"] for layer in layers if layer.class_name == "Dropout"]
     rate = rates[0] if rates else 0.0
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise WeightsError(f"the dropout has the rate {rate!r}; expected 0 to 1")
+        raise WeightsError(f"the dropout has rate {rate!r}; expected 0 up to, but not including, 1")
     return float(rate)
 
 
 def _image_size(config: Mapping[str, Any], body: Mapping[str, Any], first: Layer) -> int | None:
-    """The size that the first layer says, or the whole model."""
+    """Returns the image size that the first layer or the model gives."""
     build = config.get("build_config")
     shapes = [
         first.settings.get("batch_shape"),
@@ -122,13 +123,13 @@ def _image_size(config: Mapping[str, Any], body: Mapping[str, Any], first: Layer
         build.get("input_shape") if isinstance(build, dict) else None,
         body.get("build_input_shape"),
     ]
-    sizes = {_square(shape, first.name) for shape in shapes if shape is not None}
+    sizes = {_square_size(shape, first.name) for shape in shapes if shape is not None}
     if len(sizes) > 1:
         raise WeightsError(f"the configuration gives two image sizes: {sorted(sizes)}")
     return sizes.pop() if sizes else None
 
 
-def _square(shape: Any, name: str) -> int:
+def _square_size(shape: Any, name: str) -> int:
     fits = (
         isinstance(shape, list)
         and len(shape) == 4

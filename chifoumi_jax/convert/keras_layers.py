@@ -1,4 +1,4 @@
-"""The layers of a Keras configuration, one by one: which are accepted, and with which settings."""
+"""Checks each layer of a Keras configuration: its class and its settings."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from chifoumi_jax.convert.untrusted.errors import WeightsError
 
 _ANY = object()
 
-# For each layer what its configuration must say.
+# Settings that each layer's configuration must have.
 _REQUIRED: dict[str, dict[str, Any]] = {
     "InputLayer": {},
     "Conv2D": {
@@ -33,7 +33,7 @@ _REQUIRED: dict[str, dict[str, Any]] = {
     "Softmax": {"axis": -1},
     "Dropout": {"rate": _ANY},
 }
-# What came after Keras 2.2.4, or is left out; the value is the default.
+# Settings added after Keras 2.2.4, or that may be left out, with their defaults.
 _OPTIONAL: dict[str, dict[str, Any]] = {
     "Conv2D": {"groups": 1, "lora_rank": None},
     "Dense": {"quantization_config": None, "lora_rank": None},
@@ -49,18 +49,18 @@ class Layer(NamedTuple):
     """A layer of the network.
 
     Attributes:
-        name: The user's name of it.
-        kind: Its class.
-        settings: Its configuration, in which all that the class fixes is as it must be.
+        name: The name that the user gave it.
+        class_name: Its class.
+        settings: Its configuration; the settings that the class requires are already checked.
     """
 
     name: str
-    kind: str
+    class_name: str
     settings: Mapping[str, Any]
 
 
 def read_layer(entry: Any, dtype: str) -> Layer:
-    """One entry of a model's `layers`.
+    """Reads one entry of a model's `layers`.
 
     Raises:
         WeightsError: If its class is not one of the network's, or a setting differs.
@@ -69,29 +69,29 @@ def read_layer(entry: Any, dtype: str) -> Layer:
     name = settings.get("name") if isinstance(settings, dict) else None
     if not isinstance(settings, dict) or not isinstance(name, str):
         raise WeightsError("the configuration has a layer without a name")
-    kind = entry.get("class_name")
-    if not isinstance(kind, str) or kind not in _REQUIRED:
-        reason = _REFUSED.get(str(kind), "which is not part of the study's network")
-        raise WeightsError(f"the layer {name!r} is a {kind}, {reason}")
+    class_name = entry.get("class_name")
+    if not isinstance(class_name, str) or class_name not in _REQUIRED:
+        reason = _REFUSED.get(str(class_name), "which is not part of the study's network")
+        raise WeightsError(f"the layer {name!r} is a {class_name}, {reason}")
     check_origin(entry, f"the layer {name!r}")
-    layer = Layer(name, kind, settings)
-    for key, wanted in _REQUIRED[kind].items():
+    layer = Layer(name, class_name, settings)
+    for key, expected in _REQUIRED[class_name].items():
         if key not in settings:
-            raise WeightsError(f"the layer {name!r} ({kind}) does not say its {key}")
-        _check_setting(layer, key, settings[key], wanted)
-    for key, wanted in _OPTIONAL.get(kind, {}).items():
-        _check_setting(layer, key, settings.get(key, wanted), wanted)
-    # Images may come in any type.
-    if kind != "InputLayer":
-        _check_setting(layer, "dtype", _policy(settings.get("dtype", dtype)), dtype)
+            raise WeightsError(f"the layer {name!r} ({class_name}) does not say its {key}")
+        _check_setting(layer, key, settings[key], expected)
+    for key, expected in _OPTIONAL.get(class_name, {}).items():
+        _check_setting(layer, key, settings.get(key, expected), expected)
+    # Images may have any dtype.
+    if class_name != "InputLayer":
+        _check_setting(layer, "dtype", _policy_name(settings.get("dtype", dtype)), dtype)
     return layer
 
 
 def check_origin(node: Any, what: str) -> None:
-    """Refuse classes and functions that are not Keras' own, wherever they stand in `node`.
+    """Refuses classes and functions that are not Keras' own, anywhere in `node`.
 
     Raises:
-        WeightsError: For the first, by its name; errors call the whole `what`.
+        WeightsError: For the first one, with its name; `what` names the whole node in the message.
     """
     if isinstance(node, list):
         for child in node:
@@ -104,26 +104,27 @@ def check_origin(node: Any, what: str) -> None:
     if registered is not None and registered != node.get("class_name"):
         raise WeightsError(f"{what} uses the registered object {registered}")
     for key, child in node.items():
-        # How the model was trained is not read.
+        # The training configuration is not used.
         if key != "compile_config":
             check_origin(child, what)
 
 
-def _check_setting(layer: Layer, key: str, found: Any, wanted: Any) -> None:
-    if wanted is _ANY:
+def _check_setting(layer: Layer, key: str, found: Any, expected: Any) -> None:
+    if expected is _ANY:
         return
-    if isinstance(wanted, tuple):
+    if isinstance(expected, tuple):
         pair = (found, found) if isinstance(found, int) else found
-        fits = isinstance(pair, list | tuple) and tuple(pair) == wanted
+        fits = isinstance(pair, list | tuple) and tuple(pair) == expected
     else:
-        fits = found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
+        fits = found == expected and isinstance(found, bool) == isinstance(expected, bool)
     if not fits:
         raise WeightsError(
-            f"the layer {layer.name!r} ({layer.kind}) has {key} {found!r}; expected {wanted!r}"
+            f"the layer {layer.name!r} ({layer.class_name}) has {key} {found!r}; "
+            f"expected {expected!r}"
         )
 
 
-def _policy(dtype: Any) -> Any:
-    """The name of a type, which Keras 3 wraps in a policy."""
+def _policy_name(dtype: Any) -> Any:
+    """Returns the name of a dtype, which Keras 3 wraps in a policy."""
     config = dtype.get("config") if isinstance(dtype, dict) else None
     return config.get("name") if isinstance(config, dict) else dtype

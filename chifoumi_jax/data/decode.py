@@ -1,4 +1,4 @@
-"""From a file that nobody has checked to a decoded picture, within limits."""
+"""Decodes untrusted image files within limits of size."""
 
 import importlib
 import math
@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Float32, Integer, UInt8
 from PIL import ExifTags, Image, ImageFile
 
-from chifoumi_jax.data.problems import ImageProblem, Kind
+from chifoumi_jax.data.problems import ImageProblem, ProblemKind
 
 _T = TypeVar("_T")
 
-# Pillow refuses more by default: 2 × 1 GiB / (4 · 3), half a gigabyte of 24-bit pixels. Phones
-# make up to 108 million (some 200, which must be asked for).
+# Pillow refuses more by default: 2 × 1 GiB / (4 · 3), half a gigabyte of 24-bit pixels. Phones take
+# pictures of up to 108 million pixels (some of 200 million, but only on request).
 MAX_PIXELS = 178_956_970
-# An uncompressed RGB picture of that many pixels.
+# Size of an uncompressed RGB picture of `MAX_PIXELS` pixels.
 MAX_FILE_BYTES = 3 * MAX_PIXELS
 
 _READERS = {
@@ -47,14 +47,14 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _SIGNATURE_BYTES = 16
 
-# Without waiting: opening a pipe would block until somebody writes to it.
+# Non-blocking, because opening a pipe would block until another process writes to it.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
-_DEEP_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
-_MODES = _DEEP_MODES | {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
+_SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
+_MODES = _SIXTEEN_BIT_MODES | {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
 _MODES |= {"CMYK", "YCbCr", "LAB", "F"}
 
-_UPRIGHT = {
+_UPRIGHT_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -77,17 +77,17 @@ def read_bytes(path: str | os.PathLike[str], *, max_bytes: int = MAX_FILE_BYTES)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise ImageProblem(Kind.SPECIAL_FILE, name, "not a regular file")
+                raise ImageProblem(ProblemKind.SPECIAL_FILE, name, "not a regular file")
             if status.st_size > max_bytes:
-                raise _too_heavy(name, max_bytes)
-            # The size may have been a lie, or the file may be growing.
+                raise _too_many_bytes(name, max_bytes)
+            # The reported size may be wrong, or the file may be growing.
             content = file.read(max_bytes + 1)
     except OSError as error:
-        raise ImageProblem(Kind.UNREADABLE, name, error.strerror or str(error)) from error
+        raise ImageProblem(ProblemKind.UNREADABLE, name, error.strerror or str(error)) from error
     if len(content) > max_bytes:
-        raise _too_heavy(name, max_bytes)
+        raise _too_many_bytes(name, max_bytes)
     if not content:
-        raise ImageProblem(Kind.EMPTY_FILE, name, "zero bytes")
+        raise ImageProblem(ProblemKind.EMPTY_FILE, name, "zero bytes")
     return content
 
 
@@ -97,19 +97,19 @@ def open_checked(
     max_pixels: int = MAX_PIXELS,
     name: str | None = None,
 ) -> Image.Image:
-    """The first picture of an image file, fully decoded, as its file stores it.
+    """The first picture of an image file, fully decoded, as the file stores it.
 
-    The content decides the format, not the name: JPEG (of an MPO the first picture), PNG, WebP,
-    GIF, BMP, TIFF, AVIF where Pillow has it, HEIC where pillow-heif is installed. The size is
-    checked from the header, before memory for pixels is taken. A file that ends early is refused
-    (unless somebody set Pillow's global `LOAD_TRUNCATED_IMAGES`). Pillow's own limit and its
-    global warning about it play no part; what Pillow warns about odd metadata goes the way of
-    every warning, and where warnings are errors such a file is refused. Safe in threads.
+    The content decides the format, not the name: JPEG (the first picture of an MPO), PNG, WebP,
+    GIF, BMP, TIFF, AVIF if Pillow supports it, HEIC if pillow-heif is installed. The size is
+    checked from the header, before memory for pixels is allocated. A truncated file is refused,
+    unless Pillow's global `LOAD_TRUNCATED_IMAGES` is set. Pillow's own limit and its global warning
+    about it have no effect. Pillow's warnings about odd metadata are passed on as warnings; if
+    warnings are errors, such a file is refused. Thread-safe.
 
     Args:
-        file: A path, or an open binary file, read from where it stands.
+        file: A path, or an open binary file, read from its current position.
         max_pixels: Width times height of the largest picture.
-        name: What errors call the file; the path if not given.
+        name: Name of the file in errors; by default its path.
 
     Raises:
         ImageProblem: If the file is refused.
@@ -121,63 +121,64 @@ def open_checked(
         name = "<file>" if name is None else name
         content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise _too_heavy(name, MAX_FILE_BYTES)
+            raise _too_many_bytes(name, MAX_FILE_BYTES)
     return decode(content, name, max_pixels=max_pixels)
 
 
-class Memory:
-    """Room for decoded pictures, one at a time: fresh memory costs a tenth of the decoding."""
+class PixelBuffer:
+    """Reusable memory for one decoded picture: new memory takes a tenth of the decoding time."""
 
     def __init__(self) -> None:
         self._bytes = np.empty(0, np.uint8)
 
     def take(self, *shape: int) -> UInt8[np.ndarray, "..."]:
-        """An array that is good until the next call."""
+        """An array that is valid until the next call."""
         size = math.prod(shape)
         if size > len(self._bytes):
-            # The old one first: two would be the peak of memory.
+            # The old array is freed first, because both together would raise the peak of memory.
             self._bytes = np.empty(0, np.uint8)
             self._bytes = np.empty(size, np.uint8)
         return self._bytes[:size].reshape(shape)
 
 
 def decode(
-    content: bytes, name: str, *, max_pixels: int = MAX_PIXELS, memory: Memory | None = None
+    content: bytes, name: str, *, max_pixels: int = MAX_PIXELS, buffer: PixelBuffer | None = None
 ) -> Image.Image:
-    """`open_checked` for the bytes of a file; `name` is what errors call it.
+    """Decode the bytes of a file as `open_checked` does; errors call the file `name`.
 
-    Where `memory` is given, a JPEG may lie in it, as RGBX: good until the memory is used again.
+    If a `buffer` is given, a JPEG may be decoded into it as RGBX; the picture is then valid until
+    the buffer is used again.
 
     Raises:
         ImageProblem: If the file is refused.
     """
     if not content:
-        raise ImageProblem(Kind.EMPTY_FILE, name, "zero bytes")
+        raise ImageProblem(ProblemKind.EMPTY_FILE, name, "zero bytes")
     image_format = sniff(content[:_SIGNATURE_BYTES])
     if image_format is None:
-        raise ImageProblem(Kind.NOT_AN_IMAGE, name, "no known picture format")
+        raise ImageProblem(ProblemKind.NOT_AN_IMAGE, name, "no known picture format")
     reader = _reader(image_format, name)
     if image_format == "WebP":
-        # Its decoder takes memory for the canvas as soon as it is made.
+        # Pillow's decoder allocates memory for the canvas as soon as it is created.
         _check_size(_webp_size(content), name, max_pixels)
-    image = _guarded(lambda: reader(BytesIO(content)), image_format, name)
+    image = _with_image_problems(lambda: reader(BytesIO(content)), image_format, name)
     _check_size(image.size, name, max_pixels)
     _check_size(_tile_size(image), name, max_pixels)
     if image.mode not in _MODES:
-        raise ImageProblem(Kind.UNSUPPORTED, name, f"colour mode {image.mode}")
-    if memory is not None and image_format == "JPEG" and image.mode == "RGB":
-        fast = _decode_jpeg(content, image, memory)
+        raise ImageProblem(ProblemKind.UNSUPPORTED, name, f"colour mode {image.mode}")
+    if buffer is not None and image_format == "JPEG" and image.mode == "RGB":
+        fast = _decode_jpeg(content, image, buffer)
         if fast is not None:
             return fast
-    _guarded(image.load, image_format, name)
+    _with_image_problems(image.load, image_format, name)
     return image
 
 
-def _decode_jpeg(content: bytes, header: Image.Image, memory: Memory) -> Image.Image | None:
-    """The picture as RGBX, straight from libjpeg-turbo; `None` if Pillow should look at the file.
+def _decode_jpeg(content: bytes, header: Image.Image, buffer: PixelBuffer) -> Image.Image | None:
+    """Decode to RGBX with libjpeg-turbo directly; `None` if Pillow must decode the file.
 
-    The same library and the same pixels as Pillow's, at four fifths of the time: Pillow fills its
-    own memory, a buffer at a time, from a second one.
+    Pillow uses the same library and gives the same pixels. This takes four fifths of its time,
+    because Pillow fills its own memory from a second buffer, part by part.
     """
     import simplejpeg
 
@@ -185,10 +186,10 @@ def _decode_jpeg(content: bytes, header: Image.Image, memory: Memory) -> Image.I
     try:
         if simplejpeg.decode_jpeg_header(content)[:2] != (height, width):
             return None
-        pixels = memory.take(height, width, 4)
+        pixels = buffer.take(height, width, 4)
         simplejpeg.decode_jpeg(content, "RGBX", buffer=pixels)
     except (ValueError, MemoryError):
-        # Whatever is odd about it, even if it could be decoded, is for Pillow to judge.
+        # Pillow decides about all unusual files, even about those that could be decoded.
         return None
     image = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
     image.info = header.info
@@ -196,36 +197,36 @@ def _decode_jpeg(content: bytes, header: Image.Image, memory: Memory) -> Image.I
 
 
 def to_rgb(image: Image.Image, *, upright: bool) -> Image.Image:
-    """A decoded picture of any mode that `open_checked` lets through, as 8-bit RGB.
+    """A decoded picture of any mode that `open_checked` accepts, as 8-bit RGB.
 
-    16-bit gray is scaled to 8 bits (65535 becomes 255), where Pillow's own conversion clips it to
-    white; `I` counts as 16 bits too. Floating-point gray is taken as [0, 1] if nothing lies above
-    1, else as [0, 255]; NaN is black.
+    16-bit gray is scaled to 8 bits (65535 becomes 255), but Pillow's own conversion clips it to
+    white. Mode `I` is treated as 16 bits too. Floating-point gray is taken as [0, 1] if no value
+    exceeds 1, else as [0, 255]; NaN is black.
 
     Args:
-        image: The picture; it stays as it is.
-        upright: False is the study's loaders, Pillow's `convert("RGB")`: EXIF's orientation is
-            ignored and transparency dropped, whatever colour lies beneath it. True applies the
-            orientation (damaged EXIF has none) and lays transparent pictures on white. TIFF is
-            always turned, by Pillow itself.
+        image: The picture; it is not changed.
+        upright: False reproduces the study's loaders, Pillow's `convert("RGB")`: the EXIF
+            orientation is ignored, and transparency is dropped, which shows the colour under it.
+            True applies the orientation (damaged EXIF counts as none) and puts transparent pictures
+            on white. Pillow itself applies the orientation of TIFF files in any case.
     """
     return to_rgbx(image, upright=upright).convert("RGB")
 
 
 def to_rgbx(image: Image.Image, *, upright: bool) -> Image.Image:
-    """`to_rgb`, where RGB and RGBX will both do: a decoded photo is not copied."""
+    """`to_rgb`, but the result may be RGBX, so that a decoded photo is not copied."""
     is_plain = image.mode in ("RGB", "RGBX") and "transparency" not in image.info
-    rgb = image if is_plain else _flatten(image, on_white=upright)
-    turn = _UPRIGHT.get(_orientation(image)) if upright else None
-    return rgb if turn is None else rgb.transpose(turn)
+    rgb = image if is_plain else _to_eight_bit_rgb(image, on_white=upright)
+    transpose = _UPRIGHT_TRANSPOSE.get(_orientation(image)) if upright else None
+    return rgb if transpose is None else rgb.transpose(transpose)
 
 
-def _too_heavy(name: str, max_bytes: int) -> ImageProblem:
-    return ImageProblem(Kind.TOO_LARGE, name, f"more than {max_bytes:,} bytes")
+def _too_many_bytes(name: str, max_bytes: int) -> ImageProblem:
+    return ImageProblem(ProblemKind.TOO_LARGE, name, f"more than {max_bytes:,} bytes")
 
 
 def sniff(start: bytes) -> str | None:
-    """The format of a picture by its first 16 bytes; None if it is none that is known."""
+    """The format of a picture by its first 16 bytes; None if it is unknown."""
     for signature, image_format in _SIGNATURES:
         if start.startswith(signature):
             return image_format
@@ -238,38 +239,40 @@ def sniff(start: bytes) -> str | None:
 
 
 def _reader(image_format: str, name: str) -> Callable[[IO[bytes]], ImageFile.ImageFile]:
-    # The classes themselves: `Image.open` would judge the size by a global limit and warn, and
-    # what it accepts depends on which plug-ins other code has registered.
+    # The plug-in classes directly, because `Image.open` would check the size against a global limit
+    # and warn, and because the formats it accepts depend on plug-ins that other code registers.
     module_name, class_name = _READERS[image_format]
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        detail = f"{image_format}, which {module_name} would read"
-        raise ImageProblem(Kind.NO_DECODER, name, detail) from error
+        detail = f"{image_format}, which needs {module_name}"
+        raise ImageProblem(ProblemKind.NO_DECODER, name, detail) from error
     if not getattr(module, "SUPPORTED", True):
-        raise ImageProblem(Kind.NO_DECODER, name, f"{image_format}, which this Pillow lacks")
+        raise ImageProblem(
+            ProblemKind.NO_DECODER, name, f"{image_format}, which this Pillow does not support"
+        )
     reader: Callable[[IO[bytes]], ImageFile.ImageFile] = getattr(module, class_name)
     return reader
 
 
-def _guarded(step: Callable[[], _T], image_format: str, name: str) -> _T:
+def _with_image_problems(step: Callable[[], _T], image_format: str, name: str) -> _T:
     try:
         return step()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageProblem(Kind.TOO_LARGE, name, str(error)) from error
+        raise ImageProblem(ProblemKind.TOO_LARGE, name, str(error)) from error
     except MemoryError as error:
-        raise ImageProblem(Kind.TOO_LARGE, name, "not enough memory to decode it") from error
+        raise ImageProblem(ProblemKind.TOO_LARGE, name, "not enough memory to decode it") from error
     except Exception as error:
-        # Hostile bytes bring more kinds of error out of the plug-ins than are documented.
+        # Malicious bytes make the plug-ins raise more kinds of errors than are documented.
         detail = f"{image_format}: {error or type(error).__name__}"
-        raise ImageProblem(Kind.DAMAGED, name, detail) from error
+        raise ImageProblem(ProblemKind.DAMAGED, name, detail) from error
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         detail = f"{width} × {height} pixels, more than {max_pixels:,}"
-        raise ImageProblem(Kind.TOO_LARGE, name, detail)
+        raise ImageProblem(ProblemKind.TOO_LARGE, name, detail)
 
 
 def _webp_size(content: bytes) -> tuple[int, int]:
@@ -288,7 +291,7 @@ def _webp_size(content: bytes) -> tuple[int, int]:
 
 
 def _tile_size(image: Image.Image) -> tuple[int, int]:
-    """A TIFF's tiles may be larger than its picture, and one tile is decoded at a time."""
+    """Tile size of a TIFF: tiles may exceed the picture, and are decoded one at a time."""
     tags = getattr(image, "tag_v2", {})
     width, height = tags.get(322, 0), tags.get(323, 0)
     return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
@@ -297,13 +300,13 @@ def _tile_size(image: Image.Image) -> tuple[int, int]:
 def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 - as `_guarded`; EXIF that cannot be read says nothing
+    except Exception:  # noqa: BLE001 - as in `_with_image_problems`; unreadable EXIF is ignored
         return 1
     return orientation if isinstance(orientation, int) else 1
 
 
-def _flatten(image: Image.Image, *, on_white: bool) -> Image.Image:
-    if image.mode in _DEEP_MODES:
+def _to_eight_bit_rgb(image: Image.Image, *, on_white: bool) -> Image.Image:
+    if image.mode in _SIXTEEN_BIT_MODES:
         return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode == "F":
         return Image.fromarray(_float_to_eight_bits(np.asarray(image))).convert("RGB")
@@ -312,7 +315,7 @@ def _flatten(image: Image.Image, *, on_white: bool) -> Image.Image:
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     if "transparency" in image.info:
-        # Pillow warns that a palette's transparency is lost, which is meant here.
+        # Pillow warns that a palette's transparency is lost, which is intended here.
         image = image.copy()
         del image.info["transparency"]
     return image.convert("RGB")

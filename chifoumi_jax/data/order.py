@@ -1,4 +1,4 @@
-"""In which order the images are shown: rows of the training set, batch by batch."""
+"""The order of the training images: the rows of the training set in each batch."""
 
 import dataclasses
 import functools
@@ -15,14 +15,14 @@ PADDING = -1
 class Order:
     """A sequence of batches: item `step` holds the rows shown in that step.
 
-    The rows are shuffled anew for each *pass* of ceil(images / batch) batches, the last of which
-    is smaller unless the numbers divide; the missing rows are `PADDING`. An item depends on its
-    step and the seed alone, which is what lets a run be resumed anywhere.
+    The rows are shuffled again for each *pass* of ceil(images / batch) batches. The last batch of a
+    pass is smaller unless the numbers divide; its missing rows are `PADDING`. An item depends on
+    its step and the seed alone, so a run can be resumed at any step.
 
-    With `kind="all"` an epoch is a pass. With `kind="keras"` it has images // batch steps, as the
-    study asked of `fit_generator`, while the passes go on regardless: of 294 images in batches of
-    25 the first epoch sees 275, each later one 269, and the batch of 19 comes one step later
-    every epoch.
+    With `kind="all"` an epoch is a pass. With `kind="keras"` an epoch has images // batch steps, as
+    the study requested from `fit_generator`, and passes continue across epochs. With 294 images in
+    batches of 25, the first epoch sees 275 images and each later one 269, and the batch of 19 comes
+    one step later in every epoch.
 
     Source: Keras 2.2.4, `keras_preprocessing.image.Iterator`; PyTorch 1.0.0, `DataLoader`.
     """
@@ -36,8 +36,8 @@ class Order:
     def __post_init__(self) -> None:
         if self.images < 1 or self.batch_size < 1:
             raise ValueError(
-                f"no batches of {self.batch_size} can be made of {self.images} images: "
-                "both must be at least 1"
+                f"batches of {self.batch_size} cannot be made from {self.images} images; "
+                "both numbers must be at least 1"
             )
 
     @property
@@ -57,7 +57,7 @@ class Order:
         return self.epochs * self.steps_per_epoch
 
     def __getitem__(self, step: int) -> Int32[np.ndarray, " batch"]:
-        """Rows of batch `step`, counted from the first epoch's first."""
+        """Rows of batch `step`, counted from the start of the first epoch."""
         number, slot = divmod(step, self.steps_per_pass)
         rows = _shuffled(self.images, self.seed, number)
         return pad(rows[slot * self.batch_size :][: self.batch_size], self.batch_size)
@@ -69,7 +69,7 @@ def _shuffled(images: int, seed: int, number: int) -> Int32[np.ndarray, " images
 
 
 def pad(rows: np.ndarray, length: int) -> Int32[np.ndarray, " length"]:
-    """`rows`, filled up to `length` with `PADDING`."""
+    """`rows`, padded to `length` with `PADDING`."""
     padded = np.full(length, PADDING, np.int32)
     padded[: len(rows)] = rows
     return padded

@@ -1,4 +1,4 @@
-"""Batches of pixels: taken on the devices where all pixels fit there, else read ahead by Grain."""
+"""Batches of pixels: gathered on the devices if all pixels fit there, else prefetched by Grain."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from chifoumi_jax.distributed import everywhere, several
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Split
 
-# Batches read ahead. Reading one takes some milliseconds, so that two hide any step.
+# Batches to prefetch. Two are enough, because reading a batch takes only some milliseconds.
 _PREFETCH = 2
 
 
 class Batch(NamedTuple):
-    """Some images; rows of padding have weight 0."""
+    """Images of one batch; rows of padding have weight 0."""
 
     pixels: UInt8[np.ndarray | Array, "batch ..."]
     labels: Int32[np.ndarray | Array, " batch"]
@@ -36,13 +36,13 @@ class Photos(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Consecutive steps of a training: which images, and which of them in which step.
+    """Consecutive steps of a training: the images, and the indices of each step's images.
 
     Attributes:
         photos: The images.
-        rows: A row of places in `photos` for each step, padded.
-        first: The first step's row.
-        number: How many steps.
+        rows: One row of indices into `photos` for each step, padded.
+        first: The row of the first step.
+        number: Number of steps.
     """
 
     photos: Photos
@@ -52,16 +52,16 @@ class Part(NamedTuple):
 
 
 def take(photos: Photos, rows: Int32[Array, " batch"]) -> Batch:
-    """The images in these places, on the device. Padding repeats the first, with weight 0."""
-    places = jnp.maximum(rows, 0)
+    """The images with these indices, on the device. Padding repeats the first, with weight 0."""
+    indices = jnp.maximum(rows, 0)
     weights = (rows != PADDING).astype(jnp.float32)
-    return Batch(jnp.asarray(photos.pixels)[places], jnp.asarray(photos.labels)[places], weights)
+    return Batch(jnp.asarray(photos.pixels)[indices], jnp.asarray(photos.labels)[indices], weights)
 
 
 def gather(
     pixels: UInt8[np.ndarray, "images ..."], split: Split, places: Int32[np.ndarray, " batch"]
 ) -> Batch:
-    """The images at `places` of the split. Padding repeats its first image, with weight 0."""
+    """The images with the indices `places` in the split. Padding repeats the first, weight 0."""
     weights = (places != PADDING).astype(np.float32)
     places = np.where(places == PADDING, 0, places)
     return Batch(pixels[split.rows[places]], split.labels[places], weights)
@@ -73,14 +73,14 @@ def padded_size(batch_size: int, devices: int) -> int:
 
 
 class Resident:
-    """Steps on images that all lie on the devices, as `uint8`: an epoch is one call.
+    """Feeds steps from images that are all on the devices, as `uint8`: an epoch is one call.
 
     Args:
         pixels: The data set's images.
-        split: Those to train on.
-        order: Which of them in which step.
-        size: Images in a padded batch.
-        sharding: Puts the images on the devices, whole on each.
+        split: The training images.
+        order: The images of each step.
+        size: Number of images in a padded batch.
+        sharding: Puts all images on every device.
     """
 
     def __init__(
@@ -92,22 +92,22 @@ class Resident:
         sharding: jax.sharding.Sharding,
     ):
         first, last = int(split.rows.min()), int(split.rows.max())
-        # An image in two classes needs two labels; and each process has a store of its own.
-        are_apart = len(np.unique(split.rows)) == len(split) and not several()
-        if are_apart and last - first < 2 * len(split):
-            # One stretch of the store, others' images among them. On a CPU it stays where it is,
-            # mapped from the disk: nothing is copied.
-            pixels, self._places = pixels[first : last + 1], split.rows - first
+        # An image in two classes needs two labels, and each process has its own store.
+        are_separate = len(np.unique(split.rows)) == len(split) and not several()
+        if are_separate and last - first < 2 * len(split):
+            # One slice of the store, which may include images of other splits. On a CPU it stays
+            # memory-mapped from the disk, so nothing is copied.
+            pixels, self._indices = pixels[first : last + 1], split.rows - first
         else:
-            pixels, self._places = pixels[split.rows], np.arange(len(split), dtype=np.int32)
+            pixels, self._indices = pixels[split.rows], np.arange(len(split), dtype=np.int32)
         labels = np.zeros(len(pixels), np.int32)
-        labels[self._places] = split.labels
+        labels[self._indices] = split.labels
         self._photos: Photos = everywhere(Photos(pixels, labels), sharding)
         self._order, self._size = order, size
         self._epoch, self._rows = -1, np.zeros((0, size), np.int32)
 
     def abstract(self) -> Part:
-        """Shapes and types of what `parts` gives."""
+        """Shapes and dtypes of the parts."""
         steps = self._order.steps_per_epoch
         return _abstract(self._photos.pixels.shape, (steps, self._size))
 
@@ -115,29 +115,29 @@ class Resident:
         """The next `count` steps, which lie in one epoch, in one part."""
         epoch, first = divmod(step, self._order.steps_per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._rows = epoch, self._rows_of(epoch)
+            self._epoch, self._rows = epoch, self._epoch_rows(epoch)
         yield Part(self._photos, self._rows, first, count)
 
     def seek(self, step: int, state: dict[str, int] | None) -> None:
-        """Nothing: a step's images depend on its number alone."""
+        """Does nothing, because a step's images depend on its number alone."""
 
     def state(self) -> None:
-        """Nothing, for the same reason."""
+        """None, for the same reason."""
 
-    def _rows_of(self, epoch: int) -> Int32[np.ndarray, "steps batch"]:
+    def _epoch_rows(self, epoch: int) -> Int32[np.ndarray, "steps batch"]:
         steps = self._order.steps_per_epoch
         places = np.stack([pad(self._order[epoch * steps + i], self._size) for i in range(steps)])
-        return np.where(places == PADDING, PADDING, self._places[np.maximum(places, 0)])
+        return np.where(places == PADDING, PADDING, self._indices[np.maximum(places, 0)])
 
 
 class Streamed:
-    """Steps on images that are read ahead, batch by batch, by Grain's threads.
+    """Feeds steps from images that Grain's threads prefetch batch by batch.
 
     Args:
         pixels: The data set's images.
-        split: Those to train on.
-        order: Which of them in which step.
-        size: Images in a padded batch.
+        split: The training images.
+        order: The images of each step.
+        size: Number of images in a padded batch.
     """
 
     def __init__(
@@ -161,20 +161,20 @@ class Streamed:
         self._size, self._shape = size, pixels.shape[1:]
 
     def abstract(self) -> Part:
-        """Shapes and types of what `parts` gives."""
+        """Shapes and dtypes of the parts."""
         return _abstract((self._size, *self._shape), (1, self._size))
 
     def parts(self, step: int, count: int) -> Iterator[Part]:
-        """The next `count` steps, each a part of its own."""
+        """The next `count` steps, one part for each."""
         for _ in range(count):
             yield next(self._iterator)
 
     def seek(self, step: int, state: dict[str, int] | None) -> None:
-        """Begin with this step, or where a saved `state` stands."""
+        """Continue at this step, or at a saved `state` if there is one."""
         self._iterator.set_state({"next_index": step} if state is None else state)
 
     def state(self) -> dict[str, int]:
-        """Where the iterator stands."""
+        """The position of the iterator."""
         state: dict[str, int] = self._iterator.get_state()
         return state
 

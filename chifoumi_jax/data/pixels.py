@@ -1,4 +1,4 @@
-"""From a decoded image to the pixels that a model takes, two ways as the study's loaders did."""
+"""Converts decoded images to a model's input pixels; two layouts are those of the study."""
 
 from os import PathLike
 from typing import Literal, get_args
@@ -15,11 +15,11 @@ Layout = Literal["keras", "torch", "rgb"]
 def load_pixels(
     path: str | PathLike[str], size: int, layout: Layout = "keras", upright: bool = False
 ) -> UInt8[np.ndarray, "size size 3"] | UInt8[np.ndarray, "size size"]:
-    """Decode one image file and resize it, as one of the study's loaders did or in colour.
+    """Decode one image file and resize it as one of the study's loaders did, or in colour.
 
     The pixels equal the original loaders' for the same *decoded* image. JPEG decoders differ
-    (Pillow 5.3 shipped IJG libjpeg 9, later ones libjpeg-turbo), and 16-bit images are scaled
-    to 8 bits here where the study's loaders clipped them to white.
+    (Pillow 5.3 shipped IJG libjpeg 9, later versions ship libjpeg-turbo). 16-bit images are scaled
+    to 8 bits here, but the study's loaders clipped them to white.
 
     Args:
         path: The image file; it is checked before it is decoded (see `decode.open_checked`).
@@ -42,17 +42,17 @@ def load_pixels(
 def resize_pixels(
     image: Image.Image, size: int, layout: Layout = "keras", upright: bool = False
 ) -> UInt8[np.ndarray, "size size 3"] | UInt8[np.ndarray, "size size"]:
-    """Resize a decoded image of any mode, as one of the study's loaders did or in colour.
+    """Resize a decoded image of any mode as one of the study's loaders did, or in colour.
 
     Args:
         image: The decoded image.
         size: Height and width of the result in pixels, at least 1; the aspect is not kept.
         layout: "keras" gives RGB by nearest neighbour (keras-preprocessing 1.0.5 on
             Pillow 5.3.0). "torch" gives RGB by antialiased bilinear interpolation, then gray by
-            `(19595 R + 38470 G + 7471 B) >> 16` (torchvision 0.2.1 on Pillow 5.3.0). "rgb" stops
-            before the gray.
-        upright: Whether to apply the EXIF orientation first, and to lay transparent images on
-            white (see `decode.to_rgb`); the study's loaders did neither.
+            `(19595 R + 38470 G + 7471 B) >> 16` (torchvision 0.2.1 on Pillow 5.3.0). "rgb" skips
+            the conversion to gray.
+        upright: Whether to apply the EXIF orientation first and to put transparent images on white
+            (see `decode.to_rgb`); the study's loaders did neither.
 
     Returns:
         `uint8` in [0, 255]: `[size, size, 3]` for "keras" and "rgb", `[size, size]` for "torch".
@@ -61,10 +61,10 @@ def resize_pixels(
         ValueError: If `size` is below 1 or `layout` is unknown.
     """
     _check(size, layout)
-    large = to_rgbx(image, upright=upright)
+    decoded = to_rgbx(image, upright=upright)
     if layout == "keras":
-        return np.array(large.resize((size, size), Image.Resampling.NEAREST).convert("RGB"))
-    rgb = np.array(_resize_bilinear(large, size).convert("RGB"))
+        return np.array(decoded.resize((size, size), Image.Resampling.NEAREST).convert("RGB"))
+    rgb = np.array(_resize_bilinear(decoded, size).convert("RGB"))
     return rgb if layout == "rgb" else _gray(rgb)
 
 
@@ -76,16 +76,16 @@ def _check(size: int, layout: str) -> None:
         raise ValueError(f'layout must be {known}, not "{layout}"')
 
 
-def _resize_bilinear(large: Image.Image, size: int) -> Image.Image:
+def _resize_bilinear(decoded: Image.Image, size: int) -> Image.Image:
     # Pillow 5.3 always resampled along the rows first and rounded to 8 bits in between. Later
-    # versions go down the columns first in tall images, which changes up to a quarter of the
-    # pixels by 1; two calls of one direction each keep the old order.
-    rows = large.resize((size, large.height), Image.Resampling.BILINEAR)
+    # versions resample tall images along the columns first, which changes up to a quarter of the
+    # pixels by 1. Two calls, one for each direction, keep the old order.
+    rows = decoded.resize((size, decoded.height), Image.Resampling.BILINEAR)
     return rows.resize((size, size), Image.Resampling.BILINEAR)
 
 
 def _gray(rgb: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width"]:
-    # Pillow 5.3 truncates where later versions round: half of all gray pixels differ by 1.
+    # Pillow 5.3 truncates, but later versions round: half of all gray pixels differ by 1.
     red, green, blue = np.moveaxis(rgb.astype(np.uint32), -1, 0)
     gray: np.ndarray = (19595 * red + 38470 * green + 7471 * blue) >> 16
     return gray.astype(np.uint8)

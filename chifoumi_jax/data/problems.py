@@ -1,4 +1,4 @@
-"""What can be wrong with a folder of photos, how to mend it, and how to say so."""
+"""Problems of a folder of photos: their kinds, their remedies and how they are reported."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 from chifoumi_jax.errors import UserError
 from chifoumi_jax.text import printable
 
-# How many paths of one kind of problem are named; the count says how many more there are.
+# Number of paths that a report names for each kind of problem; the count covers the others.
 EXAMPLES = 3
 
 
-class Kind(StrEnum):
-    """A kind of problem; the value is how a program names it (JSON, tests)."""
+class ProblemKind(StrEnum):
+    """A kind of problem; the value is its machine-readable name (JSON, tests)."""
 
     UNREADABLE = "unreadable"
     SPECIAL_FILE = "special-file"
@@ -45,124 +45,128 @@ Effect = Literal["left out", "kept", "note"]
 
 
 class Meaning(NamedTuple):
-    """What a kind of problem is called, what becomes of the files, and the remedy."""
+    """Title of a kind of problem, what happens to the files, and the remedy."""
 
     title: str
     effect: Effect
     remedy: str
 
 
-MEANINGS: dict[Kind, Meaning] = {
-    Kind.UNREADABLE: Meaning(
+MEANINGS: dict[ProblemKind, Meaning] = {
+    ProblemKind.UNREADABLE: Meaning(
         "unreadable file or folder", "left out", "check the path, its permissions and the disk"
     ),
-    Kind.SPECIAL_FILE: Meaning(
+    ProblemKind.SPECIAL_FILE: Meaning(
         "pipe, socket or device", "left out", "move it out of the photos' folder"
     ),
-    Kind.BAD_LINK: Meaning(
+    ProblemKind.BAD_LINK: Meaning(
         "link that is not followed",
         "left out",
-        "put the photos themselves, or links to single files, in its place",
+        "replace it with the photos themselves, or with links to single files",
     ),
-    Kind.UNKNOWN_EXTENSION: Meaning(
+    ProblemKind.UNKNOWN_EXTENSION: Meaning(
         "file without a picture's extension",
         "left out",
         "move it out of the class folder, or give a picture its extension",
     ),
-    Kind.EMPTY_FILE: Meaning("file of zero bytes", "left out", "copy it again from its source"),
-    Kind.NOT_AN_IMAGE: Meaning(
+    ProblemKind.EMPTY_FILE: Meaning(
+        "file of zero bytes", "left out", "copy it again from its source"
+    ),
+    ProblemKind.NOT_AN_IMAGE: Meaning(
         "file that is not a picture", "left out", "remove it, or save it as JPEG or PNG"
     ),
-    Kind.NO_DECODER: Meaning(
+    ProblemKind.NO_DECODER: Meaning(
         "picture in a format that this installation cannot read",
         "left out",
         "for HEIC: pip install pillow-heif; for AVIF: pip install --upgrade pillow; "
         "or save it as JPEG",
     ),
-    Kind.DAMAGED: Meaning(
+    ProblemKind.DAMAGED: Meaning(
         "truncated or corrupt picture", "left out", "copy it again from its source"
     ),
-    Kind.TOO_LARGE: Meaning("picture over the limits", "left out", "save it smaller"),
-    Kind.UNSUPPORTED: Meaning(
+    ProblemKind.TOO_LARGE: Meaning("picture over the size limits", "left out", "save it smaller"),
+    ProblemKind.UNSUPPORTED: Meaning(
         "picture with unusual colours", "left out", "save it as RGB or grayscale"
     ),
-    Kind.OUTSIDE_CLASS: Meaning(
+    ProblemKind.OUTSIDE_CLASS: Meaning(
         "picture outside of the class folders", "left out", "move it into its class's folder"
     ),
-    Kind.EMPTY_CLASS: Meaning(
+    ProblemKind.EMPTY_CLASS: Meaning(
         "class folder without a good picture", "left out", "add pictures, or remove the folder"
     ),
-    Kind.CLASS_NOT_IN_TRAIN: Meaning(
+    ProblemKind.CLASS_NOT_IN_TRAIN: Meaning(
         "class that has no training picture",
         "left out",
-        "add pictures of it to train, or mend the folder's name",
+        "add pictures of it to train, or correct the folder's name",
     ),
-    Kind.UNKNOWN_CLASS: Meaning(
+    ProblemKind.UNKNOWN_CLASS: Meaning(
         "class that the model was not trained on",
         "left out",
         "give the folder the name of one of the model's classes",
     ),
-    Kind.NO_SESSION: Meaning(
+    ProblemKind.NO_SESSION: Meaning(
         "picture that the groups file does not name", "left out", "add a row for it"
     ),
-    Kind.CLASS_MISSING: Meaning(
+    ProblemKind.CLASS_MISSING: Meaning(
         "class without a picture to test or validate on",
         "kept",
         "add pictures of it, or its accuracy stays unknown",
     ),
-    Kind.SIMILAR_CLASSES: Meaning(
-        "class names that differ in upper and lower case only",
+    ProblemKind.SIMILAR_CLASSES: Meaning(
+        "class names that differ only in upper and lower case",
         "kept",
         "merge the folders, or give them other names",
     ),
-    Kind.LEAKAGE: Meaning(
-        "same picture in two splits (leakage: its accuracy is not a test)",
+    ProblemKind.LEAKAGE: Meaning(
+        "same picture in two splits (leakage: accuracy on it is not a test)",
         "kept",
         "remove one of the copies",
     ),
-    Kind.LABEL_CONFLICT: Meaning(
+    ProblemKind.LABEL_CONFLICT: Meaning(
         "same picture in two classes", "kept", "remove the copy in the wrong class"
     ),
-    Kind.SESSION_LEAKAGE: Meaning(
+    ProblemKind.SESSION_LEAKAGE: Meaning(
         "session with pictures in two splits (leakage)",
         "kept",
-        "move its pictures to one side, or leave the split to the program",
+        "move its pictures to one split, or let the program split",
     ),
-    Kind.SESSION_UNCHECKED: Meaning(
+    ProblemKind.SESSION_UNCHECKED: Meaning(
         "picture that the groups file does not name", "kept", "add a row for it"
     ),
-    Kind.UNUSED_ROW: Meaning(
-        "row of the groups file that names no picture", "kept", "mend the row's path"
+    ProblemKind.UNUSED_ROW: Meaning(
+        "row of the groups file that names no picture", "kept", "correct the row's path"
     ),
-    Kind.DUPLICATE: Meaning(
-        "same picture twice in one class, kept", "note", "remove the copies if they are not meant"
+    ProblemKind.DUPLICATE: Meaning(
+        "same picture twice in one class, kept",
+        "note",
+        "remove the copies if they are not intended",
     ),
-    Kind.HIDDEN: Meaning("hidden file or folder, ignored", "note", "nothing to do"),
+    ProblemKind.HIDDEN: Meaning("hidden file or folder, ignored", "note", "nothing to do"),
 }
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem of a folder.
 
     Attributes:
-        kind: What it is.
-        paths: The files or folders that it is about, relative to the scanned folder.
-        detail: What exactly was found, one line; may be empty.
+        kind: ProblemKind of the problem.
+        paths: The files or folders concerned, relative to the scanned folder.
+        detail: Details of what was found, one line; may be empty.
     """
 
-    kind: Kind
+    kind: ProblemKind
     paths: tuple[str, ...]
     detail: str = ""
 
     @property
     def effect(self) -> Effect:
-        """Whether the files were left out, were kept, or nothing is wrong."""
+        """Whether the files were left out or kept, or whether this is only a note."""
         return MEANINGS[self.kind].effect
 
     @property
     def remedy(self) -> str:
-        """What the user can do."""
+        """How the user can correct it."""
         return MEANINGS[self.kind].remedy
 
 
@@ -170,12 +174,12 @@ class ImageProblem(ValueError):  # noqa: N818 - it becomes a `Problem` of the sc
     """An image file that is refused.
 
     Attributes:
-        kind: Why.
+        kind: The reason.
         path: The file.
-        detail: What exactly was found.
+        detail: Details of what was found.
     """
 
-    def __init__(self, kind: Kind, path: str, detail: str):
+    def __init__(self, kind: ProblemKind, path: str, detail: str):
         self.kind = kind
         self.path = path
         self.detail = printable(detail)
@@ -186,7 +190,7 @@ class DataError(UserError, ValueError):
     """A folder, a file list or a groups file that cannot be used: one sentence for the user.
 
     Attributes:
-        problems: What the scan had found until then.
+        problems: The problems that the scan had found before the error.
     """
 
     def __init__(self, message: str, problems: Iterable[Problem] = ()):
@@ -198,12 +202,12 @@ def describe(problems: Sequence[Problem]) -> list[str]:
     """One line for each kind of problem: count, effect, up to `EXAMPLES` paths, remedy."""
     return [
         _line(kind, [problem for problem in problems if problem.kind is kind])
-        for kind in Kind
+        for kind in ProblemKind
         if any(problem.kind is kind for problem in problems)
     ]
 
 
-def _line(kind: Kind, problems: Sequence[Problem]) -> str:
+def _line(kind: ProblemKind, problems: Sequence[Problem]) -> str:
     title, effect, remedy = MEANINGS[kind]
     examples = [_example(problem) for problem in problems[:EXAMPLES]]
     if len(problems) > EXAMPLES:

@@ -1,10 +1,10 @@
-"""Decoded pixels on disk, by the content of their files: a photo is decoded once, not once a run.
+"""Decoded pixels on disk, keyed by file content: a photo is decoded once, not once per run.
 
-A store is two files that only grow: `images-<name>`, image after image, which is mapped into
-memory for reading, and `index`, a record for each image. A record is written after its image and
-carries checksums of both, so that what a crash or a full disk left behind is passed over. Two runs
-may use a store at once: they lock the index while they add to it. A store is removed as a whole,
-by name; a run that has it open keeps it until its end.
+A store is two files that only grow. `images-<name>` holds one image after another and is
+memory-mapped for reading; `index` holds one record for each image. A record is written after its
+image and contains checksums of both, so that leftovers of a crash or a full disk are skipped. Two
+runs may use a store at the same time, because they lock the index while they add to it. A store is
+removed as a whole, by name; a run that has it open can use it until the run ends.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from jaxtyping import UInt8
 
 # SHA-256 of the photo's file, the photo's width and height, CRC-32 of the pixels and of the record.
 _RECORD = struct.Struct("<32sIII4xI12x")
-# The index begins with the name of the file of images.
+# The index starts with the name of the image file.
 _HEADER = struct.Struct("<8s16s40x")
 _MAGIC = b"chifoum1"
-# To open a store that others remove at the same time.
+# Number of attempts to open a store that other processes remove at the same time.
 _ATTEMPTS = 100
 
 
-class Kept(NamedTuple):
+class StoredImage(NamedTuple):
     """An image of the store.
 
     Attributes:
-        row: Where it stands among the pixels.
-        width: Of the photo that it was decoded from, in pixels.
-        height: Likewise.
+        row: Index of the image in the pixels.
+        width: Width of the photo that it was decoded from, in pixels.
+        height: Height, likewise.
         checksum: CRC-32 of its pixels.
     """
 
@@ -52,22 +52,22 @@ class Kept(NamedTuple):
 
 
 class PixelStore:
-    """Images of one shape, by the SHA-256 of the files that they were decoded from.
+    """Images of one shape, keyed by the SHA-256 of the files that they were decoded from.
 
     Args:
-        directory: The store's own; it is made if it is not there.
-        shape: Of one image.
-        temporary: Whether the store vanishes with the process, however that ends.
+        directory: A directory of this store alone; it is created if it does not exist.
+        shape: Shape of one image.
+        temporary: Whether the store is removed when the process ends, however it ends.
 
     Raises:
-        OSError: The directory cannot be written to.
+        OSError: If the directory cannot be written to.
     """
 
     def __init__(self, directory: Path, shape: tuple[int, ...], *, temporary: bool = False):
         self.shape = shape
         self._directory = directory
         self._bytes = int(np.prod(shape))
-        self._kept: dict[str, Kept] = {}
+        self._stored: dict[str, StoredImage] = {}
         self._rows: dict[str, int] = {}
         self._records = 0
         self._lock = threading.Lock()
@@ -78,25 +78,25 @@ class PixelStore:
         if temporary:
             shutil.rmtree(directory)
 
-    def find(self, key: str) -> Kept | None:
-        """The image of this key, if the store has it whole. Thread-safe."""
-        kept = self._kept.get(key)
-        if kept is None:
+    def find(self, key: str) -> StoredImage | None:
+        """The image of this key, if the store has it undamaged. Thread-safe."""
+        stored = self._stored.get(key)
+        if stored is None:
             return None
-        pixels = os.pread(self._images, self._bytes, kept.row * self._bytes)
-        if len(pixels) != self._bytes or zlib.crc32(pixels) != kept.checksum:
+        pixels = os.pread(self._images, self._bytes, stored.row * self._bytes)
+        if len(pixels) != self._bytes or zlib.crc32(pixels) != stored.checksum:
             return None
-        self._rows[key] = kept.row
-        return kept
+        self._rows[key] = stored.row
+        return stored
 
     def add(self, key: str, pixels: UInt8[np.ndarray, ...], width: int, height: int) -> None:
-        """Keep `pixels` under `key`; a key that is in use stays as it is. Thread-safe.
+        """Store `pixels` under `key`; a key in use keeps its pixels. Thread-safe.
 
         Args:
             key: SHA-256 of the photo's file, hexadecimal.
             pixels: The decoded image.
-            width: The photo's, before it was resized.
-            height: Likewise.
+            width: Width of the photo before it was resized.
+            height: Height, likewise.
 
         Raises:
             ValueError: If the pixels have another shape or type.
@@ -111,19 +111,19 @@ class PixelStore:
                 return
             fcntl.flock(self._index, fcntl.LOCK_EX)
             try:
-                known = self._kept.get(key)
+                known = self._stored.get(key)
                 self._read_records()
-                if (found := self._kept.get(key)) is not None and found is not known:
-                    # Another process was faster.
+                if (found := self._stored.get(key)) is not None and found is not known:
+                    # Another process has added it.
                     self._rows[key] = found.row
                     return
-                # A record that is cut short is overwritten.
+                # A truncated record is overwritten.
                 row = self._records
                 _write(self._images, content, row * self._bytes)
                 record = _record(key, width, height, checksum)
                 _write(self._index, record, _HEADER.size + row * _RECORD.size)
             except OSError as error:
-                message = f"decoded photos could not be kept ({error.strerror}): make room"
+                message = f"decoded photos could not be kept ({error.strerror}); free disk space"
                 raise OSError(error.errno, message, str(self._directory)) from error
             finally:
                 fcntl.flock(self._index, fcntl.LOCK_UN)
@@ -135,46 +135,46 @@ class PixelStore:
 
     @property
     def rows(self) -> Mapping[str, int]:
-        """Where the image of each key in use stands in `pixels`."""
+        """Index in `pixels` of the image of each key in use."""
         return self._rows
 
     def pixels(self) -> UInt8[np.ndarray, "images ..."]:
-        """The images, mapped and read-only, with all in use among them."""
+        """The images, memory-mapped and read-only; they include all images in use."""
         if not self._rows:
             return np.zeros((0, *self.shape), np.uint8)
         length = (max(self._rows.values()) + 1) * self._bytes
         mapped = mmap.mmap(self._images, length, access=mmap.ACCESS_READ)
         return np.frombuffer(mapped, np.uint8).reshape(-1, *self.shape)
 
-    def retire(self, max_bytes: int) -> None:
-        """Remove a store that is larger than that, if those in use alone would fit.
+    def remove_if_too_large(self, max_bytes: int) -> None:
+        """Remove the store if it is larger than `max_bytes` but its images in use would fit.
 
-        It grows with every folder, and an image cannot leave it. The next process begins another
-        one; this one keeps what it has open.
+        A store grows with every folder, and single images cannot be removed. The next process
+        starts a new store; this process can use its open files until it ends.
         """
         if os.fstat(self._images).st_blocks * 512 > max_bytes >= len(self) * self._bytes:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def _read_records(self) -> None:
-        """Take in the records that were written since the last time."""
+        """Read the records that were written since the last call."""
         start = _HEADER.size + self._records * _RECORD.size
         content = os.pread(self._index, max(0, os.fstat(self._index).st_size - start), start)
-        whole = len(content) // _RECORD.size * _RECORD.size
-        for row, fields in enumerate(_RECORD.iter_unpack(content[:whole]), start=self._records):
+        complete = len(content) // _RECORD.size * _RECORD.size
+        for row, fields in enumerate(_RECORD.iter_unpack(content[:complete]), start=self._records):
             digest, width, height, checksum, _ = fields
             if _record(digest.hex(), width, height, checksum) == _RECORD.pack(*fields):
-                self._kept[digest.hex()] = Kept(row, width, height, checksum)
-        self._records += whole // _RECORD.size
+                self._stored[digest.hex()] = StoredImage(row, width, height, checksum)
+        self._records += complete // _RECORD.size
 
 
 def trim(directory: Path, max_bytes: int, spare: Path | None = None) -> None:
-    """Remove the stores in `directory` that were opened longest ago, until the rest fits.
+    """Remove the least recently opened stores in `directory` until the rest fits.
 
-    The store at `spare` stays, however large it is: it would be filled again at the next start.
+    The store at `spare` stays, whatever its size, because the next start would fill it again.
     """
     stores = []
     for store in directory.iterdir():
-        # Another process may be removing it, or it is no store but somebody's file.
+        # Another process may be removing it, or it is a user's file and not a store.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             opened = (store / "index").stat().st_mtime
             size = sum(file.stat().st_blocks * 512 for file in store.iterdir())
@@ -190,16 +190,16 @@ def trim(directory: Path, max_bytes: int, spare: Path | None = None) -> None:
 
 
 def _open(directory: Path) -> tuple[int, int]:
-    """The index and the images of a store, which is made if it is not there."""
-    for left in reversed(range(_ATTEMPTS)):
+    """Open the index and the images of a store, which is created if it does not exist."""
+    for attempts_left in reversed(range(_ATTEMPTS)):
         try:
             if (opened := _try_to_open(directory)) is not None:
                 return opened
         except (FileExistsError, FileNotFoundError):
-            # Somebody may be removing it; where nothing can be made, it stays so.
-            if not left:
+            # Another process may be removing it. If nothing can be created here, retries fail too.
+            if not attempts_left:
                 raise
-    raise OSError(errno.EBUSY, "it is removed again and again", str(directory))
+    raise OSError(errno.EBUSY, "other processes keep removing this store", str(directory))
 
 
 def _try_to_open(directory: Path) -> tuple[int, int] | None:
@@ -209,9 +209,9 @@ def _try_to_open(directory: Path) -> tuple[int, int] | None:
     try:
         fcntl.flock(index, fcntl.LOCK_EX)
         # It may have been removed between opening and locking.
-        if _is_at(index, path):
+        if _is_same_file(index, path):
             images = _open_images(directory, index)
-            # When it was last used: `trim` removes the oldest.
+            # This marks the last use, because `trim` removes the oldest.
             os.utime(index)
             fcntl.flock(index, fcntl.LOCK_UN)
             return index, images
@@ -228,7 +228,7 @@ def _open_images(directory: Path, index: int) -> int:
     if magic == _MAGIC:
         with contextlib.suppress(FileNotFoundError):
             return os.open(directory / f"images-{name.hex()}", os.O_RDWR | os.O_CLOEXEC)
-    # A new store, or one that is of no use.
+    # A new store, or one with an unusable header or without its images.
     name = os.urandom(16)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     images = os.open(directory / f"images-{name.hex()}", flags, 0o600)
@@ -237,7 +237,7 @@ def _open_images(directory: Path, index: int) -> int:
     return images
 
 
-def _is_at(file: int, path: Path) -> bool:
+def _is_same_file(file: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

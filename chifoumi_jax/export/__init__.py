@@ -1,4 +1,4 @@
-"""A run's model for other runtimes: ONNX, StableHLO, safetensors, Keras and PyTorch."""
+"""Export of a run's model to ONNX, StableHLO, safetensors, Keras or PyTorch."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ __all__ = ["ExportError", "Report", "export"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what brings in more than the error when it is first used."""
+    """Import `writing` on first use, because it loads much more than the error class."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from chifoumi_jax.export import writing

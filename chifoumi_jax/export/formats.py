@@ -1,4 +1,4 @@
-"""Which formats there are, what each needs, and the error of one that cannot be made."""
+"""The export formats, the check of the packages that they need, and the export error."""
 
 import importlib.util
 from typing import Literal
@@ -17,14 +17,14 @@ SUFFIXES: dict[Format, str] = {
 
 
 class ExportError(UserError, RuntimeError):
-    """A model cannot be exported so, or what was written is not what the model computes."""
+    """A model cannot be exported to a format, or the written file computes something else."""
 
 
-def needs(format_name: str, *packages: str, extra: str) -> None:
-    """Make sure that packages are installed, without importing them.
+def require_packages(format_name: str, *packages: str, extra: str) -> None:
+    """Check that packages are installed, without importing them.
 
     Raises:
-        ExportError: With the extra to install, if one is not.
+        ExportError: If a package is missing; the message names the extra to install.
     """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:

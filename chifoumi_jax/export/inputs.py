@@ -1,4 +1,4 @@
-"""Real photos to compare an export on: the run's own, those of a folder, or rendered hands."""
+"""Photos for the comparison of an export: the run's own, those of a folder, or rendered hands."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-# On how many an export is compared at least.
-_LEAST = 8
-# And at most; the first are of different classes.
-_COMPARED = 24
-# Hands of each kind to draw where there are no photos, some hundredths of a second each: to compare
-# numbers on, and to measure an accuracy on.
-_FEW, _MANY, _SIZE = 4, 34, (160, 120)
-# More say nothing more of the accuracy of a few points, and cost time.
-_MOST = 300
+# An export is compared on at least this many photos.
+_MIN_PHOTOS = 8
+# And on at most this many; the first ones are of different classes.
+_MAX_COMPARED = 24
+# Hands to draw of each gesture if there are no photos: to compare outputs, and to measure an
+# accuracy. Drawing one takes some hundredths of a second.
+_HANDS_TO_COMPARE, _HANDS_TO_MEASURE, _HAND_SIZE = 4, 34, (160, 120)
+# Photos to measure an accuracy on. More would cost time, and show no more about a change of a few
+# percentage points.
+_MAX_PHOTOS = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +38,12 @@ class Inputs:
     """Photos of all classes, as the run's network takes them.
 
     Attributes:
-        origin: What they are, for people.
-        pixels: Of each, as `Classifier.pixels` gives them.
-        labels: Their classes; None if they are of other classes than the run's.
-        ranges: Others, of the training photos where there are any, to quantise by.
-        picture: `picture(i)` is the photo itself: RGB of its own size.
+        origin: Where they come from, in words.
+        pixels: Pixels of each photo, as `Classifier.pixels` gives them.
+        labels: Classes of the photos; None if these are not the run's classes.
+        ranges: Pixels of photos that set the ranges of a quantisation: training photos if there are
+            any.
+        picture: `picture(i)` is the photo itself: RGB in its own size.
     """
 
     origin: str
@@ -52,8 +54,8 @@ class Inputs:
 
     @property
     def compared(self) -> UInt8[np.ndarray, "images ..."]:
-        """Some of all classes, on which every number is compared."""
-        return self.pixels[:_COMPARED]
+        """Pixels of some photos of all classes, on which all outputs are compared."""
+        return self.pixels[:_MAX_COMPARED]
 
 
 def gather(
@@ -62,7 +64,7 @@ def gather(
     data: Path | None,
     progress: Progress | None = None,
     *,
-    judged: bool = False,
+    measure_accuracy: bool = False,
 ) -> Inputs:
     """The photos to compare on: of `data` if given, else the run's own, else rendered hands.
 
@@ -70,105 +72,110 @@ def gather(
         directory: The run's folder.
         classifier: The run's model.
         data: Folder of labelled photos, if any.
-        progress: Is told how many photos are decoded.
-        judged: Whether the export's accuracy is measured on them, which takes more hands.
+        progress: Called with the number of photos decoded so far and the number of all photos.
+        measure_accuracy: Whether the export's accuracy is measured on them, which needs more
+            rendered hands.
 
     Raises:
-        DataError: If `data` holds too few photos.
+        DataError: If `data` has too few photos.
     """
     if data is not None:
-        return _of_folder(classifier, data, progress)
+        return _folder_photos(classifier, data, progress)
     try:
-        return own(directory, classifier, progress)
+        return own_photos(directory, classifier, progress)
     except (DataError, OSError, RunError) as error:
-        return _hands(classifier, str(error), _MANY if judged else _FEW)
+        number = _HANDS_TO_MEASURE if measure_accuracy else _HANDS_TO_COMPARE
+        return _rendered_hands(classifier, str(error), number)
 
 
-def own(directory: Path, classifier: Classifier, progress: Progress | None = None) -> Inputs:
+def own_photos(directory: Path, classifier: Classifier, progress: Progress | None = None) -> Inputs:
     """The photos that the run was tested on.
 
     Raises:
-        DataError: If they are gone, have changed, or are too few.
-        RunError: If there is no run.
+        DataError: If they no longer exist, have changed, or are too few.
+        RunError: If the model has no run's folder.
     """
     from chifoumi_jax.data.dataset import hands_path, load_dataset
 
     if not run.is_run(directory):
-        raise RunError("the model's file brings no photos")
+        raise RunError("the model's file contains no photos")
     recipe = classifier.recipe
     folder = recipe.data or hands_path()
     if not folder.is_dir():
-        raise DataError(f"{folder} is gone")
-    photos_alone = recipe.replace(hands=0)
-    found = load_dataset(photos_alone, folder, Path(tempfile.gettempdir()), progress)
+        raise DataError(f"{folder} no longer exists")
+    without_hands = recipe.replace(hands=0)
+    dataset = load_dataset(without_hands, folder, Path(tempfile.gettempdir()), progress)
     _, config = run.read_config(directory)
-    if found.scan.fingerprint != config["data"]["fingerprint"]:
+    if dataset.scan.fingerprint != config["data"]["fingerprint"]:
         raise DataError(f"the photos in {folder} have changed")
-    split, name = _largest(found, folder)
-    return _inputs(f"the run's own {name} photos", classifier, found, split)
+    split, name = _large_enough_split(dataset, folder)
+    return _select(f"the run's own {name} photos", classifier, dataset, split)
 
 
-def _of_folder(classifier: Classifier, data: Path, progress: Progress | None) -> Inputs:
+def _folder_photos(classifier: Classifier, data: Path, progress: Progress | None) -> Inputs:
     from chifoumi_jax.data.dataset import load_dataset
 
     recipe = classifier.recipe.replace(
         data=data, groups=None, train_list=None, test_list=None, strict=False
     )
-    found = load_dataset(
+    dataset = load_dataset(
         recipe, data, Path(tempfile.gettempdir()), progress, classes=classifier.classes
     )
-    split, name = _largest(found, data)
-    kind = f"{name} " if (data / "train").is_dir() else ""
-    return _inputs(f"the {kind}photos in {data}", classifier, found, split)
+    split, name = _large_enough_split(dataset, data)
+    split_name = f"{name} " if (data / "train").is_dir() else ""
+    return _select(f"the {split_name}photos in {data}", classifier, dataset, split)
 
 
-def _largest(found: Dataset, folder: Path) -> tuple[Split, str]:
-    splits = {"test": found.test, "training": found.train, "validation": found.valid}
+def _large_enough_split(dataset: Dataset, folder: Path) -> tuple[Split, str]:
+    splits = {"test": dataset.test, "training": dataset.train, "validation": dataset.valid}
     for name, split in splits.items():
-        if len(split) >= _LEAST:
+        if len(split) >= _MIN_PHOTOS:
             return split, name
-    raise DataError(f"{folder} holds fewer than {_LEAST} photos of the run's classes")
+    raise DataError(f"{folder} has fewer than {_MIN_PHOTOS} photos of the run's classes")
 
 
-def _inputs(origin: str, classifier: Classifier, found: Dataset, split: Split) -> Inputs:
+def _select(origin: str, classifier: Classifier, dataset: Dataset, split: Split) -> Inputs:
     from chifoumi_jax.data.decode import open_checked, to_rgb
 
-    chosen = spread(split.labels, _MOST)
+    chosen = balanced_indices(split.labels, _MAX_PHOTOS)
 
-    def picture(place: int) -> np.ndarray:
-        path = found.scan.root / split.photos[chosen[place]].path
+    def picture(index: int) -> np.ndarray:
+        path = dataset.scan.root / split.photos[chosen[index]].path
         with open_checked(path) as image:
             return np.asarray(to_rgb(image, upright=classifier.recipe.upright))
 
-    known = found.train if len(found.train) >= _LEAST else split
+    for_ranges = dataset.train if len(dataset.train) >= _MIN_PHOTOS else split
     return Inputs(
         f"{len(chosen)} of {origin}" if len(chosen) < len(split) else origin,
-        found.pixels[split.rows[chosen]],
+        dataset.pixels[split.rows[chosen]],
         split.labels[chosen],
-        found.pixels[known.rows[spread(known.labels, 100)]],
+        dataset.pixels[for_ranges.rows[balanced_indices(for_ranges.labels, 100)]],
         picture,
     )
 
 
-def spread(labels: Int32[np.ndarray, " images"], most: int) -> Int32[np.ndarray, " images"]:
-    """Places of at most so many images, of all classes alike: first one of each, then another."""
+def balanced_indices(
+    labels: Int32[np.ndarray, " images"], most: int
+) -> Int32[np.ndarray, " images"]:
+    """Indices of at most `most` images, taken from the classes in turn, one of each at a time."""
     rank = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
-        of = labels == label
-        rank[of] = np.arange(of.sum())
+        is_label = labels == label
+        rank[is_label] = np.arange(is_label.sum())
     return np.lexsort((labels, rank))[:most].astype(np.int32)
 
 
-def _hands(classifier: Classifier, reason: str, number: int) -> Inputs:
+def _rendered_hands(classifier: Classifier, reason: str, number: int) -> Inputs:
     from chifoumi_jax.hands import GESTURES, render
 
     has_all = set(GESTURES) <= set(classifier.classes)
-    gestures = [gesture for _ in range(number if has_all else _FEW) for gesture in GESTURES]
+    repetitions = number if has_all else _HANDS_TO_COMPARE
+    gestures = [gesture for _ in range(repetitions) for gesture in GESTURES]
 
     def draw(split: str) -> list[np.ndarray]:
         return [
-            render(gesture, seed=place // len(GESTURES), size=_SIZE, split=split)
-            for place, gesture in enumerate(gestures)
+            render(gesture, seed=index // len(GESTURES), size=_HAND_SIZE, split=split)
+            for index, gesture in enumerate(gestures)
         ]
 
     pictures = draw("test")
@@ -181,7 +188,7 @@ def _hands(classifier: Classifier, reason: str, number: int) -> Inputs:
             else None
         ),
         _stack(classifier, draw("train")),
-        lambda place: pictures[place],
+        lambda index: pictures[index],
     )
 
 

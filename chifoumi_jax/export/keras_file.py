@@ -1,6 +1,6 @@
-"""Keras 3 models (`.keras`) of Keras' own layers and operations, for any of its backends.
+"""Export to Keras 3 (`.keras`) with Keras' own layers and operations, for any of its backends.
 
-`keras.saving.load_model("model.keras").predict(images)` gives probabilities of float32 images
+`keras.saving.load_model("model.keras").predict(images)` gives the probabilities of float32 images
 [batch, height, width, 3] (gray: [batch, height, width]) in [0, 1].
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from chifoumi_jax.export.keras_start import keras, layers, ops
-from chifoumi_jax.export.network import Network, walk
-from chifoumi_jax.export.verify import Answers, Runner
+from chifoumi_jax.export.network import NetworkDescription, walk
+from chifoumi_jax.export.quiet_keras import keras, layers, ops
+from chifoumi_jax.export.verify import Outputs, Runner
 from chifoumi_jax.models.description import (
     Conv,
     Dense,
@@ -29,10 +29,10 @@ from chifoumi_jax.models.description import (
 )
 
 _METADATA = "metadata.json"
-_LAST = "probabilities"
+_LAST_LAYER = "probabilities"
 
 
-class _Layers:
+class _KerasOperations:
     """`Operations` as Keras' layers."""
 
     def standardize(self, images: keras.KerasTensor) -> keras.KerasTensor:
@@ -53,10 +53,10 @@ class _Layers:
             "activation": layer.activation,
             "name": layer.name,
         }
-        side = layer.kernel.shape[0]
+        kernel_size = layer.kernel.shape[0]
         if layer.depthwise:
-            return layers.DepthwiseConv2D(side, **settings)(images)
-        return layers.Conv2D(layer.kernel.shape[3], side, **settings)(images)
+            return layers.DepthwiseConv2D(kernel_size, **settings)(images)
+        return layers.Conv2D(layer.kernel.shape[3], kernel_size, **settings)(images)
 
     def dense(self, values: keras.KerasTensor, layer: Dense) -> keras.KerasTensor:
         """See `Operations`."""
@@ -100,25 +100,25 @@ class _Layers:
 
     def softmax(self, logits: keras.KerasTensor) -> keras.KerasTensor:
         """See `Operations`."""
-        return layers.Activation("softmax", name=_LAST)(logits)
+        return layers.Activation("softmax", name=_LAST_LAYER)(logits)
 
 
 def _mean(values: keras.KerasTensor, axes: Sequence[int]) -> keras.KerasTensor:
-    # One axis after the other: TensorFlow adds an image's pixels up one by one, and in float32 a
-    # sum of 22,500 was off by 1e-4, a thousand times the error of everything else.
+    # One axis at a time, because TensorFlow sums an image's pixels one by one: in float32 a sum of
+    # 22,500 values was off by 1e-4, a thousand times the error of all other operations.
     for axis in axes:
         values = ops.mean(values, axis=axis, keepdims=True)
     return values
 
 
-def write(network: Network, path: Path) -> None:
-    """Write the network as a functional model; its `metadata.json` has `network.about()` too.
+def write(network: NetworkDescription, path: Path) -> None:
+    """Write the network as a functional model; its `metadata.json` also has `network.metadata()`.
 
-    Layers have the study's names. The study's own network, where nothing stands before or behind
-    it, is read back by `chifoumi_jax.convert.from_keras`.
+    Layers have the study's names. `chifoumi_jax.convert.from_keras` reads the study's own network
+    back if no other operation comes before or after it.
     """
     images = keras.Input(network.input_shape, name="images")
-    _, probabilities = walk(_Layers(), network, images)
+    _, probabilities = walk(_KerasOperations(), network, images)
     model = keras.Model(images, probabilities, name=f"chifoumi_{network.recipe.replace('-', '_')}")
     for layer in flat(network.layers):
         if isinstance(layer, Conv | Dense):
@@ -127,25 +127,25 @@ def write(network: Network, path: Path) -> None:
             weights = [kernel[..., None] if depthwise else kernel, layer.bias]
             model.get_layer(layer.name).set_weights(weights)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as name:
-        plain = Path(name) / "model.keras"
-        model.save(plain)
-        with zipfile.ZipFile(plain) as saved, zipfile.ZipFile(path, "w") as archive:
+        original = Path(name) / "model.keras"
+        model.save(original)
+        with zipfile.ZipFile(original) as saved, zipfile.ZipFile(path, "w") as archive:
             for entry in saved.namelist():
                 content = saved.read(entry)
                 if entry == _METADATA:
-                    told = json.loads(content) | {"chifoumi": network.about()}
-                    content = json.dumps(told).encode()
+                    metadata = json.loads(content) | {"chifoumi": network.metadata()}
+                    content = json.dumps(metadata).encode()
                 archive.writestr(entry, content)
 
 
 class KerasRunner(Runner):
-    """The file in Keras, on whatever backend it has here."""
+    """Runs the file in Keras, on the backend that Keras is configured for."""
 
     def __init__(self, path: Path):
         model = keras.saving.load_model(path)
-        logits = model.get_layer(_LAST).input
+        logits = model.get_layer(_LAST_LAYER).input
         self._model = keras.Model(model.inputs, [logits, model.outputs[0]])
 
-    def answer(self, images: np.ndarray) -> Answers:
+    def predict(self, images: np.ndarray) -> Outputs:
         """See `Runner`."""
-        return Answers(*map(np.asarray, self._model.predict_on_batch(images)))
+        return Outputs(*map(np.asarray, self._model.predict_on_batch(images)))

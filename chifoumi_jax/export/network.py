@@ -1,6 +1,6 @@
-"""What a run's model computes, layer by layer with its weights in NumPy, for every other runtime.
+"""A run's model as a list of layers with NumPy weights, from which every export format is written.
 
-One description of each network, and one walk through it: a format is a set of `Operations`.
+Each network has one description, and `walk` applies it: a format only implements `Operations`.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
-    """From images in [0, 1] to logits and probabilities, as `load(run)` gives them.
+class NetworkDescription:
+    """The computation from images in [0, 1] to logits and probabilities, as in `load(run)`.
 
     Attributes:
-        recipe: Its name.
+        recipe: Name of the recipe.
         classes: Names of the classes, in the order of the probabilities.
-        input_shape: Of one image: height, width and channels, or height and width if gray.
-        standardize: Whether each image is centred and scaled to unit deviation first.
-        layers: What then follows, one after the other.
-        mirror: Whether probabilities are the mean of the image's and its mirror image's.
-        temperature: What the logits are divided by at last.
-        threshold: Below which probability an answer is to be called unsure.
+        input_shape: Shape of one image: height, width and channels, or height and width if gray.
+        standardize: Whether each image is first centred and scaled to unit standard deviation.
+        layers: The layers that follow, in order.
+        mirror: Whether probabilities are the mean over the image and its mirror image.
+        temperature: The logits are divided by it at the end.
+        threshold: An answer whose probability is below it is called unsure.
     """
 
     recipe: str
@@ -55,15 +55,15 @@ class Network:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all weights."""
+        """Size of all weights, in bytes."""
         return sum(
             layer.kernel.nbytes + layer.bias.nbytes
             for layer in flat(self.layers)
             if isinstance(layer, Conv | Dense)
         )
 
-    def about(self) -> dict[str, Any]:
-        """What a file should say of itself, ready for JSON."""
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of an exported file, ready for JSON."""
         gray = len(self.input_shape) == 2
         return {
             "classes": list(self.classes),
@@ -76,16 +76,16 @@ class Network:
 
 
 class Operations(Protocol[T]):
-    """What a format must be able to do; `T` is how it refers to an array.
+    """The operations that a format implements; `T` is the format's type for an array.
 
-    Images have the layout that the format likes; logits have the shape (batch, classes).
+    Each format chooses the layout of its images; logits have the shape (batch, classes).
     """
 
     def standardize(self, images: T) -> T:
-        """Each image less its channels' means, over (its deviation + 1e-3)."""
+        """Subtract each channel's mean, then divide by (the image's standard deviation + 1e-3)."""
 
     def with_mirror_images(self, images: T) -> T:
-        """The images and then their mirror images: a batch twice as long."""
+        """The images followed by their mirror images: a batch twice as long."""
 
     def conv(self, images: T, layer: Conv) -> T:
         """See `Conv`."""
@@ -109,29 +109,29 @@ class Operations(Protocol[T]):
         """See `Dropout`."""
 
     def add(self, images: T, others: T, layer: Residual) -> T:
-        """The sum of two arrays of one shape."""
+        """The sum of two arrays of the same shape."""
 
     def mean_of_halves(self, logits: T) -> T:
-        """Logarithms of the mean probabilities of the batch's first and second half."""
+        """Log of the mean of the probabilities of the batch's first half and its second half."""
 
     def divide(self, logits: T, temperature: float) -> T:
-        """The logits over the temperature."""
+        """The logits divided by the temperature."""
 
     def softmax(self, logits: T) -> T:
-        """Probabilities."""
+        """The probabilities."""
 
 
-def walk(operations: Operations[T], network: Network, images: T) -> tuple[T, T]:
-    """Logits and probabilities of images in [0, 1]; the softmax of the first is the second."""
+def walk(operations: Operations[T], network: NetworkDescription, images: T) -> tuple[T, T]:
+    """Logits of images in [0, 1], and their softmax: the probabilities."""
     x = operations.standardize(images) if network.standardize else images
     x = operations.with_mirror_images(x) if network.mirror else x
-    x = _chain(operations, network.layers, x)
+    x = _apply(operations, network.layers, x)
     x = operations.mean_of_halves(x) if network.mirror else x
     logits = operations.divide(x, network.temperature) if network.temperature != 1 else x
     return logits, operations.softmax(logits)
 
 
-def _chain(operations: Operations[T], layers: Sequence[Layer], x: T) -> T:
+def _apply(operations: Operations[T], layers: Sequence[Layer], x: T) -> T:
     for layer in layers:
         match layer:
             case Conv():
@@ -149,21 +149,24 @@ def _chain(operations: Operations[T], layers: Sequence[Layer], x: T) -> T:
             case Dropout():
                 x = operations.dropout(x, layer)
             case Residual():
-                x = operations.add(x, _chain(operations, layer.layers, x), layer)
+                x = operations.add(x, _apply(operations, layer.layers, x), layer)
     return x
 
 
-def describe(classifier: Classifier) -> Network:
+def describe(classifier: Classifier) -> NetworkDescription:
     """The classifier's network, with batch normalisation folded into the convolutions.
 
     Raises:
-        ExportError: If the network does not describe itself.
+        ExportError: If the network has no `describe`.
     """
     recipe = classifier.recipe
     layers = nnx.merge(classifier.program.graph, classifier.weights).describe()
     if layers is None:
-        raise ExportError(f"the network {recipe.model} is not described for other runtimes")
-    return Network(
+        raise ExportError(
+            f"the network {recipe.model} is not described for other runtimes: its model class must "
+            "define describe()"
+        )
+    return NetworkDescription(
         recipe=recipe.name,
         classes=classifier.classes,
         input_shape=recipe.input_shape,

@@ -1,4 +1,4 @@
-"""Keras, imported without the two dozen lines that TensorFlow writes to standard error first."""
+"""Imports Keras without the two dozen lines that TensorFlow writes to standard error."""
 
 import contextlib
 import os
@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    # Compiled code writes past `sys.stderr`, and reads no setting as early as this.
+    # Compiled code writes to the file descriptor, not to `sys.stderr`, before it reads any setting.
     sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
 
 
 with _silenced():
@@ -28,10 +28,10 @@ with _silenced():
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # JAX has the GPU's memory, and the comparison is the CPU's.
+        # JAX has reserved the GPU's memory, and the comparison runs on the CPU.
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
-        # It looks for devices at the first operation.
+        # The first operation searches for devices, so that its messages are silenced too.
         tf.zeros([])
 
 __all__ = ["keras", "layers", "ops"]

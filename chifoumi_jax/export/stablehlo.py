@@ -1,4 +1,4 @@
-"""StableHLO with the weights inside: runs where JAX is, on any device, without this package.
+"""Export to StableHLO with the weights inside, which JAX runs on any device without this package.
 
 `jax.export.deserialize(bytearray(content)).call(images)` gives `{"logits": …, "probabilities": …}`.
 """
@@ -22,8 +22,8 @@ from jaxtyping import Array
 
 from chifoumi_jax.export import verify
 from chifoumi_jax.export.formats import ExportError
-from chifoumi_jax.export.network import Network, walk
-from chifoumi_jax.export.verify import Answers, Runner
+from chifoumi_jax.export.network import NetworkDescription, walk
+from chifoumi_jax.export.verify import Outputs, Runner
 from chifoumi_jax.models.description import (
     Conv,
     Dense,
@@ -36,11 +36,11 @@ from chifoumi_jax.models.description import (
 )
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-_LOADER = Path(__file__).with_name("run_stablehlo.py")
+_SCRIPT = Path(__file__).with_name("run_stablehlo.py")
 
 
-class Lax:
-    """`Operations` in XLA's own: the fast ones are calls into a library that others do not have."""
+class LaxOperations:
+    """`Operations` as plain XLA; the faster ones call a library that other installations lack."""
 
     def standardize(self, images: Array) -> Array:
         """See `Operations`."""
@@ -117,17 +117,17 @@ def _activate(values: Array, activation: str | None) -> Array:
     return jnp.clip(values, 0, 6 if activation == "relu6" else None)
 
 
-def write(network: Network, path: Path) -> None:
+def write(network: NetworkDescription, path: Path) -> None:
     """Write the network as a serialised `jax.export.Exported`, for any number of images.
 
-    Its `fun_name` is JSON that tells the classes and the rest of `network.about()`.
+    Its `fun_name` is the JSON of `network.metadata()`, which has the classes.
     """
 
     def classify(images: Array) -> dict[str, Array]:
-        logits, probabilities = walk(Lax(), network, images)
+        logits, probabilities = walk(LaxOperations(), network, images)
         return {"logits": logits, "probabilities": probabilities}
 
-    classify.__name__ = json.dumps(network.about())
+    classify.__name__ = json.dumps(network.metadata())
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.input_shape), jnp.float32)
     exported = jax.export.export(jax.jit(classify), platforms=PLATFORMS)(images)
@@ -135,41 +135,41 @@ def write(network: Network, path: Path) -> None:
 
 
 class StableHloRunner(Runner):
-    """The file in a fresh process, which has JAX and not this package."""
+    """Runs the file in a new process, which imports JAX but not this package."""
 
     def __init__(self, path: Path):
         self._path = path
         self._seconds: list[float] = []
 
-    def answer(self, images: np.ndarray) -> Answers:
+    def predict(self, images: np.ndarray) -> Outputs:
         """See `Runner`."""
-        return self.answer_all([images])[0]
+        return self.predict_all([images])[0]
 
-    def answer_all(self, batches: Sequence[np.ndarray]) -> list[Answers]:
+    def predict_all(self, batches: Sequence[np.ndarray]) -> list[Outputs]:
         """See `Runner`."""
-        found = self._run(batches)
-        self._seconds = [float(second) for second in found["seconds"]]
-        numbers = range(len(batches))
-        return [Answers(found[f"logits{i}"], found[f"probabilities{i}"]) for i in numbers]
+        arrays = self._run(batches)
+        self._seconds = [float(second) for second in arrays["seconds"]]
+        indices = range(len(batches))
+        return [Outputs(arrays[f"logits{i}"], arrays[f"probabilities{i}"]) for i in indices]
 
     def seconds(self, images: np.ndarray, budget: float) -> list[float]:
-        """See `Runner`: what the process measured that gave the answers, on its first batch."""
+        """See `Runner`; the times come from the last process, which measured its first batch."""
         if not self._seconds:
-            self.answer(images)
+            self.predict(images)
         return self._seconds
 
     def _run(self, batches: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         with tempfile.TemporaryDirectory() as name:
-            given, answered = Path(name) / "images.npz", Path(name) / "answers.npz"
-            np.savez(given, *batches)
-            # -P: the folder of the script is none to import from.
-            files = map(str, (_LOADER, self._path, given, answered))
-            words = [sys.executable, "-P", *files, str(verify.BUDGET)]
+            images, outputs = Path(name) / "images.npz", Path(name) / "outputs.npz"
+            np.savez(images, *batches)
+            # -P keeps the script's folder, which lies in this package, out of sys.path.
+            files = map(str, (_SCRIPT, self._path, images, outputs))
+            command = [sys.executable, "-P", *files, str(verify.BUDGET)]
             done = subprocess.run(
-                words, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}
+                command, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}
             )
             if done.returncode != 0:
-                last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-                raise ExportError(f"a fresh process could not run what was written: {last}")
-            with np.load(answered) as found:
-                return dict(found)
+                last_line = (done.stderr.strip() or "no error message").splitlines()[-1]
+                raise ExportError(f"a new process could not run the exported file: {last_line}")
+            with np.load(outputs) as arrays:
+                return dict(arrays)

@@ -1,6 +1,6 @@
-"""PyTorch's exported programs (`.pt2`), which hold the graph and the weights and no code of ours.
+"""Export to PyTorch's exported programs (`.pt2`): graph and weights, without code of this package.
 
-`torch.export.load("model.pt2").module()(images)` gives `{"logits": …, "probabilities": …}` of
+`torch.export.load("model.pt2").module()(images)` gives `{"logits": …, "probabilities": …}` for
 float32 images [batch, channels, height, width] in [0, 1], as torchvision makes them.
 """
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chifoumi_jax.export.network import Network, walk
-from chifoumi_jax.export.verify import Answers, Runner
+from chifoumi_jax.export.network import NetworkDescription, walk
+from chifoumi_jax.export.verify import Outputs, Runner
 from chifoumi_jax.models.description import (
     Conv,
     Dense,
@@ -27,14 +27,14 @@ from chifoumi_jax.models.description import (
     flat,
 )
 
-# In the archive, for `torch.export.load(path, extra_files={ABOUT: ""})`.
-ABOUT = "chifoumi.json"
+# File of the metadata in the archive, for `torch.export.load(path, extra_files={METADATA: ""})`.
+METADATA = "chifoumi.json"
 
 
 class _Module(nn.Module):
-    """The network as PyTorch's layers, by our names; and the `Operations`, on NCHW."""
+    """The network as PyTorch layers with this package's names; implements `Operations` on NCHW."""
 
-    def __init__(self, network: Network):
+    def __init__(self, network: NetworkDescription):
         super().__init__()
         self._network = network
         for layer in flat(network.layers):
@@ -44,7 +44,7 @@ class _Module(nn.Module):
                 self.add_module(layer.name, _linear(layer))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits and probabilities."""
+        """Returns logits and probabilities."""
         logits, probabilities = walk(self, self._network, images)
         return {"logits": logits, "probabilities": probabilities}
 
@@ -108,17 +108,19 @@ class _Module(nn.Module):
 
 def _conv(layer: Conv) -> nn.Conv2d:
     kernel = layer.kernel[:, :, None] if layer.depthwise else layer.kernel
-    side, _, taken, given = kernel.shape
-    groups = given if layer.depthwise else 1
-    module = nn.Conv2d(taken * groups, given, side, layer.stride, groups=groups)
-    return _filled(module, kernel.transpose(3, 2, 0, 1), layer.bias)
+    kernel_size, _, group_channels, out_channels = kernel.shape
+    groups = out_channels if layer.depthwise else 1
+    module = nn.Conv2d(
+        group_channels * groups, out_channels, kernel_size, layer.stride, groups=groups
+    )
+    return _with_weights(module, kernel.transpose(3, 2, 0, 1), layer.bias)
 
 
 def _linear(layer: Dense) -> nn.Linear:
-    return _filled(nn.Linear(*layer.kernel.shape), layer.kernel.T, layer.bias)
+    return _with_weights(nn.Linear(*layer.kernel.shape), layer.kernel.T, layer.bias)
 
 
-def _filled(module: nn.Module, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
+def _with_weights(module: nn.Module, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
     with torch.no_grad():
         module.weight.copy_(torch.tensor(weight))
         module.bias.copy_(torch.tensor(bias))
@@ -131,28 +133,28 @@ def _activate(values: Tensor, layer: Conv | Dense) -> Tensor:
     return values.relu() if layer.activation == "relu" else functional.relu6(values)
 
 
-def write(network: Network, path: Path) -> None:
+def write(network: NetworkDescription, path: Path) -> None:
     """Write the network as an exported program, for any number of images."""
     height, width, *channels = network.input_shape
-    # Two: an example of one image would fix the number.
+    # Two images, because an example of one image would fix the batch size.
     images = torch.zeros(2, *(channels or [1]), height, width)
     batch = {0: torch.export.Dim("batch")}
     with torch.no_grad():
         program = torch.export.export(
             _Module(network).eval(), (images,), dynamic_shapes={"images": batch}
         )
-    torch.export.save(program, path, extra_files={ABOUT: json.dumps(network.about())})
+    torch.export.save(program, path, extra_files={METADATA: json.dumps(network.metadata())})
 
 
 class TorchRunner(Runner):
-    """The file in PyTorch, on the CPU."""
+    """Runs the file in PyTorch, on the CPU."""
 
     def __init__(self, path: Path):
         self._module = torch.export.load(path).module()
 
-    def answer(self, images: np.ndarray) -> Answers:
+    def predict(self, images: np.ndarray) -> Outputs:
         """See `Runner`."""
         planes = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images[:, None]
         with torch.inference_mode():
-            found = self._module(torch.tensor(np.ascontiguousarray(planes)))
-        return Answers(found["logits"].numpy(), found["probabilities"].numpy())
+            outputs = self._module(torch.tensor(np.ascontiguousarray(planes)))
+        return Outputs(outputs["logits"].numpy(), outputs["probabilities"].numpy())

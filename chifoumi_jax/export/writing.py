@@ -1,4 +1,4 @@
-"""`export`: a run's model for another runtime, in a file that appears if it computes the same."""
+"""`export`: writes a run's model for another runtime, and keeps the file if it is equivalent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 from chifoumi_jax.data.dataset import Progress
 from chifoumi_jax.export import inputs, verify
-from chifoumi_jax.export.formats import SUFFIXES, ExportError, Format, needs
+from chifoumi_jax.export.formats import SUFFIXES, ExportError, Format, require_packages
 from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.network import describe
-from chifoumi_jax.export.verify import Check, Made, Runner
+from chifoumi_jax.export.verify import Check, ExportResult, Runner
 from chifoumi_jax.files import sync_directory
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.load import load
@@ -23,15 +23,16 @@ from chifoumi_jax.training.resources import gigabytes
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What an export was found to be.
+    """The result of an export.
 
     Attributes:
-        path: The file.
-        compared_on: Which photos it was compared on.
-        checks: What was compared, with what it may be.
-        milliseconds: A photo alone, on this machine's CPU (JAX: its device), by what runs it.
-        accuracies: On the photos, where 8 bits change it; empty otherwise.
-        sizes: Bytes of each file that was written on the way, and of the file itself.
+        path: The exported file.
+        compared_on: The photos of the comparison, in words.
+        checks: The compared quantities with their differences and bounds.
+        milliseconds: Time of a single photo by runtime or file, on this machine's CPU (JAX: on its
+            device).
+        accuracies: Accuracy on the photos by runtime or file, for 8 bits only; otherwise empty.
+        sizes: Size in bytes of the exported file, and of the float32 file that was quantised.
     """
 
     path: Path
@@ -42,20 +43,20 @@ class Report:
     sizes: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """The whole report, ready for JSON."""
         checks = [check._asdict() for check in self.checks]
         return dataclasses.asdict(self) | {"path": str(self.path), "checks": checks}
 
     def rows(self) -> list[list[str]]:
-        """For each file, and for the run: name, size, time and accuracy, in words."""
+        """Name, size, time and accuracy of the run and of each file, as text."""
         return [
             [
                 name,
                 gigabytes(self.sizes[name]) if name in self.sizes else "",
-                f"{took:.3g} ms" if took < 1000 else f"{took:,.0f} ms",
+                f"{time:.3g} ms" if time < 1000 else f"{time:,.0f} ms",
                 f"{self.accuracies[name]:.1%}" if name in self.accuracies else "",
             ]
-            for name, took in self.milliseconds.items()
+            for name, time in self.milliseconds.items()
         ]
 
 
@@ -73,35 +74,36 @@ def export(
 ) -> Report:
     """Write a run's model for another runtime.
 
-    What was written is loaded again in that runtime and compared with `load(run)` on real photos;
-    only then does the file appear.
+    The written file is loaded in that runtime and compared with `load(run)` on real photos. It
+    appears under its name only if it computes the same.
 
     Args:
         run: The run's folder, or a file of `export(run, "safetensors")`.
-        to: For which runtime.
+        to: The format.
         out: The file; by default `model` with the format's suffix, in the run's folder.
-        data: Folder of labelled photos to compare on; by default the run's own, or rendered hands.
-        best: Take the best checkpoint instead of the last.
-        preprocess: ONNX only: take uint8 RGB pictures of any size, and resize them in the graph.
-        int8: ONNX only: weights and activations in 8 bits.
+        data: Folder of labelled photos for the comparison; by default the run's own photos, or
+            rendered hands.
+        best: Use the best checkpoint instead of the last.
+        preprocess: ONNX only: accept uint8 RGB pictures of any size; the graph resizes them.
+        int8: ONNX only: 8-bit weights and activations.
         force: Replace the file if it exists.
-        progress: Called with the number of photos read and of all.
+        progress: Called with the number of photos read so far and the number of all photos.
 
     Raises:
         ExportError: If the format cannot hold the model, a package is missing, the file exists, or
-            what was written does not compute the same.
-        RunError: If the folder is no run.
-        CheckpointError: If no checkpoint is whole.
+            the written file does not compute the same.
+        RunError: If the folder is not a run.
+        CheckpointError: If no checkpoint is intact.
         WeightsError: If the file of weights cannot be read.
-        DataError: If `data` holds too few photos of the run's classes.
+        DataError: If `data` has too few photos of the run's classes.
     """
     if to not in SUFFIXES:
         raise ExportError(f"--to must be one of {', '.join(SUFFIXES)}, not {to}")
     if to != "onnx" and (preprocess or int8):
-        raise ExportError("--preprocess and --int8 go with --to onnx")
-    _require_packages(to)
+        raise ExportError("--preprocess and --int8 need --to onnx")
+    _require_format_packages(to)
     source = Path(run)
-    classifier = verify.exact(load(source, best=best))
+    classifier = verify.in_float32(load(source, best=best))
     target = _target(source, out, to, int8)
     _require_free(target, force)
     if data is not None and target.resolve().is_relative_to(data.resolve()):
@@ -109,42 +111,44 @@ def export(
             f"{target} lies in the photos' folder {data}, which is never written to: name another "
             "file with --out"
         )
-    photos = inputs.gather(source, classifier, data, progress, judged=int8)
+    photos = inputs.gather(source, classifier, data, progress, measure_accuracy=int8)
     if int8 and photos.labels is None:
         raise ExportError(
-            "8 bits are fitted to photos of the model's classes, and there are only "
+            "--int8 needs photos of the model's classes to choose ranges, and there are only "
             f"{photos.origin}"
         )
-    with _appearing(target, force) as temporary:
-        made = _make(to, classifier, photos, temporary, target.name, preprocess, int8)
-        ours = verify.timed_classifier(classifier, photos.compared[:1])
-        seconds = verify.time_each({verify.OURS: ours, **made.timed})
-        sizes = {**made.sizes, target.name: temporary.stat().st_size}
+    with _temporary_file(target, force) as temporary:
+        result = _write_and_compare(
+            to, classifier, photos, temporary, target.name, preprocess, int8
+        )
+        ours = verify.classifier_timer(classifier, photos.compared[:1])
+        seconds = verify.time_each({verify.OURS: ours, **result.timers})
+        sizes = {**result.sizes, target.name: temporary.stat().st_size}
     return Report(
         target,
         photos.origin,
-        tuple(made.checks),
+        tuple(result.checks),
         {name: 1000 * second for name, second in seconds.items()},
-        dict(made.accuracies),
+        dict(result.accuracies),
         sizes,
     )
 
 
-def _require_packages(to: Format) -> None:
+def _require_format_packages(to: Format) -> None:
     match to:
         case "onnx":
-            needs(to, "onnx", "onnxruntime", extra="export")
+            require_packages(to, "onnx", "onnxruntime", extra="export")
         case "stablehlo":
-            needs(to, "flatbuffers", extra="export")
+            require_packages(to, "flatbuffers", extra="export")
         case "keras":
-            needs(to, "keras", "tensorflow", extra="parity")
+            require_packages(to, "keras", "tensorflow", extra="parity")
         case "torch":
-            needs(to, "torch", extra="parity")
+            require_packages(to, "torch", extra="parity")
         case "safetensors":
             pass
 
 
-def _make(
+def _write_and_compare(
     to: Format,
     classifier: Classifier,
     photos: Inputs,
@@ -152,17 +156,19 @@ def _make(
     name: str,
     preprocess: bool,
     int8: bool,
-) -> Made:
-    """Write the file, load it again and compare it; a format's library is imported here only."""
+) -> ExportResult:
+    """Write the file, load it again and compare it; format libraries are imported only here."""
     match to:
         case "onnx":
-            from chifoumi_jax.export.onnx.export import make as make_onnx
+            from chifoumi_jax.export.onnx import export as onnx_export
 
-            return make_onnx(classifier, photos, path, name, preprocess=preprocess, int8=int8)
+            return onnx_export.write_and_compare(
+                classifier, photos, path, name, preprocess=preprocess, int8=int8
+            )
         case "safetensors":
             from chifoumi_jax.export import safetensors_file
 
-            return safetensors_file.make(classifier, photos, path, name)
+            return safetensors_file.write_and_compare(classifier, photos, path, name)
         case "stablehlo":
             from chifoumi_jax.export import stablehlo
 
@@ -178,9 +184,9 @@ def _make(
 
             torch_file.write(describe(classifier), path)
             runner = torch_file.TorchRunner(path)
-    wanted = verify.reference(classifier, photos.compared)
-    checks = verify.compare(runner, wanted, wanted.images)
-    return Made(checks, {name: verify.timed(runner, wanted.images[:1])})
+    expected = verify.reference(classifier, photos.compared)
+    checks = verify.compare(runner, expected, expected.images)
+    return ExportResult(checks, {name: verify.timer(runner, expected.images[:1])})
 
 
 def _target(source: Path, out: str | os.PathLike[str] | None, to: Format, int8: bool) -> Path:
@@ -190,10 +196,10 @@ def _target(source: Path, out: str | os.PathLike[str] | None, to: Format, int8: 
         return folder / f"model{'-int8' if int8 else ''}{suffix}"
     target = Path(out)
     if target.suffix != suffix:
-        raise ExportError(f"{target} must end in {suffix}, by which it is known for what it is")
+        raise ExportError(f"{target} must end in {suffix}, the suffix of the format {to}")
     if not target.parent.is_dir():
         raise ExportError(
-            f"there is no folder {target.parent} to write {target.name} to: make it first"
+            f"there is no folder {target.parent} to write {target.name} to: create it first"
         )
     return target
 
@@ -206,17 +212,17 @@ def _require_free(target: Path, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def _appearing(target: Path, force: bool) -> Iterator[Path]:
-    """A path beside `target`, with its suffix; what is written there takes its place at the end.
+def _temporary_file(target: Path, force: bool) -> Iterator[Path]:
+    """A temporary path in `target`'s folder with its suffix; the file there becomes `target`.
 
-    If the block fails, nothing is left, and a file that was there before is as it was.
+    If the block fails, the temporary file is removed and an earlier `target` is unchanged.
     """
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        # Somebody else may have made it in the meantime.
+        # Another process may have created the target in the meantime.
         _require_free(target, force)
         temporary.replace(target)
     finally:

@@ -5,9 +5,9 @@ from chifoumi_jax.hands.render import render
 from chifoumi_jax.hands.variety import VARIETY, WILD
 from chifoumi_jax.hands.write import write_hands
 
-# Part of any cache key: a change of any picture changes it.
+# Part of every cache key; any change of a picture must raise it.
 RENDERER_VERSION = 1
-# Of the varied pictures alone.
+# Likewise, for the pictures drawn with `WILD` only.
 WILD_VERSION = 2
 
 __all__ = [

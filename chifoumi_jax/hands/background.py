@@ -13,10 +13,11 @@ from chifoumi_jax.hands.rays import COARSE, Plane, Size, directions, on_device
 from chifoumi_jax.hands.scene import Scene
 from chifoumi_jax.hands.surface import Solid
 
-# It is out of focus, so one point in 2 x 2 is enough.
-_SOFT = 2
-# A surface at some distance gets softer shadows than the hand does, from further away.
-_SOFTER, _REACH = 0.35, 4.0
+# One point for each 2 x 2 pixels is enough, because the background is out of focus.
+_STEP = 2
+# The background is some distance away, so its shadows are softer than those on the hand, and
+# they come from further away.
+_SHARPNESS_FACTOR, _REACH = 0.35, 4.0
 _BILINEAR = Image.Resampling.BILINEAR
 
 
@@ -30,35 +31,35 @@ def draw_background(
     rows, columns = x.shape
     light = _light(scene, x, y, lit[:rows, :columns], open_sky[:rows, :columns], rng)
     picture = linear_to_srgb(albedo * light * np.float32(scene.exposure))
-    image = blurred(picture, scene.backdrop.depth_blur * max(size) / 1000 / _SOFT)
-    whole = image.resize((columns * _SOFT, rows * _SOFT), _BILINEAR)
-    return np.asarray(whole, np.float32)[: size[1], : size[0]] / 255
+    image = blurred(picture, scene.backdrop.depth_blur * max(size) / 1000 / _STEP)
+    full_size = image.resize((columns * _STEP, rows * _STEP), _BILINEAR)
+    return np.asarray(full_size, np.float32)[: size[1], : size[0]] / 255
 
 
 def _light(
     scene: Scene, x: Plane, y: Plane, lit: Plane, open_sky: Plane, rng: np.random.Generator
 ) -> Float32[np.ndarray, "height width 3"]:
     rig = scene.rig
-    # The lamp is not at infinity: the surface is brighter on its side.
-    fall = rng.uniform(0.0, 0.3) / max(float(np.ptp(x)), float(np.ptp(y)))
-    falloff = 1 + np.float32(fall) * (x * rig.direction[0] + y * rig.direction[1])
+    # The lamp is not at infinity, so the surface is brighter on the lamp's side.
+    gradient = rng.uniform(0.0, 0.3) / max(float(np.ptp(x)), float(np.ptp(y)))
+    falloff = 1 + np.float32(gradient) * (x * rig.direction[0] + y * rig.direction[1])
     facing = max(0.15, float(np.dot(rig.direction, scene.plane[1])))
     lamp = np.array(rig.colour, np.float32) * np.float32(facing)
-    around = np.array(rig.sky, np.float32) * 0.5 + np.array(rig.ground, np.float32) * 0.5
-    return (lit * falloff)[..., None] * lamp + open_sky[..., None] * around
+    ambient = np.array(rig.sky, np.float32) * 0.5 + np.array(rig.ground, np.float32) * 0.5
+    return (lit * falloff)[..., None] * lamp + open_sky[..., None] * ambient
 
 
 def _coordinates(scene: Scene, size: Size) -> tuple[Plane, Plane]:
-    """Returns where on the surface the rays end, across and up from its middle, in cm."""
-    points = _on_plane(directions(scene, size, _SOFT), scene.plane)
+    """Returns the points where rays meet the surface, across and up from its middle, in cm."""
+    points = _on_plane(directions(scene, size, _STEP), scene.plane)
     middle, normal = scene.plane
     across = np.cross([0.0, 1.0, 0.0], normal)
     across = (across / np.linalg.norm(across)).astype(np.float32)
     up = np.cross(normal, across)
-    return _along(across, points) - across @ middle, _along(up, points) - up @ middle
+    return _dot(across, points) - across @ middle, _dot(up, points) - up @ middle
 
 
-def _along(
+def _dot(
     axis: Float32[np.ndarray, "3"], points: Float32[np.ndarray, "3 height width"]
 ) -> Float32[np.ndarray, "height width"]:
     return axis[0] * points[0] + axis[1] * points[1] + axis[2] * points[2]
@@ -68,16 +69,16 @@ def _on_plane(
     rays: Float32[np.ndarray, "3 height width"], plane: Float32[np.ndarray, "2 3"]
 ) -> Float32[np.ndarray, "3 height width"]:
     middle, normal = plane
-    # Rays that would pass the horizon end far away instead.
-    return rays * (middle @ normal / np.minimum(_along(normal, rays), np.float32(-0.1)))
+    # Rays that point above the plane's horizon get an end point far away instead.
+    return rays * (middle @ normal / np.minimum(_dot(normal, rays), np.float32(-0.1)))
 
 
 def _shadow(scene: Scene, solid: Solid, size: Size) -> tuple[Plane, Plane]:
-    """Returns how much of the main light and of the sky reaches squares of `_SOFT` pixels."""
+    """Returns how much of the main light and of the sky reaches squares of `_STEP` pixels."""
     points = _on_plane(directions(scene, size, COARSE), scene.plane)
     normal = np.broadcast_to(scene.plane[1][:, None], (3, points[0].size))
     light = jnp.asarray(scene.rig.direction, jnp.float32)
-    sharpness = jnp.float32(_SOFTER * scene.rig.sharpness)
+    sharpness = jnp.float32(_SHARPNESS_FACTOR * scene.rig.sharpness)
     lit, open_sky = on_device(
         lambda p: light_reaching(solid, p[:3], p[3:], light, sharpness, jnp.float32(_REACH)),
         np.concatenate([points.reshape(3, -1), normal]),
@@ -88,5 +89,5 @@ def _shadow(scene: Scene, solid: Solid, size: Size) -> tuple[Plane, Plane]:
 
 def _enlarged(coarse: Plane) -> Float32[np.ndarray, "rows columns"]:
     height, width = coarse.shape
-    scale = COARSE // _SOFT
+    scale = COARSE // _STEP
     return np.asarray(Image.fromarray(coarse).resize((width * scale, height * scale), _BILINEAR))

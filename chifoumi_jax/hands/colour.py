@@ -26,5 +26,5 @@ def linear_to_srgb(linear: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, ".
     """Returns sRGB in [0, 1] of linear light, rolled off softly above 0.7 as cameras do."""
     excess = np.maximum(linear - 0.7, 0.0)
     rolled = np.minimum(linear, 0.7) + 0.3 * (excess / (excess + 0.3))
-    # 1/2.2 instead of IEC 61966-2-1's two pieces: one power on every pixel, no branch.
+    # 1/2.2 instead of the two pieces of IEC 61966-2-1, because one power needs no branch.
     return np.maximum(rolled, 0.0) ** np.float32(1 / 2.2)

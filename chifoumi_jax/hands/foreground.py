@@ -1,4 +1,4 @@
-"""Draws hand and sleeve."""
+"""Draws the hand and the sleeve."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,19 +11,19 @@ from chifoumi_jax.hands.scene import Scene
 from chifoumi_jax.hands.shade import Look, shade
 from chifoumi_jax.hands.surface import Solid
 
-# Shadows that fingers cast on the hand are softer than those on a wall: light scatters in skin.
-_SOFTER = 0.4
+# Shadows of fingers on the hand are softer than those on a wall, because light scatters in skin.
+_SHARPNESS_FACTOR = 0.4
 _UP = (0.0, 0.9, 0.44)
 
 
 def draw_foreground(
     scene: Scene, solid: Solid, size: Size
 ) -> tuple[Float32[np.ndarray, "height width 3"], Plane]:
-    """Returns hand and sleeve in sRGB, in [0, 1], and how much of every pixel they cover."""
+    """Returns hand and sleeve as sRGB in [0, 1], and the share of each pixel that they cover."""
     look = _look(scene)
     rays, points, cover = hits(scene, solid, size)
     (normal,) = on_device(lambda p: [normals(solid, p)], points)
-    sharpness, reach = jnp.float32(_SOFTER * scene.rig.sharpness), jnp.float32(1)
+    sharpness, reach = jnp.float32(_SHARPNESS_FACTOR * scene.rig.sharpness), jnp.float32(1)
     lit, open_sky = on_device(
         lambda p: light_reaching(solid, p[:3], p[3:], look.light, sharpness, reach),
         np.concatenate([points, normal]),

@@ -1,4 +1,4 @@
-"""Light rigs: one main light, the sky around it and what comes back from the room."""
+"""Light rigs: a main light, the sky around it and the light that the room reflects."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -31,18 +31,18 @@ class Rig:
 
 @cache
 def rigs(split: str) -> tuple[Rig, ...]:
-    """Returns the light rigs of one split; the main lights' directions go to the splits in turn."""
+    """Returns the light rigs of one split; directions of main lights alternate between splits."""
     rng = np.random.default_rng([21, SPLITS.index(split)])
-    places = range(SPLITS.index(split), 2 * _RIGS, 2)
-    return tuple(_rig(rng, place / (2 * _RIGS - 1)) for place in places)
+    positions = range(SPLITS.index(split), 2 * _RIGS, 2)
+    return tuple(_rig(rng, position / (2 * _RIGS - 1)) for position in positions)
 
 
-def _warmth(warm: float, level: float) -> tuple[float, float, float]:
+def _warm_colour(warm: float, level: float) -> tuple[float, float, float]:
     return (level * (1 + 0.18 * warm), level, level * (1 - 0.22 * warm))
 
 
-def _rig(rng: np.random.Generator, place: float) -> Rig:
-    azimuth = np.radians(-70 + 140 * place)
+def _rig(rng: np.random.Generator, position: float) -> Rig:
+    azimuth = np.radians(-70 + 140 * position)
     height = np.radians(rng.uniform(20, 62))
     direction = (
         float(np.sin(azimuth) * np.cos(height)),
@@ -52,8 +52,8 @@ def _rig(rng: np.random.Generator, place: float) -> Rig:
     fill = rng.uniform(0.28, 0.55)
     return Rig(
         direction=direction,
-        colour=_warmth(rng.uniform(-0.3, 0.8), 1.25 - fill),
-        sky=_warmth(rng.uniform(-0.7, 0.3), fill),
-        ground=_warmth(rng.uniform(-0.1, 0.6), 0.55 * fill),
+        colour=_warm_colour(rng.uniform(-0.3, 0.8), 1.25 - fill),
+        sky=_warm_colour(rng.uniform(-0.7, 0.3), fill),
+        ground=_warm_colour(rng.uniform(-0.1, 0.6), 0.55 * fill),
         sharpness=rng.uniform(4.0, 16.0),
     )

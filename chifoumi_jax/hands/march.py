@@ -1,4 +1,4 @@
-"""Rays marched through space to the surface (sphere tracing, Hart 1996)."""
+"""Marches rays through space to the surface (sphere tracing, Hart 1996)."""
 
 from functools import partial
 from typing import NamedTuple
@@ -14,25 +14,25 @@ Scalar = Float32[Array, ""]
 Index = Int32[Array, ""]
 Axis = tuple[Scalar, Scalar, Scalar]
 
-# Whatever level XLA_FLAGS give other programs: where LLVM does not optimise it rounds otherwise,
-# which makes another picture of a seed, and takes five times as long.
+# A fixed level, whatever XLA_FLAGS set for other programs: without LLVM's optimisation results are
+# rounded differently, which changes the picture of a seed, and drawing takes five times as long.
 optimised = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 
 STEPS = 10
-# Where along the normal the surroundings are probed, in cm, and how much each counts.
+# Heights along the normal, in cm, where the surroundings are sampled for occlusion; their weights.
 _HEIGHTS = (0.25, 0.7, 1.6)
 _WEIGHTS = (0.4, 0.4, 0.35)
 _SHADOW_STEPS = 10
 
 
 class March(NamedTuple):
-    """Rays under way.
+    """State of rays that are being marched.
 
     Attributes:
-        t: How far each ray has come, in cm.
+        t: Distance that each ray has travelled, in cm.
         gap: Distance to the surface at its last step, in cm.
         nearest: Smallest angle by which it has missed the surface so far, in radians.
-        best: Where that was, in cm along the ray.
+        best: Distance along the ray where that angle was smallest, in cm.
     """
 
     t: Distance
@@ -54,7 +54,7 @@ def march(solid: Solid, directions: Vectors, cone: Scalar, rays: March) -> March
         solid: The bones, in camera space.
         directions: Unit directions.
         cone: Radius of the cones at 1 cm; they stop where they may touch the surface.
-        rays: Where they are.
+        rays: Their current state.
     """
 
     def step(_: Index, rays: March) -> March:
@@ -91,24 +91,24 @@ def light_reaching(
     sharpness: Scalar,
     reach: Scalar,
 ) -> tuple[Distance, Distance]:
-    """Returns how much of the main light and of the surroundings' light reaches points, in [0, 1].
+    """Returns the shares of the main and of the ambient light that reach points, in [0, 1].
 
     Args:
         solid: The bones, in camera space.
-        points: On the surface, or outside of it.
-        normal: Unit normals there.
+        points: Points on the surface or outside it.
+        normal: Unit normals at the points.
         light: Unit vector to the light.
         sharpness: How sharp shadows are (Quilez' soft shadows: the light's distance over its size).
-        reach: Scale of what counts as near, 1 for a hand's folds.
+        reach: Scale of the distances that count as near; 1 for a hand's folds.
     """
     p = (points[0], points[1], points[2])
     outwards = (normal[0], normal[1], normal[2])
 
-    def hides(height: Scalar) -> Distance:
+    def occlusion(height: Scalar) -> Distance:
         near = surface_distance(solid, moved(p, outwards, height))
         return jnp.maximum(1.0 - near / height, 0.0)
 
-    hidden = jnp.array(_WEIGHTS) @ jax.lax.map(hides, jnp.array(_HEIGHTS) * reach)
+    occluded = jnp.array(_WEIGHTS) @ jax.lax.map(occlusion, jnp.array(_HEIGHTS) * reach)
     base = moved(p, outwards, 0.08)
     to_light = (light[0], light[1], light[2])
 
@@ -120,7 +120,7 @@ def light_reaching(
 
     one = jnp.ones_like(p[0])
     _, lit, last = jax.lax.fori_loop(0, _SHADOW_STEPS, step, (0.15 * reach * one, one, one))
-    # The last distance is used (a way that ends inside is dark) for it to be kept: XLA works a
-    # value that a loop does not keep out anew for each of its uses, which doubles the time.
+    # The last distance is used (a path that ends inside is dark) so that the loop keeps it: XLA
+    # recomputes a value that a loop does not keep for each of its uses, which doubles the time.
     lit = jnp.where(last > 0.0, jnp.clip(lit, 0.0, 1.0), 0.0)
-    return lit * lit * (3.0 - 2.0 * lit), jnp.clip(1.0 - hidden, 0.05, 1.0)
+    return lit * lit * (3.0 - 2.0 * lit), jnp.clip(1.0 - occluded, 0.05, 1.0)

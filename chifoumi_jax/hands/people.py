@@ -1,4 +1,4 @@
-"""The people whose hands are drawn: skin and proportions, different in train and test."""
+"""People whose hands are drawn: skin and proportions, which differ between train and test."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +11,7 @@ SPLITS = ("train", "test")
 
 _DARKEST, _LIGHTEST = -69.0, 64.0
 # Typical b* and a* over the individual typology angle, after Chardon et al. (1991) and
-# Del Bino & Bernerd (2013): very dark to very light.
+# Del Bino & Bernerd (2013), from very dark to very light.
 _ANGLE = (-69.0, -45.0, -15.0, 15.0, 35.0, 50.0, 64.0)
 _YELLOW = (8.5, 13.0, 18.5, 19.5, 17.5, 15.5, 12.5)
 _RED = (7.5, 9.5, 12.0, 11.5, 10.0, 9.0, 8.0)
@@ -52,8 +52,8 @@ class Person:
 def people(split: str) -> tuple[Person, ...]:
     """Returns the people of one split, from the darkest skin to the lightest.
 
-    Tones lie on one scale whose steps go to train and test in turn, so that both span it and
-    share none.
+    Train and test take alternate steps of one scale of tones, so both span the scale and share
+    no tone.
     """
     steps = 2 * VARIETY.people
     rng = np.random.default_rng([20, SPLITS.index(split)])
@@ -63,9 +63,9 @@ def people(split: str) -> tuple[Person, ...]:
     )
 
 
-def _person(rng: np.random.Generator, place: float, step: float) -> Person:
-    place = float(np.clip(place + rng.uniform(-0.4, 0.4) * step, 0.0, 1.0))
-    tone = _DARKEST + place * (_LIGHTEST - _DARKEST)
+def _person(rng: np.random.Generator, position: float, step: float) -> Person:
+    position = float(np.clip(position + rng.uniform(-0.4, 0.4) * step, 0.0, 1.0))
+    tone = _DARKEST + position * (_LIGHTEST - _DARKEST)
     yellow = float(np.interp(tone, _ANGLE, _YELLOW) * rng.uniform(0.88, 1.14))
     red = float(np.interp(tone, _ANGLE, _RED) * rng.uniform(0.85, 1.2))
     lightness = 50.0 + yellow * float(np.tan(np.radians(tone)))

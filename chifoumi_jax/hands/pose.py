@@ -1,4 +1,4 @@
-"""Joint angles of the three gestures, drawn within what hands do."""
+"""Samples joint angles of the three gestures within the range of motion of hands."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,8 +11,8 @@ from chifoumi_jax.hands.variety import VARIETY, Variety
 FINGERS = ("index", "middle", "ring", "little")
 
 # Active range of motion in degrees, after the American Academy of Orthopaedic Surgeons' and
-# Norkin & White's tables (negative: extension past straight; for the thumb's base: the
-# direction of its metacarpal, away from the fingers and out of the palm).
+# Norkin & White's tables. Negative angles extend past straight. The angles of the thumb's base are
+# the direction of its metacarpal: away from the fingers and out of the palm.
 LIMITS: Mapping[str, tuple[float, float]] = {
     "knuckle": (-25.0, 95.0),
     "middle_joint": (0.0, 112.0),
@@ -37,8 +37,8 @@ class Pose:
         spread: Sideways angle of those fingers, towards the thumb.
         thumb: Away from the fingers, out of the palm, roll, knuckle, end joint.
         wrist: Flexion, deviation towards the little finger.
-        grip: Which curled finger the thumb lies on, 0 (index) to 3 (little), also between two;
-            None for a free thumb.
+        grip: The curled finger that the thumb lies on, 0 (index) to 3 (little); a fraction lies
+            between two fingers. None for a free thumb.
     """
 
     flexion: Float64[np.ndarray, "4 3"]
@@ -80,8 +80,8 @@ def _curled(rng: np.random.Generator, count: int) -> Float64[np.ndarray, "count 
     return bend + rng.normal(0, 2, (count, 3))
 
 
-def _beside(pose: Pose, rng: np.random.Generator, variety: Variety) -> Pose:
-    """The pose, or the same one with its thumb beside the fingers."""
+def _maybe_free_thumb(pose: Pose, rng: np.random.Generator, variety: Variety) -> Pose:
+    """Returns the pose, or at random the same pose with the thumb beside the fingers."""
     if not variety.free_thumb or rng.uniform() >= variety.free_thumb:
         return pose
     low, high = (0, 0, 20, 0, 0), (22, 14, 60, 25, 40)
@@ -115,7 +115,7 @@ def _rock(rng: np.random.Generator, variety: Variety) -> Pose:
         wrist=_wrist(rng, variety),
         grip=rng.uniform(0.4, 1.3),
     )
-    return _beside(pose, rng, variety)
+    return _maybe_free_thumb(pose, rng, variety)
 
 
 def _scissors(rng: np.random.Generator, variety: Variety) -> Pose:
@@ -128,7 +128,7 @@ def _scissors(rng: np.random.Generator, variety: Variety) -> Pose:
         wrist=_wrist(rng, variety),
         grip=rng.uniform(2.0, 2.35),
     )
-    return _beside(pose, rng, variety)
+    return _maybe_free_thumb(pose, rng, variety)
 
 
 _GESTURES: Mapping[str, Callable[[np.random.Generator, Variety], Pose]] = {
@@ -137,5 +137,5 @@ _GESTURES: Mapping[str, Callable[[np.random.Generator, Variety], Pose]] = {
     "scissors": _scissors,
 }
 GESTURES = tuple(_GESTURES)
-# A picture without a hand, where one is asked for.
+# An optional class: pictures without a hand.
 NOTHING = "nothing"

@@ -1,4 +1,4 @@
-"""The camera's rays, and what of the hand they meet."""
+"""Camera rays, and the points where they meet the hand."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -15,21 +15,21 @@ from chifoumi_jax.hands.surface import Solid
 Plane = Float32[np.ndarray, "height width"]
 Size = tuple[int, int]
 
-# Cones of rays are traced at one point in 4 x 4.
+# One cone of rays is traced for each square of 4 x 4 pixels.
 COARSE = 4
-# Points go to the device in pieces of one size, so that every picture size compiles once.
+# Points go to the device in chunks of one size, so that pictures of all sizes share a program.
 _CHUNK = 4096
-# A ray gets this many times `march.STEPS` steps, a cone so many.
+# Rounds of `march.STEPS` steps for a ray and for a cone.
 _RAY_ROUNDS, _CONE_ROUNDS = 5, 2
 
 
 class Hits(NamedTuple):
-    """The pixels that see hand or sleeve.
+    """Pixels that show the hand or the sleeve.
 
     Attributes:
         rays: Unit directions from the camera.
-        points: Where they meet the surface, in cm.
-        cover: How much of every pixel of the picture the surface covers, in [0, 1].
+        points: Points where the rays meet the surface, in cm.
+        cover: Share of every pixel of the picture that the surface covers, in [0, 1].
     """
 
     rays: Float32[np.ndarray, "3 hits"]
@@ -51,62 +51,67 @@ def on_device(
     function: Callable[[Float32[np.ndarray, "rows chunk"]], Iterable[jax.Array]],
     values: Float32[np.ndarray, "rows count"],
 ) -> tuple[Float32[np.ndarray, "... count"], ...]:
-    """Applies a jitted function of points to chunks of one size; the last is filled up.
+    """Applies a jitted function of points to chunks of one size; the last chunk is padded.
 
-    The function takes rows of a chunk while it is NumPy's. On the device each would be an operation
-    of its own: together a tenth of a picture's time on two cores, and under Python's lock.
+    The function slices rows of a chunk while it is a NumPy array. On the device each slice would be
+    a separate operation: together they take a tenth of a picture's time on two cores, and they hold
+    Python's lock.
     """
     count = values.shape[1]
     padded = np.pad(values, ((0, 0), (0, -count % _CHUNK)), mode="edge")
     chunks = (padded[:, k : k + _CHUNK] for k in range(0, padded.shape[1], _CHUNK))
-    # All are sent before the first is waited for.
+    # All chunks are dispatched before the first result is awaited.
     parts = [tuple(function(chunk)) for chunk in chunks]
-    whole = (np.concatenate([*map(np.asarray, part)], axis=-1) for part in zip(*parts, strict=True))
-    return tuple(part[..., :count] for part in whole)
+    joined = (
+        np.concatenate([*map(np.asarray, part)], axis=-1) for part in zip(*parts, strict=True)
+    )
+    return tuple(part[..., :count] for part in joined)
 
 
 def hits(scene: Scene, solid: Solid, size: Size) -> Hits:
-    """Marches the rays of every pixel; the hand is always in the picture, so some meet it."""
+    """Marches the rays of every pixel; some hit, because the hand is always in the picture."""
     width, height = size
     pixel = 1 / (scene.focal * height)
-    start, near = _approach(scene, solid, size)
-    rays = directions(scene, size, 1)[:, near]
-    state = _at(start)[:, near]
-    going = np.arange(state.shape[1])
+    start, may_hit = _march_cones(scene, solid, size)
+    rays = directions(scene, size, 1)[:, may_hit]
+    state = _initial_state(start)[:, may_hit]
+    active = np.arange(state.shape[1])
     for _ in range(_RAY_ROUNDS):
-        state[:, going] = _marched(solid, rays[:, going], 0.0, state[:, going])
-        t, gap = state[0, going], state[1, going]
-        going = going[(gap > 0.2 * pixel * t) & (t < _far(scene))]
-        if not going.size:
+        state[:, active] = _march_in_chunks(solid, rays[:, active], 0.0, state[:, active])
+        t, gap = state[0, active], state[1, active]
+        active = active[(gap > 0.2 * pixel * t) & (t < _far_distance(scene))]
+        if not active.size:
             break
     t, gap, nearest, best = state
-    met = gap < 2 * pixel * t
-    # A ray that passes within a pixel of the surface sees a part of it: smooth outlines.
-    share = np.where(met, 1.0, np.clip(1 - nearest / pixel, 0, 1)).astype(np.float32)
+    is_hit = gap < 2 * pixel * t
+    # A ray that passes within a pixel of the surface counts in part, which smooths the outline.
+    share = np.where(is_hit, 1.0, np.clip(1 - nearest / pixel, 0, 1)).astype(np.float32)
     cover = np.zeros((height, width), np.float32)
-    cover[near] = share
-    seen = share > 0
-    return Hits(rays[:, seen], rays[:, seen] * np.where(met, t, best)[seen], cover)
+    cover[may_hit] = share
+    is_visible = share > 0
+    return Hits(
+        rays[:, is_visible], rays[:, is_visible] * np.where(is_hit, t, best)[is_visible], cover
+    )
 
 
-def _at(distance: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "4 ..."]:
-    """Returns the state of `March` for rays that are so far from the camera."""
+def _initial_state(distance: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "4 ..."]:
+    """Returns the initial state of `March` for rays at this distance from the camera."""
     return np.stack([distance, np.ones_like(distance), np.full_like(distance, 1e3), distance])
 
 
-def _far(scene: Scene) -> float:
-    """Returns the distance, in cm, past which a ray meets nothing but the backdrop."""
+def _far_distance(scene: Scene) -> float:
+    """Returns the distance, in cm, beyond which a ray meets only the backdrop."""
     ends = np.concatenate([scene.bones.start, scene.bones.start + scene.bones.along])
     return float(np.linalg.norm(ends, axis=1).max()) + 8.0
 
 
-def _near(scene: Scene) -> float:
+def _near_distance(scene: Scene) -> float:
     """Returns the distance, in cm, up to which a ray meets nothing."""
     ends = np.concatenate([scene.bones.start, scene.bones.start + scene.bones.along])
     return max(1.0, -float(ends[:, 2].max()) - 8.0)
 
 
-def _marched(
+def _march_in_chunks(
     solid: Solid,
     rays: Float32[np.ndarray, "3 count"],
     cone: float,
@@ -121,16 +126,16 @@ def _marched(
     )
 
 
-def _approach(
+def _march_cones(
     scene: Scene, solid: Solid, size: Size
 ) -> tuple[Plane, Bool[np.ndarray, "height width"]]:
-    """Returns how far every pixel's ray is surely free, and which may meet something."""
+    """Returns how far each pixel's ray certainly meets nothing, and which rays may hit."""
     width, height = size
     rays = directions(scene, size, COARSE)
     cone = (0.71 * COARSE + 1) / (scene.focal * height)
-    state = _at(np.full(rays[0].size, _near(scene), np.float32))
+    state = _initial_state(np.full(rays[0].size, _near_distance(scene), np.float32))
     for _ in range(_CONE_ROUNDS):
-        state = _marched(solid, rays.reshape(3, -1), cone, state)
+        state = _march_in_chunks(solid, rays.reshape(3, -1), cone, state)
     coarse = state[0].reshape(rays.shape[1:])
     start = np.repeat(np.repeat(coarse, COARSE, 0), COARSE, 1)[:height, :width]
-    return start, start < _far(scene)
+    return start, start < _far_distance(scene)

@@ -1,4 +1,4 @@
-"""A picture of a hand: `render` draws one from a seed."""
+"""Draws a picture of a hand from a seed."""
 
 import io
 from functools import cache
@@ -14,7 +14,7 @@ from chifoumi_jax.hands.blur import blurred
 from chifoumi_jax.hands.foreground import draw_foreground
 from chifoumi_jax.hands.people import SPLITS
 from chifoumi_jax.hands.pose import GESTURES, NOTHING
-from chifoumi_jax.hands.scene import far_away, sample_scene
+from chifoumi_jax.hands.scene import moved_out_of_view, sample_scene
 from chifoumi_jax.hands.surface import Solid
 from chifoumi_jax.hands.variety import VARIETY, Variety
 
@@ -25,17 +25,17 @@ SIDES = (32, 4096)
 def render(
     gesture: str, *, seed: int, size: tuple[int, int] = (256, 256), split: str = "train"
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns a picture of a hand, sRGB, as a JPEG of it decodes.
+    """Returns a picture of a hand in sRGB, with the pixels that its JPEG decodes to.
 
     Args:
         gesture: One of `GESTURES`.
         seed: Not negative; the same seed gives the same picture. Gestures of one seed share
             person, light, place and view.
         size: Width and height in pixels, each within `SIDES`.
-        split: "train" or "test": whose hands, which lights and backdrops.
+        split: "train" or "test": the set of people, lights and backdrops.
 
     Raises:
-        ValueError: An argument is none of these.
+        ValueError: If an argument is not one of these.
     """
     with Image.open(io.BytesIO(render_jpeg(gesture, seed=seed, size=size, split=split))) as image:
         return np.array(image.convert("RGB"))
@@ -51,7 +51,7 @@ def render_jpeg(
 ) -> bytes:
     """Returns the same picture as `render`, as the bytes of a JPEG file.
 
-    The gesture may be `NOTHING`: what lies behind a hand, alone.
+    The gesture may be `NOTHING`: then the picture shows the background only.
     """
     _check(gesture, seed, size, split)
     width, height = size
@@ -59,21 +59,21 @@ def render_jpeg(
     is_hand = gesture != NOTHING
     scene = sample_scene(gesture if is_hand else GESTURES[0], split, width / height, rng, variety)
     with jax.default_device(_device()):
-        bones = scene.bones if is_hand else far_away(scene.bones)
+        bones = scene.bones if is_hand else moved_out_of_view(scene.bones)
         solid = Solid(*(jnp.asarray(part) for part in (*bones, scene.folds)))
         picture = draw_background(scene, solid, split, size, rng)
         if is_hand:
             hand, cover = draw_foreground(scene, solid, size)
             picture += (hand - picture) * cover[..., None]
-    return _photograph(picture, rng, variety)
+    return _encode_as_photo(picture, rng, variety)
 
 
 @cache
 def _device() -> jax.Device:
-    """Returns the CPU: a GPU rounds otherwise, and a seed must give one picture everywhere."""
+    """Returns the CPU, because a GPU rounds differently and a seed must always give one picture."""
     try:
         return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # JAX_PLATFORMS leaves it out
+    except RuntimeError:  # JAX_PLATFORMS excludes the CPU
         return jax.local_devices()[0]
 
 
@@ -89,7 +89,7 @@ def _check(gesture: str, seed: int, size: tuple[int, int], split: str) -> None:
         raise ValueError(f"size must be (width, height), each {low} to {high}, not {size!r}")
 
 
-def _photograph(
+def _encode_as_photo(
     picture: Float32[np.ndarray, "height width 3"], rng: np.random.Generator, variety: Variety
 ) -> bytes:
     """Blurs, adds the sensor's noise and compresses."""

@@ -1,4 +1,4 @@
-"""The colours of hand and sleeve: what they are made of, and how that answers light."""
+"""Colours of hand and sleeve: their materials, and how these reflect light."""
 
 from typing import NamedTuple
 
@@ -53,17 +53,17 @@ def shade(
         solid: The bones, in camera space.
         look: Colours and lights.
         directions: Unit directions from the camera.
-        points: On the surface, in cm.
-        normal: Unit normals there.
-        lit: How much of the main light reaches them.
-        open_sky: How much of the surroundings' light reaches them.
+        points: Points on the surface, in cm.
+        normal: Unit normals at the points.
+        lit: Share of the main light that reaches the points.
+        open_sky: Share of the ambient light that reaches the points.
     """
     p, n = (points[0], points[1], points[2]), (normal[0], normal[1], normal[2])
     albedo, gloss, is_skin = _material(solid, look, p, n)
-    return _lit(look, directions, n, albedo, gloss, is_skin, lit, open_sky)
+    return _reflected_light(look, directions, n, albedo, gloss, is_skin, lit, open_sky)
 
 
-def _smooth(low: float, high: float, x: Distance) -> Distance:
+def _smoothstep(low: float, high: float, x: Distance) -> Distance:
     s = jnp.clip((x - low) / (high - low), 0.0, 1.0)
     return s * s * (3.0 - 2.0 * s)
 
@@ -72,12 +72,12 @@ def _dot(a: Points, b: Points | Axis) -> Distance:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-class _Marks(NamedTuple):
-    """What the bones near a point say of it, averaged.
+class _PointFeatures(NamedTuple):
+    """Properties of a point, averaged over the bones near it.
 
     Attributes:
-        inward: How far it faces the way that palms do, in [-1, 1].
-        crease: How deep a crease of the skin it lies in, in [0, 1].
+        inward: How far it faces to the palm's side, in [-1, 1].
+        crease: Depth of the skin's crease at the point, in [0, 1].
         joint: How near a finger's joint it is, in [0, 1].
         finger: How much it belongs to a finger, in [0, 1].
         nail: How much it belongs to a nail, in [0, 1].
@@ -90,15 +90,15 @@ class _Marks(NamedTuple):
     nail: Distance
 
 
-def _marks(solid: Solid, look: Look, p: Points, normal: Points) -> _Marks:
-    def measured(bone: Index) -> tuple[Distance, Distance, Distance]:
+def _point_features(solid: Solid, look: Look, p: Points, normal: Points) -> _PointFeatures:
+    def measure(bone: Index) -> tuple[Distance, Distance, Distance]:
         h, distance = share_along(solid, bone, p)
         r0, r1, r2 = solid.radius[bone]
         near = jnp.exp(-8.0 * jnp.maximum(distance - (r0 + h * (r1 + h * r2)), 0.0))
         x, y, z = solid.dorsal[bone]
         return near, h * jnp.sqrt(jnp.sum(solid.along[bone] ** 2)), _dot(normal, (x, y, z))
 
-    near, along, back = jax.lax.map(measured, jnp.array(_BONES))
+    near, along, back = jax.lax.map(measure, jnp.array(_BONES))
     near = near / (near.sum(axis=0) + 1e-6)
     nails = [
         near[_BONES.index(bone)] * _nail(solid, look, bone, p, back[_BONES.index(bone)])
@@ -108,7 +108,7 @@ def _marks(solid: Solid, look: Look, p: Points, normal: Points) -> _Marks:
     near, along, back = (rows[: len(_SEGMENTS)] for rows in (near, along, back))
     fold = jnp.exp(-(((along - 0.06) / 0.07) ** 2))
     wrinkle = 0.55 * fold + 0.33 * jnp.exp(-(((along - 0.3) / 0.06) ** 2))
-    return _Marks(
+    return _PointFeatures(
         inward=inward,
         crease=(near * jnp.where(back < 0.0, fold, wrinkle) * jnp.abs(back)).sum(axis=0),
         joint=(near * jnp.exp(-((along / 0.7) ** 2))).sum(axis=0),
@@ -120,19 +120,19 @@ def _marks(solid: Solid, look: Look, p: Points, normal: Points) -> _Marks:
 def _material(
     solid: Solid, look: Look, p: Points, normal: Points
 ) -> tuple[Points, Distance, Distance]:
-    """Returns albedo, gloss and whether it is skin, of points on the surface."""
-    is_skin = _smooth(0.04, 0.09, sleeve_distance(solid, p))
-    marks = _marks(solid, look, p, normal)
-    palmar = _smooth(-0.25, 0.55, marks.inward)
+    """Returns the albedo, the gloss and the share of skin of points on the surface."""
+    is_skin = _smoothstep(0.04, 0.09, sleeve_distance(solid, p))
+    features = _point_features(solid, look, p, normal)
+    palmar = _smoothstep(-0.25, 0.55, features.inward)
     local = _in_hand(solid, p)
     mottle = _mottle(local, look.seed)
-    crease = marks.crease + palmar * _palm_lines(local) * (1.0 - marks.finger)
+    crease = features.crease + palmar * _palm_lines(local) * (1.0 - features.finger)
     # The palm's own colour ends at the wrist.
-    palmar = palmar * _smooth(-0.9, 0.7, local[1])
-    ruddy = look.ruddy * (marks.joint * (0.35 + 0.3 * (1.0 - palmar)) + 0.12 * mottle)
+    palmar = palmar * _smoothstep(-0.9, 0.7, local[1])
+    ruddy = look.ruddy * (features.joint * (0.35 + 0.3 * (1.0 - palmar)) + 0.12 * mottle)
     shade = (1.0 - 0.3 * crease) * (1.0 + 0.06 * mottle)
-    nail = marks.nail * is_skin
-    # The skin around a nail stands up and shades it.
+    nail = features.nail * is_skin
+    # The skin around a nail is raised and shades it.
     nail_fold = 4.0 * nail * (1.0 - nail)
     albedo = []
     for k, (red, nail_tint) in enumerate(
@@ -149,7 +149,7 @@ def _material(
 
 
 def _nail(solid: Solid, look: Look, bone: int, p: Points, back: Distance) -> Distance:
-    """Returns where the nail of a last finger bone lies, in [0, 1]."""
+    """Returns how much points belong to the nail of a finger's last bone, in [0, 1]."""
     start, along, dorsal = solid.start[bone], solid.along[bone], solid.dorsal[bone]
     side = jnp.cross(along, dorsal)
     side = side / jnp.sqrt(jnp.sum(side**2))
@@ -159,14 +159,14 @@ def _nail(solid: Solid, look: Look, bone: int, p: Points, back: Distance) -> Dis
     x = _dot(local, (side[0], side[1], side[2])) / (0.78 * radius)
     axis = along / length
     y = _dot(local, (axis[0], axis[1], axis[2])) - length
-    # From the cuticle, 0.9 radii before the bone's end, nearly to the tip.
+    # The nail runs from the cuticle, 0.9 radii before the bone's end, nearly to the tip.
     y = (y + 0.15 * radius) / ((0.8 + look.nail) * radius)
     inside = 1.0 - (x * x * x * x + y * y * y * y)
-    return _smooth(0.0, 0.25, inside) * _smooth(0.2, 0.45, back)
+    return _smoothstep(0.0, 0.25, inside) * _smoothstep(0.2, 0.45, back)
 
 
 def _in_hand(solid: Solid, p: Points) -> Points:
-    """Returns points in the hand's own frame, see `skeleton`."""
+    """Returns points in the hand's own frame; see `skeleton`."""
     offset = tuple(x - origin for x, origin in zip(p, solid.frame[0], strict=True))
     x, y, z = (
         axis[0] * offset[0] + axis[1] * offset[1] + axis[2] * offset[2] for axis in solid.frame[1:]
@@ -197,7 +197,7 @@ def _mottle(p: Points, seed: Scalar) -> Distance:
     return 0.65 * slow + 0.35 * fast
 
 
-def _lit(
+def _reflected_light(
     look: Look,
     directions: Vectors,
     normal: Points,
@@ -219,10 +219,10 @@ def _lit(
     reflection = gloss * (0.22 * shine**24 * lit + 0.1 * rim * open_sky)
     colours = []
     for k, wrap in enumerate((0.32, 0.16, 0.1)):
-        # Light scattered under the skin passes the shadow's edge, red light furthest.
-        around = wrap * is_skin
-        diffuse = jnp.maximum((facing + around) / (1.0 + around), 0.0)
-        soft = lit + (1.0 - lit) * 0.25 * around
+        # Light scattered under the skin reaches beyond the shadow's edge, red light furthest.
+        scatter = wrap * is_skin
+        diffuse = jnp.maximum((facing + scatter) / (1.0 + scatter), 0.0)
+        soft = lit + (1.0 - lit) * 0.25 * scatter
         ambient = look.ground[k] + (look.sky[k] - look.ground[k]) * above
         bounce = open_sky + (1.0 - open_sky) * albedo[k] * 0.6
         light = look.light_colour[k] * diffuse * soft + ambient * bounce

@@ -1,4 +1,4 @@
-"""Many pictures on one sheet, to look at."""
+"""Contact sheets: many pictures in one image, for inspection."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +15,7 @@ def contact_sheet(
 
     Args:
         pictures: Files, or sRGB arrays.
-        columns: How many there are in a row.
+        columns: Number of pictures in a row.
         tile: Side of each, in pixels.
     """
     tiles = [ImageOps.fit(_opened(picture), (tile, tile)) for picture in pictures]

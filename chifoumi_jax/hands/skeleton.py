@@ -1,4 +1,4 @@
-"""From joint angles to bones: tapered capsules in the hand's own frame.
+"""Converts joint angles to bones: tapered capsules in the hand's own frame.
 
 The frame, in cm: the wrist is the origin, +y runs along the hand to the fingers, +x to the
 thumb of a right hand, and +z out of the palm.
@@ -39,18 +39,18 @@ _THUMB_BASE = np.array([2.0, 1.3, 0.7])
 _THUMB_BONES = np.array([4.6, 3.4, 2.5])
 _THUMB_RADII = np.array([1.4, 1.18, 1.02, 0.82])
 _ARM_LENGTH = 32.0
-_NOWHERE = 1e3
+_NO_SLEEVE_DISTANCE = 1e3
 
 
 class Bones(NamedTuple):
     """Tapered capsules, in cm.
 
     Attributes:
-        start: Where each begins.
-        along: From there to its end.
-        radius: r0, r1, r2; the radius at the share h of the way is r0 + h·r1 + h²·r2.
+        start: Start of each bone.
+        along: Vector from its start to its end.
+        radius: r0, r1, r2; the radius at the share h of the length is r0 + h·r1 + h²·r2.
         dorsal: Unit vectors to the back of the hand.
-        cuff: Where the sleeve begins, and the unit vector from there to the elbow.
+        cuff: Start of the sleeve, and the unit vector from there to the elbow.
         frame: The wrist, and the hand's own axes.
     """
 
@@ -65,28 +65,28 @@ class Bones(NamedTuple):
 def hand_bones(pose: Pose, person: Person, sleeve: float | None) -> Bones:
     """Returns the bones of a right hand; a sleeve begins `sleeve` cm from the wrist, if any."""
     bones = _Builder()
-    spread_out = np.array([person.palm_width, 1.0, 1.0])
+    palm_scale = np.array([person.palm_width, 1.0, 1.0])
     width = person.finger_width
-    knuckles = _KNUCKLES * spread_out
-    # A closing hand cups: the little finger's knuckle comes forward, and all draw together.
+    knuckles = _KNUCKLES * palm_scale
+    # A closing hand cups: the little finger's knuckle moves forward, and all draw together.
     closing = np.clip(pose.flexion[:, 0], 0, 90) / 90
     knuckles[:, 2] += np.array([0.0, 0.0, 0.15, 0.35]) * closing
     knuckles[:, 0] *= 1 - 0.1 * closing.mean()
     back = np.array([0.0, 0.0, -1.0])
-    for k, (carpal, knuckle) in enumerate(zip(_CARPALS * spread_out, knuckles, strict=True)):
+    for k, (carpal, knuckle) in enumerate(zip(_CARPALS * palm_scale, knuckles, strict=True)):
         size = width * (1.02, 1.04, 1.0, 0.94)[k]
         bones.add(METACARPALS[k], carpal, knuckle, 1.2, size, -0.08, back)
     for k in range(4):
         _finger(bones, k, knuckles[k], pose, person)
     _thumb(bones, pose, person)
     heel, edge = np.array([-1.5, 1.3, 0.8]), np.array([-2.7, 5.9, 0.7])
-    bones.add(HYPOTHENAR, heel * spread_out, edge * spread_out, 1.4, 1.05 * width, 0.2, back)
+    bones.add(HYPOTHENAR, heel * palm_scale, edge * palm_scale, 1.4, 1.05 * width, 0.2, back)
     arm = _forearm(bones, pose, person)
-    return bones.finish(np.stack([arm * (_NOWHERE if sleeve is None else sleeve), arm]))
+    return bones.finish(np.stack([arm * (_NO_SLEEVE_DISTANCE if sleeve is None else sleeve), arm]))
 
 
 class _Builder:
-    """Collects bones by number."""
+    """Collects bones by index."""
 
     def __init__(self) -> None:
         self._start = np.zeros((COUNT, 3))
@@ -104,16 +104,16 @@ class _Builder:
         bulge: float,
         dorsal: Float64[np.ndarray, "3"],
     ) -> None:
-        """Sets a bone from end to end, with its two radii and how much its middle bulges."""
+        """Sets a bone's two ends, its radii there, and how much its middle bulges."""
         self._start[bone], self._end[bone], self._dorsal[bone] = start, end, dorsal
         self._radius[bone] = first, last - first + 4 * bulge, -4 * bulge
 
     def point(self, bone: int, share: float) -> Float64[np.ndarray, "3"]:
-        """Returns the point at a share of the way along a bone."""
+        """Returns the point at a share of the length along a bone."""
         return self._start[bone] + share * (self._end[bone] - self._start[bone])
 
     def finish(self, cuff: Float64[np.ndarray, "2 3"]) -> Bones:
-        """Returns the collected bones, with where the sleeve begins."""
+        """Returns the collected bones, with the start of the sleeve."""
         frame = np.concatenate([np.zeros((1, 3)), np.eye(3)])
         parts = (self._start, self._end - self._start, self._radius, self._dorsal, cuff, frame)
         return Bones(*(part.astype(np.float32) for part in parts))
@@ -122,7 +122,7 @@ class _Builder:
 def _bend(
     along: Float64[np.ndarray, "3"], inner: Float64[np.ndarray, "3"], degrees: float
 ) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
-    """Turns a bone's direction towards its inner side; returns both, turned."""
+    """Rotates a bone's direction towards its inner side; returns both, rotated."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return c * along + s * inner, c * inner - s * along
 
@@ -139,7 +139,8 @@ def _finger(
     for joint, bone in enumerate(FINGERS[k]):
         along, inner = _bend(along, inner, pose.flexion[k, joint])
         end = start + along * _PHALANGES[k, joint] * person.finger_length
-        # Straight, joints are thicker than what lies between; bent, flesh swells between them.
+        # Joints of a straight finger are thicker than the parts between them; in a bent one the
+        # flesh between them bulges.
         bent = pose.flexion[k, min(joint + 1, 2)] / 100
         bulge = 0.04 if joint == 2 else 0.1 * bent - person.knuckle * (1 - bent)
         bones.add(bone, start, end, radii[joint], radii[joint + 1], bulge, -inner)
@@ -155,8 +156,8 @@ def thumb_chain(
     """Returns the thumb's joints from base to tip, and each bone's unit vector to its inner side.
 
     Args:
-        angles: As `Pose.thumb`, in degrees.
-        person: Whose thumb.
+        angles: As in `Pose.thumb`, in degrees.
+        person: The person whose thumb it is.
     """
     away, out, roll = np.radians(angles[:3])
     along = np.array([np.sin(away) * np.cos(out), np.cos(away) * np.cos(out), np.sin(out)])
@@ -203,8 +204,8 @@ def _forearm(bones: _Builder, pose: Pose, person: Person) -> Float64[np.ndarray,
     side /= np.linalg.norm(side)
     back = np.cross(along, side)
     size = person.arm_width
-    for bone, way in zip(FOREARM, (1.0, -1.0), strict=True):
-        wrist = way * side * 1.2 * size + np.array([0.0, 0.4, 0.0])
-        elbow = along * _ARM_LENGTH + way * side * 1.9 * size
+    for bone, sign in zip(FOREARM, (1.0, -1.0), strict=True):
+        wrist = sign * side * 1.2 * size + np.array([0.0, 0.4, 0.0])
+        elbow = along * _ARM_LENGTH + sign * side * 1.9 * size
         bones.add(bone, wrist, elbow, 1.68 * size, 3.1 * size, 0.12, back)
     return along

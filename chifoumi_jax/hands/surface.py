@@ -35,7 +35,7 @@ def share_along(solid: Solid, bone: int | Array, p: Points) -> tuple[Distance, D
 
 
 def bone_distance(solid: Solid, bone: int, p: Points) -> Distance:
-    """Returns the distance to one tapered capsule, in cm (a bound where it tapers)."""
+    """Returns the distance to one tapered capsule, in cm (only a bound where it tapers)."""
     h, distance = share_along(solid, bone, p)
     r0, r1, r2 = solid.radius[bone]
     return distance - (r0 + h * (r1 + h * r2))
@@ -50,8 +50,8 @@ def blend(a: Distance, b: Distance, width: float) -> Distance:
 def skin_distance(solid: Solid, p: Points) -> Distance:
     """Returns the signed distance to the skin, in cm.
 
-    Fingers blend with the palm but hardly with each other, and their outer two bones hardly
-    with anything: so closed fingers keep their folds.
+    Fingers blend with the palm but hardly with each other, and their outer two bones hardly with
+    anything, so that closed fingers keep the folds between them.
     """
 
     def bone(k: int) -> Distance:
@@ -77,7 +77,7 @@ def skin_distance(solid: Solid, p: Points) -> Distance:
 
 
 def sleeve_distance(solid: Solid, p: Points) -> Distance:
-    """Returns the signed distance to the sleeve, in cm; far away where there is none."""
+    """Returns the signed distance to the sleeve, in cm; large if there is no sleeve."""
     (ax, ay, az), (bx, by, bz) = solid.cuff
     up_arm = (p[0] - ax) * bx + (p[1] - ay) * by + (p[2] - az) * bz
     amplitude, waves, twist, phase = solid.fold
@@ -85,11 +85,11 @@ def sleeve_distance(solid: Solid, p: Points) -> Distance:
     loose = jnp.clip(up_arm - 1.8, 0.0, 1.0)
     width = 0.55 + 0.03 * up_arm + loose * (amplitude * folds - 0.12)
     first, second = (bone_distance(solid, k, p) for k in skeleton.FOREARM)
-    # Cloth of 3 mm, open at the cuff.
+    # The cloth is 3 mm thick and open at the cuff.
     cloth = jnp.abs(blend(first, second, 1.6) - width) - 0.15
     return jnp.maximum(cloth, -up_arm) * 0.9
 
 
 def surface_distance(solid: Solid, p: Points) -> Distance:
-    """Returns the signed distance to whatever is nearer, skin or sleeve, in cm."""
+    """Returns the signed distance to the nearer of skin and sleeve, in cm."""
     return jnp.minimum(skin_distance(solid, p), sleeve_distance(solid, p))

@@ -1,4 +1,4 @@
-"""How much the rendered pictures vary: every range that makes the set easier or harder."""
+"""How much the rendered pictures vary: the ranges that make the data set easier or harder."""
 
 from dataclasses import dataclass
 
@@ -7,35 +7,36 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Variety:
-    """Ranges that pictures are drawn from; angles in degrees, lengths in cm, shares in [0, 1].
+    """Ranges that pictures are sampled from: angles in degrees, lengths in cm, shares in [0, 1].
 
     Attributes:
-        people: How many people each split has.
+        people: Number of people in each split.
         openness: How far a paper's fingers are spread, as a share.
         opening: How far a scissors' fingers are spread, as a share.
         wrist: How far the wrist bends, as a share of its usual range.
         free_thumb: Share of fists and scissors whose thumb lies beside the fingers, not on them.
-        arm_angle: Direction of the forearm in the picture, from upright, either way.
+        arm_angle: Largest angle of the forearm from upright in the picture, in either direction.
         corner_share: Share of pictures whose arm enters from a lower corner instead.
-        corner_angle: Direction of the forearm in those pictures.
-        pitch: How far the fingers lean towards the camera or away from it.
-        yaw: How far the hand turns about its own length, either way.
-        centre: How far the hand's middle lies from the frame's, as a share of the frame.
+        corner_angle: Angle of the forearm from upright in those pictures.
+        pitch: Largest angle of the fingers towards the camera or away from it.
+        yaw: Largest rotation of the hand about its own length, in either direction.
+        centre: Largest offset of the hand's middle from the frame's, as a share of the frame.
         height: Height of the hand as a share of the frame's height, for each gesture.
         width: Largest width of the hand as a share of the frame's width, for each gesture.
         field_of_view: Vertical field of view.
         bare_share: Share of bare arms, without a sleeve in the picture.
-        contrast: Stops between the light that backdrop and skin reflect.
+        contrast: Difference of the light that backdrop and skin reflect, in stops.
         tint: How much the colours of a backdrop's materials differ, in CIE a* and b* at a clutter
             of 1.
-        collage: Share of backdrops that are put together of several.
-        darker_share: Share of backdrops darker than the skin, for the darkest and the lightest.
-        clutter: Stops by which things in the background differ from it.
-        distance: From the hand to the surface behind it.
+        collage: Share of backdrops that are made of several surfaces.
+        darker_share: Share of backdrops darker than the skin, for the darkest and the lightest
+            skin.
+        clutter: Difference of things in the background from the background, in stops.
+        distance: Distance from the hand to the surface behind it.
         blur: Blur of the whole picture, standard deviation in per mille of its longer side.
         noise: Standard deviation of the sensor's noise, in levels of 255.
         quality: JPEG quality.
-        exposure: Error of the exposure, in stops, either way.
+        exposure: Largest error of the exposure, in stops, in either direction.
         long_side: Longer side of the written pictures, in pixels.
         aspects: Width divided by height of the written pictures.
     """
@@ -99,4 +100,4 @@ WILD = Variety(
     exposure=1.0,
     long_side=(160, 224),
 )
-"""For training that is to hold on photos: from many sides, before anything, in any light."""
+"""For training a model that must work on photos: many views, any background, any light."""

@@ -1,4 +1,4 @@
-"""A folder of rendered hands, as `--data` reads it."""
+"""Writes a folder of rendered hands in the layout that `--data` reads."""
 
 import os
 import shutil
@@ -37,35 +37,36 @@ def write_hands(
     gestures: Sequence[str] = GESTURES,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Writes `directory/{train,test}/{paper,rock,scissors}/*.jpg`, classes as equal as can be.
+    """Writes `directory/{train,test}/{paper,rock,scissors}/*.jpg`, with balanced classes.
 
-    The pictures are rendered beside `directory`, which appears complete or not at all.
+    The numbers of pictures in the classes of a split differ by one at most. The pictures are
+    rendered into a temporary folder beside `directory`, which appears complete or not at all.
 
     Args:
         directory: Must not exist, or be empty.
-        images: How many pictures in all.
-        test_images: How many of them are for testing; the study's share by default.
+        images: Number of pictures in all.
+        test_images: Number of them for testing; by default the study's share.
         seed: Not negative; the same seed gives the same files.
-        variety: How much the pictures vary; `WILD` is for training that is to hold on photos.
-        gestures: The classes, `NOTHING` among them if asked.
-        progress: Called with how many pictures are done and how many there will be.
+        variety: How much the pictures vary; `WILD` is for models that must work on photos.
+        gestures: The classes, which may include `NOTHING`.
+        progress: Called with the number of pictures done and the total.
 
     Returns:
         The directory.
 
     Raises:
-        ValueError: The numbers are too small for three classes in two splits, or negative.
-        FileExistsError: The directory has something in it, or is a file.
+        ValueError: If the numbers are too small for the classes in two splits, or negative.
+        FileExistsError: If the directory is not empty, or is a file.
     """
     if test_images is None:
         test_images = round(images * _TEST_SHARE)
     if seed < 0:
         raise ValueError(f"seed must not be negative, but is {seed}")
-    least = len(gestures)
-    if test_images < least or images - test_images < least:
+    num_classes = len(gestures)
+    if test_images < num_classes or images - test_images < num_classes:
         raise ValueError(
-            f"each split needs at least {least} images, one a class, but images={images} and "
-            f"test_images={test_images} leave {images - test_images} for training"
+            f"each split needs at least {num_classes} images, one per class, but images={images} "
+            f"and test_images={test_images} leave {images - test_images} for training"
         )
     _refuse_occupied(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def write_hands(
 def _refuse_occupied(directory: Path) -> None:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise FileExistsError(
-            f"{directory} exists and is not an empty folder: choose another, or remove it first"
+            f"{directory} exists and is not an empty folder; choose another, or remove it first"
         )
 
 
@@ -94,15 +95,15 @@ def _pictures(
 ) -> Iterator[_Picture]:
     for split, count in (("train", train), ("test", test)):
         for k in range(count):
-            place, turn = divmod(k, len(gestures))
-            gesture = gestures[turn]
-            # One stream a scene, photographed once a gesture: whatever else varies says nothing
-            # about the gesture, and adding pictures leaves those before as they are.
-            rng = np.random.default_rng([seed, SPLITS.index(split), place])
+            scene, gesture_index = divmod(k, len(gestures))
+            gesture = gestures[gesture_index]
+            # One random stream per scene, which is drawn once with each gesture: nothing else that
+            # varies reveals the gesture, and more pictures do not change the earlier ones.
+            rng = np.random.default_rng([seed, SPLITS.index(split), scene])
             long_side = rng.integers(*variety.long_side, endpoint=True)
             aspect = rng.choice(variety.aspects)
             size = (int(long_side * min(1.0, aspect)), int(long_side * min(1.0, 1 / aspect)))
-            yield _Picture(split, gesture, place, int(rng.integers(2**31)), size)
+            yield _Picture(split, gesture, scene, int(rng.integers(2**31)), size)
 
 
 def _render_all(

@@ -1,4 +1,4 @@
-"""The architectures, one a file, and what holds for any of them."""
+"""The architectures, one per file, and what they share."""
 
 from chifoumi_jax.models.cnn import CNN
 from chifoumi_jax.models.efficientnet_lite import EfficientNetLite0

@@ -1,4 +1,4 @@
-"""What a network must offer to be trained on from pretrained weights."""
+"""The base class of networks that are fine-tuned from pretrained weights."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from chifoumi_jax.models.network import Network
 
 
 class Backbone(Network):
-    """Convolutions, the mean over all places, dropout, and one linear layer.
+    """Convolutions, global average pooling, dropout, and one linear layer.
 
-    A subclass sets `image_size`, `num_classes`, `dropout_rate` and `classify`, computes the
-    convolutions in `feature_map`, and says which layers `is_frozen` names and how it copies
-    pretrained weights (`load_pretrained`).
+    A subclass sets `image_size`, `num_classes`, `dropout_rate` and `classify`, and computes the
+    convolutions in `feature_map`. It defines which parameters are frozen (`is_frozen`) and how it
+    copies pretrained weights (`load_pretrained`).
     """
 
     classify: nnx.Linear
@@ -28,18 +28,18 @@ class Backbone(Network):
     def feature_map(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
     ) -> Float[Array, "batch rows columns features"]:
-        """What the last convolution makes of RGB in [0, 1]; see `__call__`."""
+        """Returns the output of the last convolution for RGB in [0, 1]; see `__call__`."""
 
     @abstractmethod
     def is_frozen(self, path: tuple[Any, ...]) -> bool:
-        """Whether what stands at this path of the state stays as it was pretrained."""
+        """Whether the variable at this path of the state keeps its pretrained value."""
 
     @abstractmethod
     def load_pretrained(self, pretrained: "Backbone") -> None:
-        """Copy all weights and running statistics of another one, except the last layer's."""
+        """Copies all weights and running statistics from another model, except the last layer's."""
 
     def __init_subclass__(cls, **given: Any) -> None:
-        # `take_over` was the name of `load_pretrained` up to version 0.1.0.
+        # Up to version 0.1.0, `load_pretrained` was called `take_over`.
         earlier = cls.__dict__.get("take_over")
         if earlier is not None and "load_pretrained" not in cls.__dict__:
             cls.load_pretrained = earlier  # type: ignore[method-assign]
@@ -48,7 +48,7 @@ class Backbone(Network):
     def features(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
     ) -> Float[Array, "batch features"]:
-        """What the last layer classifies."""
+        """Returns the features that the last layer classifies."""
         return jnp.mean(self.feature_map(images, by_batch), axis=(1, 2))
 
     def __call__(
@@ -61,9 +61,9 @@ class Backbone(Network):
 
         Args:
             images: RGB in [0, 1].
-            masks: Dropout is active if they are given.
-            by_batch: Normalise by each batch's moments, and let the running ones follow (in place:
-                under `jax.jit` split the model first).
+            masks: Dropout masks; dropout is active if they are given.
+            by_batch: Normalise by the batch's own statistics, and update the running statistics in
+                place (under `jax.jit`, split the model first).
         """
         x = self.features(images, by_batch)
         if masks is not None:
@@ -74,16 +74,16 @@ class Backbone(Network):
     def classify_map(
         self, maps: Float[Array, "batch rows columns features"]
     ) -> Float[Array, "batch classes"]:
-        """Logits from `feature_map`, in evaluation mode."""
+        """Returns logits from the output of `feature_map`, in evaluation mode."""
         logits: Array = self.classify(jnp.mean(maps, axis=(1, 2)))
         return logits
 
     def map_centres(self, places: int) -> tuple[float, float]:
-        """The places share the side of the image evenly.
+        """Spreads the positions evenly over the side of the image.
 
-        So trained weights of EfficientNet-Lite0 see it, though by its padding each place would lie
-        half a place further on: in the middle of images of 320 pixels, the gradients of a place
-        have their centre within 1.5 pixels of there.
+        The padding of EfficientNet-Lite0 would put each position half a step further on. Its
+        trained weights nevertheless see the positions as spread evenly: in the middle of images of
+        320 pixels, the gradients of a position are centred within 1.5 pixels of the even spread.
         """
         step = self.image_size / places
         return (step - 1) / 2, step
@@ -91,7 +91,7 @@ class Backbone(Network):
     def activations(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
     ) -> Mapping[str, Float[Array, "batch ..."]]:
-        """What is worth a line of a summary, in order, without dropout."""
+        """Returns the outputs that a summary lists, in order, without dropout."""
         maps = self.feature_map(images, by_batch)
         return {"feature_map": maps, "classify": self.classify_map(maps)}
 
@@ -103,5 +103,5 @@ class Backbone(Network):
         return {"feature_map": nnx.List(modules), "classify": self.classify}
 
     def draw_masks(self, key: Key[Array, ""], batch: int) -> tuple[Bool[Array, "batch features"]]:
-        """One dropout mask for each place that has one."""
+        """Draws one mask for each dropout in the network."""
         return (draw_mask(key, (batch, self.classify.in_features), self.dropout_rate),)

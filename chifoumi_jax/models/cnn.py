@@ -21,24 +21,24 @@ from chifoumi_jax.models.dropout import draw_mask, dropout
 from chifoumi_jax.models.network import Network
 from chifoumi_jax.ops import conv_relu_pool
 
-# The smallest image that still has a pixel after three convolutions and poolings.
+# The smallest image that has at least one pixel left after three convolutions and poolings.
 MIN_IMAGE_SIZE = 22
 
 
 def features_size(image_size: int) -> int:
-    """Height (= width) of the last feature map: 600 → 73."""
+    """Returns the height (= width) of the last feature map: 600 → 73."""
     for _ in range(3):
         image_size = (image_size - 2) // 2
     return image_size
 
 
 class CNN(Network):
-    """Three times convolution 3 × 3, ReLU, pooling 2 × 2; then Dense 64, ReLU, dropout, Dense.
+    """Three blocks of 3 × 3 convolution, ReLU, 2 × 2 pooling; then Dense 64, ReLU, dropout, Dense.
 
-    Kernels start as Keras' `glorot_uniform`, biases at zero. At 600 × 600 and three classes it has
-    21,856,483 parameters.
+    Kernels are initialised with Keras' `glorot_uniform` and biases with zero. With images of
+    600 × 600 pixels and three classes it has 21,856,483 parameters.
 
-    Source: the study's Keras 2.2.4 model. Its softmax is left to the loss and to the classifier.
+    Source: the study's Keras 2.2.4 model. The loss and the classifier compute its softmax.
     """
 
     layer_kinds: ClassVar = {
@@ -74,13 +74,13 @@ class CNN(Network):
         images: Float[Array, "batch height width 3"],
         masks: tuple[Bool[Array, "batch 64"]] | None = None,
     ) -> Float[Array, "batch classes"]:
-        """Returns logits; `images` are RGB in [0, 1]. Dropout is active where `masks` are given."""
+        """Returns logits; `images` are RGB in [0, 1]. Dropout is active if `masks` are given."""
         return self.classify_map(self.feature_map(images), masks)
 
     def feature_map(
         self, images: Float[Array, "batch height width 3"]
     ) -> Float[Array, "batch rows columns 64"]:
-        """The output of the last convolution after its ReLU and its pooling."""
+        """Returns the output of the last convolution after its ReLU and pooling."""
         x = images
         for conv in (self.conv1, self.conv2, self.conv3):
             x = conv_relu_pool(x, *_weights(conv))
@@ -91,7 +91,7 @@ class CNN(Network):
         maps: Float[Array, "batch rows columns 64"],
         masks: tuple[Bool[Array, "batch 64"]] | None = None,
     ) -> Float[Array, "batch classes"]:
-        """Logits from `feature_map`."""
+        """Returns logits from the output of `feature_map`."""
         x = jax.nn.relu(self.dense1(maps.reshape(maps.shape[0], -1)))
         if masks is not None:
             x = dropout(x, masks[0], self.dropout_rate)
@@ -99,23 +99,23 @@ class CNN(Network):
         return logits
 
     def map_centres(self, places: int) -> tuple[float, float]:
-        """The convolutions lose the border.
+        """Accounts for the border that the convolutions lose.
 
-        A place lies in the middle of the 22 pixels that it sees, 8 pixels from the next.
+        A position is at the centre of its receptive field of 22 pixels, 8 pixels from the next one.
         """
         del places
         return (MIN_IMAGE_SIZE - 1) / 2, 8.0
 
     def draw_masks(self, key: Key[Array, ""], batch: int) -> tuple[Bool[Array, "batch 64"]]:
-        """One dropout mask for each place that has one."""
+        """Draws one mask for each dropout in the network."""
         return (draw_mask(key, (batch, 64), self.dropout_rate),)
 
     def activations(
         self, images: Float[Array, "batch height width 3"]
     ) -> Mapping[str, Float[Array, "batch ..."]]:
-        """Every layer's output in evaluation mode, by Keras' layer names, in order.
+        """Returns every layer's output in evaluation mode, by Keras' layer names, in order.
 
-        Written with `jax.lax` alone, so that it also checks the fused operations of `__call__`.
+        It uses only `jax.lax`, so that it also checks the fused operations of `__call__`.
         """
         outputs: dict[str, Array] = {}
         x = images
@@ -149,7 +149,7 @@ class CNN(Network):
         }
 
     def describe(self) -> Sequence[Layer]:
-        """The layers with their weights in NumPy, by Keras' layer names."""
+        """Returns the layers with their weights in NumPy, by Keras' layer names."""
         return list(self._describe())
 
     def _describe(self) -> Iterator[Layer]:

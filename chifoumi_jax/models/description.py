@@ -1,4 +1,4 @@
-"""Layers of a network with their weights in NumPy, as every other runtime can be given them."""
+"""Framework-independent layers with their weights in NumPy, for export to other runtimes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Conv:
     """Convolution with a bias, and its activation.
 
     Attributes:
-        name: The original's.
-        kernel: Height, width, in, out; without `in` it is depthwise.
-        bias: Of each channel.
-        stride: Down and across.
-        same: Whether zeros around keep the size; where their number is odd, the last one is at the
-            bottom and at the right, as TensorFlow and XLA have it.
-        activation: What follows.
+        name: The layer's name in the original.
+        kernel: Height, width, in, out; a depthwise kernel has no `in`.
+        bias: One value per output channel.
+        stride: Vertical and horizontal stride.
+        same: Whether zero padding keeps the size. If the number of zeros is odd, the extra one is
+            at the bottom and right, as in TensorFlow and XLA.
+        activation: The activation after the convolution.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Conv:
 
     @property
     def depthwise(self) -> bool:
-        """Whether each channel has a kernel of its own."""
+        """Whether each channel has its own kernel."""
         return self.kernel.ndim == 3
 
     def padding(self, size: int) -> tuple[int, int]:
-        """Zeros before and after a side of this many pixels."""
+        """Returns the number of zeros before and after a side of `size` pixels."""
         if not self.same:
             return 0, 0
         side = self.kernel.shape[0]
@@ -50,7 +50,7 @@ class Conv:
 
 @dataclasses.dataclass(frozen=True)
 class Dense:
-    """Product with a kernel (in, out), a bias, and its activation."""
+    """Matrix product with a kernel (in, out), a bias, and its activation."""
 
     name: str
     kernel: Float32[np.ndarray, "in out"]
@@ -60,7 +60,7 @@ class Dense:
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """Every value times `factor`, plus `offset`."""
+    """Multiplies every value by `factor`, then adds `offset`."""
 
     name: str
     factor: float
@@ -69,28 +69,28 @@ class Scale:
 
 @dataclasses.dataclass(frozen=True)
 class MaxPool:
-    """The largest of 2 x 2; an odd last row or column is left out."""
+    """2 x 2 max pooling; an odd last row or column is dropped."""
 
     name: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """Each channel's mean over the image."""
+    """Mean of each channel over the image (global average pooling)."""
 
     name: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Flatten:
-    """An image's values in a row: rows, columns, channels."""
+    """Flattens an image in the order rows, columns, channels."""
 
     name: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Dropout:
-    """Nothing; it says where dropout stands, for whoever trains on."""
+    """Does nothing in evaluation mode; it marks where dropout belongs if training continues."""
 
     name: str
     rate: float
@@ -98,7 +98,7 @@ class Dropout:
 
 @dataclasses.dataclass(frozen=True)
 class Residual:
-    """What comes in, plus what these layers make of it."""
+    """Adds the input to the output of these layers."""
 
     name: str
     layers: tuple[Layer, ...]
@@ -108,7 +108,7 @@ Layer = Conv | Dense | Scale | MaxPool | Mean | Flatten | Dropout | Residual
 
 
 def flat(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """All layers, those within a `Residual` too, in order."""
+    """Yields all layers in order, including those within a `Residual`."""
     for layer in layers:
         if isinstance(layer, Residual):
             yield from flat(layer.layers)
@@ -116,6 +116,6 @@ def flat(layers: Sequence[Layer]) -> Iterator[Layer]:
 
 
 def weights_of(layer: nnx.Conv | nnx.Linear) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel and the bias of a Flax layer, in float32."""
+    """Returns the kernel and bias of a Flax layer, in float32."""
     assert layer.bias is not None
     return np.asarray(layer.kernel[...], np.float32), np.asarray(layer.bias[...], np.float32)

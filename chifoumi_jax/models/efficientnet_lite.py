@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, a small network whose weights can be had trained on ImageNet."""
+"""EfficientNet-Lite0, a small network with weights pretrained on ImageNet."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +24,13 @@ from chifoumi_jax.models.description import (
 from chifoumi_jax.ops import depthwise_conv
 
 FEATURES = 1280
-# Of a running mean this much stays at each step, as in the original's training.
+# The fraction of the running statistics that each step keeps, as in the original's training.
 _MOMENTUM = 0.99
 _EPSILON = 1e-3
 
 
 class Stage(NamedTuple):
-    """Blocks alike, but that only the first has the stride."""
+    """A sequence of equal blocks, except that only the first one has the stride."""
 
     repeats: int
     side: int
@@ -53,12 +53,12 @@ _STEM = 32
 
 
 def relu6(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Values cut to [0, 6]; at 0 and at 6 exactly the gradient is 0, as PyTorch has it."""
+    """Clips values to [0, 6]; at exactly 0 and 6 the gradient is 0, as in PyTorch."""
     return jnp.where(x > 0, jnp.where(x < 6, x, jnp.full_like(x, 6)), jnp.zeros_like(x))
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation of channels: trained scale and bias, and running statistics."""
+    """Batch normalisation over channels: trained scale and bias, and running statistics."""
 
     def __init__(self, channels: int):
         self.scale = nnx.Param(jnp.ones(channels))
@@ -67,17 +67,17 @@ class BatchNorm(nnx.Module):
         self.variance = nnx.BatchStat(jnp.ones(channels))
 
     def folded(self) -> tuple[Float[Array, " channels"], Float[Array, " channels"]]:
-        """Factor and offset that stand for normalisation by the running statistics."""
+        """Returns the factor and offset that normalise by the running statistics."""
         factor = self.scale[...] * jax.lax.rsqrt(self.variance[...] + _EPSILON)
         return factor, self.bias[...] - self.mean[...] * factor
 
     def __call__(
         self, values: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height width channels"]:
-        """Normalise by the batch's own moments, and let the running ones follow.
+        """Normalises by the batch's own statistics and updates the running statistics.
 
-        The running variance follows the unbiased one, as in PyTorch and in TensorFlow's fused
-        operation; Flax' own `BatchNorm` takes the biased one.
+        The running variance is updated with the unbiased variance, as in PyTorch and TensorFlow's
+        fused operation; Flax's own `BatchNorm` uses the biased one.
         """
         count = math.prod(values.shape[:3])
         mean = jnp.mean(values, axis=(0, 1, 2))
@@ -93,7 +93,7 @@ class BatchNorm(nnx.Module):
 
 
 class ConvNorm(nnx.Module):
-    """A convolution without bias (dense, or depthwise), batch normalisation, and ReLU6 if asked."""
+    """A convolution without bias (dense or depthwise), batch normalisation, and optional ReLU6."""
 
     def __init__(
         self,
@@ -118,17 +118,17 @@ class ConvNorm(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch height width in"], by_batch: bool
     ) -> Float[Array, "batch rows columns out"]:
-        """`by_batch` normalises by the batch's moments, else the running ones do."""
+        """`by_batch` normalises by the batch's statistics, otherwise the running ones are used."""
         if by_batch:
             x = self.norm(self._convolve(x, self.kernel[...]))
         else:
-            # In the kernel the factor costs nothing, and no value before it need be kept.
+            # Folding the factor into the kernel is free, and no intermediate value must be kept.
             factor, offset = self.norm.folded()
             x = self._convolve(x, self.kernel[...] * factor) + offset
         return relu6(x) if self.activate else x
 
     def describe(self, name: str) -> Conv:
-        """The convolution in evaluation mode, with its weights in NumPy."""
+        """Returns the convolution in evaluation mode, with its weights in NumPy."""
         factor, offset = self.norm.folded()
         return Conv(
             name,
@@ -144,12 +144,12 @@ class ConvNorm(nnx.Module):
             return depthwise_conv(x, kernel, self.stride)
         if kernel.shape[:2] == (1, 1):
             return x @ kernel[0, 0]
-        # As one product: XLA's gradient of such a kernel takes half of a training step on a CPU.
+        # A matrix product, because XLA's gradient of such a kernel takes half a CPU training step.
         return _patches(x, kernel.shape[0], self.stride) @ kernel.reshape(-1, kernel.shape[3])
 
 
 class Block(nnx.Module):
-    """Inverted bottleneck: widen, convolve each channel, narrow, and add what came in if it fits.
+    """Inverted bottleneck: expand, depthwise convolution, project; adds its input if shapes fit.
 
     Source: Sandler et al. 2018, MobileNetV2.
     """
@@ -182,8 +182,8 @@ class Block(nnx.Module):
 class EfficientNetLite0(Backbone):
     """EfficientNet-Lite0 for any image size: 4,652,008 parameters with ImageNet's 1,000 classes.
 
-    With fewer `stages` than seven its last ones are left out, and it is a smaller network. No
-    gradient reaches the first `frozen_stages` and what comes before them.
+    With fewer than seven `stages`, the last ones are left out, which gives a smaller network. No
+    gradient reaches the first `frozen_stages` stages and the layers before them.
 
     Source: the PyTorch port of TensorFlow's model (PyPI: efficientnet-lite-pytorch 0.1.0). Its
     stochastic depth is left out.
@@ -221,7 +221,7 @@ class EfficientNetLite0(Backbone):
     def feature_map(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
     ) -> Float[Array, "batch rows columns 1280"]:
-        """What the last convolution makes of RGB in [0, 1]."""
+        """Returns the output of the last convolution for RGB in [0, 1]."""
         x = self.stem(scale_lite(images), by_batch)
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, by_batch)
@@ -230,15 +230,15 @@ class EfficientNetLite0(Backbone):
         return self.head(x, by_batch)
 
     def is_frozen(self, path: tuple[Any, ...]) -> bool:
-        """Whether it belongs to the first stages, or to what comes before them."""
+        """Whether the variable is in the frozen stages or in the layers before them."""
         part = path[0]
         in_stages = part == "stem" or (part == "blocks" and path[1] < self.frozen_blocks)
         return self.frozen_blocks > 0 and in_stages
 
     def load_pretrained(self, pretrained: Backbone) -> None:
-        """Copy all weights and running statistics of another one, except the last layer's.
+        """Copies all weights and running statistics from another model, except the last layer's.
 
-        A model with fewer stages takes those that it has; its last convolution stays.
+        A model with fewer stages copies only its own stages, and keeps its last convolution.
         """
         assert isinstance(pretrained, EfficientNetLite0)
         for part, other in zip(self.blocks, pretrained.blocks, strict=False):
@@ -250,7 +250,7 @@ class EfficientNetLite0(Backbone):
     def activations(
         self, images: Float[Array, "batch height width 3"], by_batch: bool = False
     ) -> Mapping[str, Float[Array, "batch ..."]]:
-        """Every block's output without dropout, by the original's names, in order."""
+        """Returns every block's output without dropout, by the original's names, in order."""
         outputs: dict[str, Array] = {}
         x = outputs["_conv_stem"] = self.stem(scale_lite(images), by_batch)
         for number, block in enumerate(self.blocks):
@@ -277,11 +277,11 @@ class EfficientNetLite0(Backbone):
         return found | {"_conv_head": self.head}
 
     def describe(self) -> Sequence[Layer]:
-        """The layers with their weights in NumPy, batch normalisation folded into them."""
+        """Returns the layers with their weights in NumPy, with batch normalisation folded in."""
         return list(self._describe())
 
     def _describe(self) -> Iterator[Layer]:
-        # `scale_lite`.
+        # The same as `scale_lite`.
         yield Scale("scale", 255 / 128, -127 / 128)
         yield self.stem.describe("conv_stem")
         for number, block in enumerate(self.blocks):
@@ -304,12 +304,12 @@ class EfficientNetLite0(Backbone):
 def _patches(
     x: Float[Array, "batch height width in"], side: int, stride: int
 ) -> Float[Array, "batch rows columns patch"]:
-    """The pixels under a kernel at each of its places, zeros around the image as for SAME."""
+    """Returns the pixels under the kernel at each position, with zeros for SAME padding."""
     padding, sizes = [(0, 0)], []
     for length in x.shape[1:3]:
         size = -(-length // stride)
         missing = max((size - 1) * stride + side - length, 0)
-        # The odd one lies below and to the right.
+        # The extra zero is at the bottom and right.
         padding.append((missing // 2, missing - missing // 2))
         sizes.append(size)
     padded = jnp.pad(x, [*padding, (0, 0)])
@@ -323,7 +323,7 @@ def _patches(
 
 
 def scale_lite(images: Float[Array, "..."]) -> Float[Array, "..."]:
-    """From [0, 1] to what the weights were trained on: (pixel - 127) / 128.
+    """Converts from [0, 1] to the range that the weights were trained on: (pixel - 127) / 128.
 
     Source: TensorFlow's efficientnet_lite_builder.py.
     """

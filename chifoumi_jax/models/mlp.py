@@ -18,11 +18,11 @@ IMAGE_SIZE = 32
 class MLP(Network):
     """Linear 1024 → 64 → 32 → `num_classes` with ReLU and dropout between: 67,779 parameters.
 
-    Weights *and* biases start uniform in ±1/√fan_in, as PyTorch's `Linear` does. With
-    `relu_logits` a ReLU stands behind the last layer too, which (with a dropout rate of 0) is the
-    study's version 2.1.
+    Weights *and* biases are initialised uniformly in ±1/√fan_in, as in PyTorch's `Linear`.
+    `relu_logits` adds a ReLU after the last layer; with a dropout rate of 0 this is the study's
+    version 2.1.
 
-    Source: the study's PyTorch 1.0.0 models. Their softmax is left to the loss.
+    Source: the study's PyTorch 1.0.0 models. The loss computes their softmax.
     """
 
     layer_kinds: ClassVar = {
@@ -65,7 +65,7 @@ class MLP(Network):
     def draw_masks(
         self, key: Key[Array, ""], batch: int
     ) -> tuple[Bool[Array, "batch 64"], Bool[Array, "batch 32"]]:
-        """One dropout mask for each place that has one."""
+        """Draws one mask for each dropout in the network."""
         first, second = jax.random.split(key)
         return (
             draw_mask(first, (batch, 64), self.dropout_rate),
@@ -75,7 +75,7 @@ class MLP(Network):
     def activations(
         self, images: Float[Array, "batch 32 32"]
     ) -> Mapping[str, Float[Array, "batch ..."]]:
-        """Every layer's output in evaluation mode, by the study's layer names, in order."""
+        """Returns every layer's output in evaluation mode, by the study's layer names, in order."""
         outputs: dict[str, Array] = {}
         x = outputs["flatten"] = images.reshape(images.shape[0], -1)
         x = outputs["fc1"] = self.fc1(x)
@@ -94,7 +94,7 @@ class MLP(Network):
         return {"fc1": self.fc1, "fc2": self.fc2, "fc3": self.fc3}
 
     def describe(self) -> Sequence[Layer]:
-        """The layers with their weights in NumPy, by the study's names."""
+        """Returns the layers with their weights in NumPy, by the study's names."""
         return [
             Flatten("flatten"),
             Dense("fc1", *weights_of(self.fc1), "relu"),

@@ -1,4 +1,4 @@
-"""What every network offers to the training, the command line, the export and the heat maps."""
+"""The base class of all networks, as training, command line, export and heat maps use it."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,15 @@ from chifoumi_jax.models.description import Layer
 
 
 class Network(nnx.Module):
-    """A classifier of images whose dropout masks are an input.
+    """An image classifier that takes its dropout masks as an input.
 
-    A network that convolves also offers `feature_map`, `classify_map` and `map_centres`, from which
-    heat maps are made. One that is exported to other runtimes offers `describe`.
+    Convolutional networks also implement `feature_map`, `classify_map` and `map_centres`, which are
+    needed for heat maps. Networks that are exported to other runtimes also implement `describe`.
 
     Attributes:
         image_size: Height and width of its images, in pixels.
         num_classes: Number of classes.
-        dropout_rate: Share of the units that dropout sets to zero.
+        dropout_rate: Fraction of the units that dropout sets to zero.
     """
 
     image_size: int
@@ -27,7 +27,7 @@ class Network(nnx.Module):
     dropout_rate: float
 
     layer_kinds: ClassVar[Mapping[str, str]]
-    """How a summary calls the kind of a layer, by the layer's name without its number."""
+    """The layer type that a summary shows, by the layer's name without its number."""
 
     @abstractmethod
     def __call__(
@@ -37,13 +37,13 @@ class Network(nnx.Module):
 
     @abstractmethod
     def draw_masks(self, key: Key[Array, ""], batch: int) -> tuple[Bool[Array, "batch units"], ...]:
-        """One dropout mask for each place that has one."""
+        """Draws one mask for each dropout in the network."""
 
     @abstractmethod
     def activations(
         self, images: Float[Array, "batch ..."]
     ) -> Mapping[str, Float[Array, "batch ..."]]:
-        """Every layer's output in evaluation mode, by the original's layer names, in order."""
+        """Returns every layer's output in evaluation mode, by the original's names, in order."""
 
     @property
     @abstractmethod
@@ -51,33 +51,34 @@ class Network(nnx.Module):
         """The layers that have parameters, by the names of `activations`, in order."""
 
     def is_frozen(self, path: tuple[Any, ...]) -> bool:
-        """Whether what stands at this path of the state is never trained."""
+        """Whether the variable at this path of the state is never trained."""
         del path
         return False
 
     def describe(self) -> Sequence[Layer] | None:
-        """The layers with their weights in NumPy, for other runtimes; None if there are no words.
+        """Returns the layers with their weights in NumPy, for export to other runtimes.
 
-        Batch normalisation is folded into the convolutions.
+        Batch normalisation is folded into the convolutions. None means that the network cannot be
+        described.
         """
         return None
 
     def feature_map(
         self, images: Float[Array, "batch height width 3"]
     ) -> Float[Array, "batch rows columns features"]:
-        """The output of the last convolution, from which a heat map is made."""
-        raise TypeError(f"{type(self).__name__} does not convolve")
+        """Returns the output of the last convolution, which heat maps need."""
+        raise TypeError(f"{type(self).__name__} has no convolutions, so it has no feature map")
 
     def classify_map(
         self, maps: Float[Array, "batch rows columns features"]
     ) -> Float[Array, "batch classes"]:
-        """Logits from `feature_map`, in evaluation mode."""
-        raise TypeError(f"{type(self).__name__} does not convolve")
+        """Returns logits from the output of `feature_map`, in evaluation mode."""
+        raise TypeError(f"{type(self).__name__} has no convolutions, so it has no feature map")
 
     def map_centres(self, places: int) -> tuple[float, float]:
-        """The pixel at the centre of a feature map's first place, and the distance to the next.
+        """Returns the pixel at the centre of a map's first position, and the step to the next one.
 
         Args:
-            places: Number of places along a side of the map.
+            places: Number of positions along a side of the map.
         """
-        raise TypeError(f"{type(self).__name__} does not convolve")
+        raise TypeError(f"{type(self).__name__} has no convolutions, so it has no feature map")

@@ -1,4 +1,4 @@
-"""Counting a model's parameters."""
+"""Counts a model's parameters."""
 
 import math
 
@@ -7,5 +7,5 @@ from flax import nnx
 
 
 def count_params(model: nnx.Module) -> int:
-    """Number of trainable scalars in `model`; works on an abstract model too (`nnx.eval_shape`)."""
+    """Returns the number of trainable scalars; `model` may be abstract (`nnx.eval_shape`)."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))

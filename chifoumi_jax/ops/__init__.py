@@ -1,4 +1,4 @@
-"""Operations with gradients of their own: exact, and fast where XLA's are slow on a CPU."""
+"""Operations with custom gradients: exact, and fast where XLA's are slow on a CPU."""
 
 from chifoumi_jax.ops.conv_relu_pool import conv_relu_pool, conv_relu_pool_lax
 from chifoumi_jax.ops.depthwise import depthwise_conv

@@ -1,4 +1,4 @@
-"""Convolution, ReLU and max pooling as one operation with a gradient of its own."""
+"""Convolution, ReLU and max pooling as one operation with a custom gradient."""
 
 import functools
 from collections.abc import Callable
@@ -15,28 +15,29 @@ from chifoumi_jax.ops.implementation import Bias, Images, Implementation, Kernel
 def conv_relu_pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
     """Keras' `Conv2D(out, 3)`, `Activation("relu")`, `MaxPooling2D(2)`, without padding.
 
-    Equal to `lax`'s own operations to rounding; gradients follow the tie rules of
-    `pooling.relu_pool`. On a CPU `native` computes it, or `xla_blocked` where that is not compiled
-    or does not support the type; on a Hopper GPU `pallas_gpu` where it is faster; elsewhere `xla`.
-    `jax.export` cannot write native kernels: give it `conv_relu_pool_lax`.
+    The result equals that of `lax`'s operations up to rounding. Gradients follow the tie rules of
+    `pooling.relu_pool`. On a CPU, `native` computes it, or `xla_blocked` if `native` is not
+    compiled or does not support the dtype. On a Hopper GPU, `pallas_gpu` computes it where it is
+    faster. Otherwise `xla` does. Use `conv_relu_pool_lax` for `jax.export`, which cannot write
+    native kernels.
 
     Args:
-        images: Float, any size from 4 x 4.
-        kernel: Of the same dtype as `images`.
-        bias: Of the same dtype as `images`.
+        images: Float images of at least 4 x 4 pixels.
+        kernel: The kernel, with the dtype of `images`.
+        bias: The bias, with the dtype of `images`.
 
     Returns:
-        Of the same dtype, `(height - 2) // 2` rows of `(width - 2) // 2`.
+        Pooled values of the same dtype: `(height - 2) // 2` rows, `(width - 2) // 2` columns.
 
     Raises:
-        ValueError: Shapes or dtypes are none of these.
+        ValueError: If shapes or dtypes are not as described.
     """
     _check(images, kernel, bias)
     return _chosen(images, kernel, bias)
 
 
 def conv_relu_pool_lax(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
-    """`conv_relu_pool`, computed by `xla` on every platform; same arguments, results, errors."""
+    """`conv_relu_pool`, computed by `xla` on every platform: same arguments, results and errors."""
     _check(images, kernel, bias)
     return _whole(images, kernel, bias)
 
@@ -54,11 +55,11 @@ def _check(images: Images, kernel: Kernel, bias: Bias) -> None:
         raise ValueError(f"bias has shape {bias.shape}; expected {kernel.shape[3:]}")
     dtypes = [str(array.dtype) for array in (images, kernel, bias)]
     if len(set(dtypes)) > 1:
-        raise ValueError(f"images, kernel and bias are {', '.join(dtypes)}; make them one")
+        raise ValueError(f"images, kernel and bias are {', '.join(dtypes)}; use one dtype")
 
 
 def differentiable(implementation: Implementation) -> Callable[[Images, Kernel, Bias], Pooled]:
-    """The operation that these passes compute and differentiate; it checks nothing."""
+    """Returns the operation with these forward and backward passes; it checks no arguments."""
 
     @jax.custom_vjp
     def operation(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
@@ -84,9 +85,9 @@ def differentiable(implementation: Implementation) -> Callable[[Images, Kernel, 
 
 
 def _by_platform(name: str) -> Callable[..., Any]:
-    # The choice is made when XLA compiles, for the device that it compiles for; asking for the
-    # default backend here could name another one. It sits inside the gradient's rule: no switch is
-    # ever differentiated, and a gradient that nobody uses is still removed.
+    # The choice is made when XLA compiles, for the device that it compiles for, because the default
+    # backend could be another device. The choice is inside the custom gradient, so the switch is
+    # never differentiated, and XLA still removes unused gradients.
     def compute(*arguments: Array) -> Any:
         ways = {
             "cpu": native.implementation
@@ -109,8 +110,8 @@ def _by_platform(name: str) -> Callable[..., Any]:
 
 @functools.cache
 def _has_hopper() -> bool:
-    # The cards that the tiles were cut for, and no others beside them. What is traced is compiled
-    # soon: that this starts the devices is no harm.
+    # All GPUs must be of the type that the tiles were tuned for. Starting the devices here does no
+    # harm, because the traced code is compiled soon.
     try:
         devices = jax.local_devices(backend="cuda")
     except RuntimeError:
@@ -119,11 +120,11 @@ def _has_hopper() -> bool:
 
 
 def _tiles_serve(name: str, images: Images, kernel: Kernel) -> bool:
-    # Imported here: others are not to wait for Pallas.
+    # Imported here so that programs without a Hopper GPU do not wait for Pallas.
     try:
         from chifoumi_jax.ops import pallas_gpu
     except (ImportError, AttributeError):
-        # JAX is to drop Pallas' way through Triton.
+        # JAX will drop the Triton backend of Pallas.
         return False
     return pallas_gpu.serves(name, images, kernel)
 

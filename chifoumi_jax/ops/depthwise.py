@@ -1,4 +1,4 @@
-"""Depthwise convolution, each channel with a kernel of its own, with its own gradients."""
+"""Depthwise convolution (each channel has its own kernel) with custom gradients."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,21 +23,21 @@ from chifoumi_jax.ops.depthwise_implementation import (
 def depthwise_conv(images: Images, kernel: Kernel, stride: int = 1) -> Result:
     """Keras' `DepthwiseConv2D(side, stride, padding="same")`, without a bias.
 
-    Equal to `lax`'s grouped convolution to rounding. Where the padding is odd, its last pixel is at
-    the bottom and at the right, as TensorFlow and XLA have it. Computed in C++ on a CPU, by sums of
-    shifted images where that is not compiled or does not serve the type, and by these too on
-    accelerators, but for the kernel's gradient, which is XLA's.
+    The result equals that of `lax`'s grouped convolution up to rounding. If the padding is odd, the
+    extra pixel is at the bottom and right, as in TensorFlow and XLA. On a CPU it is computed in
+    C++, or by sums of shifted images if the C++ code is not compiled or does not support the dtype.
+    Accelerators also use sums of shifted images, except for the kernel's gradient, which is XLA's.
 
     Args:
-        images: Float, any size.
-        kernel: Of the same dtype as `images`, 3 x 3 or 5 x 5.
+        images: Float images of any size.
+        kernel: The kernel, 3 x 3 or 5 x 5, with the dtype of `images`.
         stride: 1 or 2.
 
     Returns:
-        Of the same dtype, `ceil(height / stride)` rows of `ceil(width / stride)`.
+        The same dtype as `images`: `ceil(height / stride)` rows, `ceil(width / stride)` columns.
 
     Raises:
-        ValueError: Kernel, stride, channels or dtypes are none of these.
+        ValueError: If kernel, stride, channels or dtypes are not as described.
     """
     if len(images.shape) != 4:
         raise ValueError(
@@ -51,14 +51,14 @@ def depthwise_conv(images: Images, kernel: Kernel, stride: int = 1) -> Result:
     if stride not in (1, 2):
         raise ValueError(f"stride is {stride}; expected 1 or 2")
     if jnp.result_type(images) != jnp.result_type(kernel):
-        raise ValueError(f"images are {images.dtype} and the kernel {kernel.dtype}; make them one")
+        raise ValueError(f"images are {images.dtype} and the kernel {kernel.dtype}; use one dtype")
     return _chosen(images, kernel, stride)
 
 
 def differentiable(
     implementation: DepthwiseImplementation,
 ) -> Callable[[Images, Kernel, int], Result]:
-    """The operation with the implementation's own gradients; it checks no argument."""
+    """Returns the operation with the implementation's gradients; it checks no arguments."""
 
     @partial(jax.custom_vjp, nondiff_argnums=(2,))
     def operation(images: Images, kernel: Kernel, stride: int) -> Result:
@@ -80,7 +80,7 @@ def differentiable(
 
 
 def _by_platform(name: str) -> Callable[..., Any]:
-    # As in `conv_relu_pool`: chosen when XLA compiles, and never differentiated.
+    # As in `conv_relu_pool`, the choice is made when XLA compiles and is never differentiated.
     def chosen(*arguments: Any) -> Array:
         *arrays, stride = arguments
         on_cpu = depthwise_native.implementation if native.serves(arrays[0].dtype) else shifted

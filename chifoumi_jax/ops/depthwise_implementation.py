@@ -1,4 +1,4 @@
-"""What a way of computing depthwise convolution consists of, and the ways that XLA has."""
+"""The interface of depthwise convolution implementations, and the implementations in XLA."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,22 +18,22 @@ Forward = Callable[[Images, Kernel, int], Result]
 class DepthwiseImplementation(NamedTuple):
     """A forward pass and two backward passes; the last argument of each is the stride.
 
-    The gradients are two functions, not one with two results: under `jit` an unused call is
-    removed.
+    The gradients are two functions instead of one with two results, because `jit` removes calls
+    whose result is unused.
     """
 
     forward: Forward
-    """From images and kernel."""
+    """Computes the result from images and kernel."""
 
     kernel_gradient: Callable[[Images, Kernel, Result, int], Kernel]
-    """From images, kernel and the result's gradient."""
+    """Computes the kernel's gradient from images, kernel and the result's gradient."""
 
     image_gradient: Callable[[Images, Kernel, Result, int], Images]
-    """From images, kernel and the result's gradient."""
+    """Computes the images' gradient from images, kernel and the result's gradient."""
 
 
 def _derived(forward: Forward) -> DepthwiseImplementation:
-    """The passes whose gradients JAX derives."""
+    """Returns an implementation whose gradients JAX derives from `forward`."""
 
     def kernel_gradient(images: Images, kernel: Kernel, gradient: Result, stride: int) -> Kernel:
         _, pull_back = jax.vjp(lambda kernel: forward(images, kernel, stride), kernel)
@@ -77,24 +77,25 @@ def _shifted(images: Images, kernel: Kernel, stride: int) -> Result:
 def _kernel_gradient_by_image(
     images: Images, kernel: Kernel, gradient: Result, stride: int
 ) -> Kernel:
-    # Over the whole batch XLA goes through memory once for each place of the kernel: four to seven
-    # times as long (32 x 32 x 144, 3 x 3, and 8 x 8 x 240, 5 x 5; batch 32, jax 0.10).
+    # Over the whole batch, XLA would read memory once for each kernel position and take four to
+    # seven times as long (32 x 32 x 144, 3 x 3, and 8 x 8 x 240, 5 x 5; batch 32, jax 0.10).
     def add(total: Array, both: tuple[Array, Array]) -> tuple[Array, None]:
         image, of_image = both
         _, pull_back = jax.vjp(lambda kernel: _shifted(image[None], kernel, stride), kernel)
         return total + pull_back(of_image[None])[0], None
 
-    # A sum over images needs more than the eight bits of bfloat16.
+    # A sum over images needs more precision than the eight bits of bfloat16.
     zero = jnp.zeros(kernel.shape, jnp.promote_types(kernel.dtype, jnp.float32))
     total, _ = lax.scan(add, zero, (images, gradient))
     return total.astype(kernel.dtype)
 
 
 accelerated = _derived(_shifted)._replace(kernel_gradient=_derived(_grouped).kernel_gradient)
-"""For accelerators. XLA makes one kernel of a sum of shifted images, and of its gradient with
-respect to them: 16 to 29 microseconds each on an NVIDIA H200, where its convolution took 30 to 73
-(float32, batch 32, five layers of EfficientNet-Lite0). Of the kernel's gradient it makes one for
-each place, up to six times as slow as its convolution's."""
+"""For accelerators. XLA compiles a sum of shifted images, and its gradient with respect to the
+images, into one GPU kernel each. Each takes 16 to 29 microseconds on an NVIDIA H200, where XLA's
+convolution took 30 to 73 (float32, batch 32, five layers of EfficientNet-Lite0). For the gradient
+of the convolution kernel, XLA would compile one GPU kernel per kernel position, which is up to six
+times as slow as the gradient of its convolution."""
 
 shifted = _derived(_shifted)._replace(kernel_gradient=_kernel_gradient_by_image)
-"""Sums of shifted images, for a CPU without compiled kernels, where XLA's own is slow."""
+"""Sums of shifted images, for CPUs without compiled kernels, where XLA's convolution is slow."""

@@ -1,4 +1,4 @@
-"""What a way of computing convolution, ReLU and pooling consists of."""
+"""The interface of implementations of convolution, ReLU and pooling."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,27 +17,27 @@ Forward = Callable[[Images, Kernel, Bias], tuple[Pooled, Winner]]
 
 
 class Implementation(NamedTuple):
-    """Two forward passes, without and with what the gradients need, and two backward passes.
+    """Two forward passes, the second with the winners that gradients need, and two backward passes.
 
-    The gradients are two functions, not one with two results, so that a first layer, which needs no
-    gradient with respect to its images, does not pay for it: under `jit` an unused call is removed.
+    The gradients are two functions instead of one with two results, because `jit` removes calls
+    whose result is unused. A first layer, which needs no image gradient, then does not compute it.
     """
 
     pool: Pool
-    """Pooled values."""
+    """Computes pooled values."""
 
     forward: Forward
-    """Pooled values, and the winners of their windows (see `pooling.relu_pool`)."""
+    """Computes pooled values, and the winners of their windows (see `pooling.relu_pool`)."""
 
     weight_gradients: Callable[[Images, Kernel, Pooled, Winner], tuple[Kernel, Bias]]
-    """Of kernel and bias, from images, kernel, the pooled values' gradient and the winners."""
+    """Computes kernel and bias gradients from images, kernel, pooled gradient and winners."""
 
     image_gradient: Callable[[Images, Kernel, Pooled, Winner], Images]
-    """From images, kernel, the pooled values' gradient and the winners."""
+    """Computes the image gradient from images, kernel, pooled gradient and winners."""
 
 
 def without_winners(forward: Forward) -> Pool:
-    """The first of a forward pass' results. Under `jit` the other is not computed."""
+    """Returns a forward pass that gives pooled values only; `jit` removes the unused winners."""
 
     def pool(images: Images, kernel: Kernel, bias: Bias) -> Pooled:
         pooled, _ = forward(images, kernel, bias)

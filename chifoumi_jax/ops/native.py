@@ -1,11 +1,12 @@
-"""The CPU's fast way: kernels in C++ (`cpp/`), compiled with the package and called by XLA.
+"""The fast CPU implementation: kernels in C++ (`cpp/`), compiled with the package, called by XLA.
 
-Forward, a window's four convolutions stay in registers until the largest is known: the
-convolution's output, four times as large as what is kept of it, never exists. Backward, three of a
-window's four values have no gradient, and the kernels leave them out: a quarter of the arithmetic
-that a convolution's gradient takes, which no product of whole matrices can leave out.
+In the forward pass, a window's four convolutions stay in registers until the largest is known. The
+convolution's output, four times as large as the pooled values, is never stored. In the backward
+pass, three of a window's four values have no gradient, and the kernels skip them. This needs a
+quarter of the arithmetic of a convolution's gradient; dense matrix products cannot skip them.
 
-Equal values tie exactly, and the sums depend on shapes alone, not on the number of threads.
+Equal values tie exactly. The order of summation depends only on shapes, not on the number of
+threads.
 """
 
 import ctypes
@@ -29,14 +30,14 @@ _DTYPES = ("float32", "float64")
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    """Makes the library's functions known to XLA; returns it, or why it cannot be used."""
+    """Registers the library's functions with XLA; returns the library, or why it cannot be used."""
     if not _LIBRARY.exists():
         return None, "chifoumi-jax was installed without a C++ compiler"
     try:
         library = ctypes.CDLL(str(_LIBRARY))
         library.chifoumi_instruction_set.restype = ctypes.c_char_p
         library.chifoumi_use_instruction_set.restype = ctypes.c_bool
-        # Without this question, JAX would not start at all.
+        # Without this check, JAX would not start at all.
         if library.chifoumi_ffi_version() > _ffi_version():
             return (
                 None,
@@ -52,33 +53,33 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
 
 
 def _ffi_version() -> int:
-    """The version of XLA's interface that the installed jaxlib has."""
+    """Returns the minor version of XLA's FFI in the installed jaxlib."""
     header = Path(jax.ffi.include_dir()) / "xla/ffi/api/c_api.h"
     found = re.search(r"#define XLA_FFI_API_MINOR (\d+)", header.read_text())
     return int(found[1]) if found else 0
 
 
 _library, absence = _load()
-"""`absence` says why there are no native kernels; it is empty where there are."""
+"""`absence` says why there are no native kernels; it is empty if there are."""
 
 
 def serves(dtype: DTypeLike) -> bool:
-    """Whether there are kernels for arrays of this type."""
+    """Whether there are kernels for arrays of this dtype."""
     return _library is not None and jnp.dtype(dtype).name in _DTYPES
 
 
 def instruction_set() -> str | None:
-    """What the kernels use of this processor: "x86-64-v4", "x86-64-v3" or "baseline"."""
+    """Returns the instruction set that the kernels use: "x86-64-v4", "x86-64-v3" or "baseline"."""
     return None if _library is None else _library.chifoumi_instruction_set().decode()
 
 
 def use_instruction_set(name: str) -> bool:
-    """Use another instruction set from now on; returns whether this processor has it."""
+    """Switches to another instruction set; returns whether this processor supports it."""
     return _library is not None and _library.chifoumi_use_instruction_set(name.encode())
 
 
 def function(target: str, dtype: DTypeLike, *results: jax.ShapeDtypeStruct) -> Callable[..., Any]:
-    """One of the library's functions for arrays of a type that it serves."""
+    """Returns one of the library's functions for arrays of a supported dtype."""
     name = f"chifoumi_{target}_{jnp.dtype(dtype).name}"
     return jax.ffi.ffi_call(name, results, vmap_method="sequential")
 

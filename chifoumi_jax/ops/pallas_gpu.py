@@ -1,12 +1,12 @@
-"""The GPU's way: a tile of pooling windows in one kernel, from its pixels to what is kept of them.
+"""The GPU implementation: one kernel computes a tile of pooling windows from pixels to results.
 
-As in `native`, the convolution's output never reaches memory, nor does its gradient: both are four
-times as large as what is kept. A tile's products go to the tensor cores. Written in Pallas, which
-XLA compiles with Triton, so that there is nothing to build beforehand. (JAX 0.12 says that it will
-drop this way for Mosaic's; `conv_relu_pool` falls back to `xla` then.)
+As in `native`, neither the convolution's output nor its gradient is written to memory; both are
+four times as large as the pooled values. A tile's matrix products use the tensor cores. The kernels
+are written in Pallas, which XLA compiles with Triton, so nothing has to be built beforehand. (JAX
+0.12 announces that Mosaic will replace Triton; `conv_relu_pool` then falls back to `xla`.)
 
-For Hopper cards (compute capability 9.0), where tiles were measured, and there for those passes
-that took longer in `xla` (`is_faster`); docs/results.md has the figures of whole steps.
+It is used on Hopper GPUs (compute capability 9.0), where tiles were measured, and there only for
+the passes that are slower in `xla` (`is_faster`). docs/results.md has the times of whole steps.
 """
 
 from collections.abc import Callable
@@ -34,27 +34,27 @@ PLACES = 4
 """Values in a pooling window."""
 
 PROGRAMS = 528
-"""Programs that share the sum over all windows: four for each of an H100's multiprocessors."""
+"""Programs that share the sum over all windows: four per multiprocessor of an H100."""
 
-# Offsets are counted in 32 bits; a grid has at most so many rows and images.
+# Limits of 32-bit offsets, and of a grid's rows and images.
 _MOST_VALUES = 2**31 - 1
 _MOST_IN_GRID = 2**16 - 1
-# What of `jax.default_matmul_precision` asks for all of float32. Three products of TF32 come to its
-# accuracy: 22 of 24 bits of each factor, summed in float32.
+# Values of `jax.default_matmul_precision` that ask for full float32. Three TF32 products reach this
+# accuracy: they use 22 of each factor's 24 bits and sum in float32.
 _FULL = ("float32", "highest")
-# What of it leaves factors of ten bits; `None` is a GPU's own choice.
+# Values that allow factors of ten bits; `None` is the GPU's own default.
 _FAST = (None, "default", "fastest", "high", "tensorfloat32", "TF32_TF32_F32")
 _THREE_TF32 = lax.DotAlgorithmPreset.TF32_TF32_F32_X3
 _TF32 = lax.DotAlgorithmPreset.TF32_TF32_F32
 
 
 class Tile(NamedTuple):
-    """How a kernel is cut; the fastest of those that were tried on an H100.
+    """How a kernel's work is divided; values are the fastest that were tried on an H100.
 
     Attributes:
-        windows: Pooling windows of a row that are worked on together.
-        warps: Groups of 32 threads.
-        stages: Turns of a loop whose loads are under way at once.
+        windows: Pooling windows of a row that one program computes together.
+        warps: Number of warps (groups of 32 threads).
+        stages: Number of loop iterations whose loads are in flight at once.
     """
 
     windows: int
@@ -63,20 +63,20 @@ class Tile(NamedTuple):
 
 
 def serves(name: str, images: Images, kernel: Kernel) -> bool:
-    """Whether one of the `Implementation`, by its name, is computed in tiles."""
+    """Whether the `Implementation` pass with this name is computed in tiles."""
     return can_serve(images, kernel) and is_faster(name, images, kernel)
 
 
 def can_serve(images: Images, kernel: Kernel) -> bool:
-    """Whether the kernels are written for such arrays, and for the precision that is asked for."""
+    """Whether the kernels support these arrays and the requested precision."""
     batch, height, width, channels = images.shape
     out = kernel.shape[3]
     if not all(isinstance(size, int) for size in images.shape):
-        # Of an export for any number of images.
+        # An export for any number of images has symbolic sizes.
         return False
     is_float = images.dtype in (jnp.float32, jnp.bfloat16)
     channels_fit = channels in (3, 16, 32, 64) and out in (16, 32, 64)
-    # Three channels are filled up to four; pooled, the result has a quarter of the pixels.
+    # Three channels are padded to four; the pooled result has a quarter of the pixels.
     values = batch * height * width * max(4, channels, out // 4)
     in_grid = 0 < batch <= _MOST_IN_GRID and height <= _MOST_IN_GRID
     known = images.dtype == jnp.bfloat16 or _asked() in (*_FULL, *_FAST)
@@ -84,10 +84,10 @@ def can_serve(images: Images, kernel: Kernel) -> bool:
 
 
 def is_faster(name: str, images: Images, kernel: Kernel) -> bool:
-    """Whether tiles took less time than `xla` on an H100, by precision and channels."""
+    """Whether tiles were faster than `xla` on an H100, by precision and channels."""
     precision, out = _precision(images), kernel.shape[3]
     if name == "weight_gradients":
-        # With more the sums do not fit into the registers.
+        # With more channels the sums do not fit into the registers.
         return out <= 32
     if name == "image_gradient":
         return precision == _THREE_TF32 and images.shape[3] > 3
@@ -106,13 +106,13 @@ def _precision(images: Images) -> lax.DotAlgorithmPreset | None:
 
 
 class _Tiles:
-    """The passes; `interpreted` in plain JAX, for machines without a GPU."""
+    """The passes; `interpreted` runs them in plain JAX, for machines without a GPU."""
 
     def __init__(self, interpreted: bool):
         self._interpreted = interpreted
 
     def forward(self, images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner]:
-        """Each program has some windows of a row: four times as many values of the convolution."""
+        """Each program computes some windows of a row: four convolution values per window."""
         few = images.shape[3] == 3
         images, precision = _in_fours(images), _precision(images)
         batch, height, width, channels = images.shape
@@ -123,7 +123,7 @@ class _Tiles:
 
         def body(images: Any, kernel: Any, bias: Any, pooled: Any, winners: Any) -> None:
             row, image = pl.program_id(1), pl.program_id(2)
-            # All windows' first values, then all their second ones.
+            # Ordered by position: all windows' first values, then all second ones, and so on.
             place, window = _divide(_range(PLACES * tile.windows), tile.windows)
             down, right = _divide(place, 2)
             column = pl.program_id(0) * tile.windows + window
@@ -138,7 +138,7 @@ class _Tiles:
                 at = (first + below * width + beside) * channels
                 pixels = triton.load(images.at[_at(at, taken)], mask=inside, other=0)
                 weights = triton.load(kernel.at[_at((run * length + taken) * out, outs)])
-                # In the same order for each value: equal patches tie.
+                # The order is the same for each value, so that equal patches tie.
                 return total + self._product(pixels, weights, precision)
 
             values = jnp.zeros((PLACES * tile.windows, out), jnp.float32)
@@ -147,7 +147,7 @@ class _Tiles:
             largest = jnp.max(values, axis=0)
             places = lax.broadcasted_iota(jnp.int32, values.shape, 0)
             winner = jnp.min(jnp.where(values == largest[None], places, CLOSED), axis=0)
-            # Triton's maximum passes over what is not a number: none is taken after this.
+            # Triton's maximum ignores NaN, so no maximum may be taken after this line.
             lost = jnp.max(jnp.where(jnp.isnan(values), 1, 0), axis=0) > 0
             largest = jnp.where(lost, jnp.float32(jnp.nan), largest)
             largest = largest + triton.load(bias.at[outs]).astype(jnp.float32)[None]
@@ -171,9 +171,9 @@ class _Tiles:
     def weight_gradients(
         self, images: Images, kernel: Kernel, gradient: Pooled, winner: Winner
     ) -> tuple[Kernel, Bias]:
-        """Each program has some rows of windows, and of a window's 4 x 4 pixels all or a row.
+        """Each program takes some rows of windows, and all or one row of a window's 4 x 4 pixels.
 
-        As in `xla_blocked`, one product serves all places; it does 16/9 of the arithmetic needed.
+        As in `xla_blocked`, one product covers all positions, at 16/9 of the needed arithmetic.
         """
         few = images.shape[3] == 3
         images, precision = _in_fours(images), _precision(images)
@@ -229,14 +229,14 @@ class _Tiles:
         total = totals.sum(0)
         of_places = [total[y : y + 3, x : x + 3, :, y, x] for y in range(2) for x in range(2)]
         of_kernel = sum(of_places).astype(images.dtype)
-        # The fourth channel is one everywhere: its gradient is the bias'.
+        # The fourth channel is one everywhere, so its gradient is that of the bias.
         of_bias = of_kernel[0, 0, 3] if few else bias_gradient(gradient, winner)
         return of_kernel[:, :, : kernel.shape[2]], of_bias
 
     def image_gradient(
         self, images: Images, kernel: Kernel, gradient: Pooled, winner: Winner
     ) -> Images:
-        """Each program has some blocks of 2 x 2 pixels of a row of them."""
+        """Each program computes some blocks of 2 x 2 pixels in one row of blocks."""
         precision = _precision(images)
         batch, height, width, channels = images.shape
         _, rows, columns, out = gradient.shape
@@ -251,7 +251,8 @@ class _Tiles:
             column = pl.program_id(0) * tile.windows + block
 
             def add_tap(tap: Int[Array, ""], total: Array) -> Array:
-                # The value that sees the pixel through this tap: its window, its place there.
+                # Finds the convolution value that sees the pixel through this tap: its window, and
+                # its position in the window.
                 tap = tap.astype(jnp.int32)
                 tap_row, tap_column = _divide(tap, 3)
                 window_row, place_row = _divide(down + 2 - tap_row, 2)
@@ -291,7 +292,7 @@ class _Tiles:
             left,
             right,
             (((0 if turned else 1,), (0,)), ((), ())),
-            # What a CPU has none of.
+            # The algorithm presets do not exist on a CPU.
             precision=lax.Precision.HIGHEST if self._interpreted else precision,
             preferred_element_type=jnp.float32,
         )
@@ -304,7 +305,7 @@ class _Tiles:
         results: list[jax.ShapeDtypeStruct],
         arguments: tuple[Array, ...],
     ) -> Any:
-        # Arrays are rows of values to a kernel, which works out where each lies.
+        # The kernels get flat arrays and compute the offsets themselves.
         flat = [jax.ShapeDtypeStruct((result.size,), result.dtype) for result in results]
         found = pl.pallas_call(
             body,
@@ -316,7 +317,7 @@ class _Tiles:
         return tuple(a.reshape(result.shape) for a, result in zip(found, results, strict=True))
 
     def implementation(self) -> Implementation:
-        """All of them."""
+        """Returns all passes."""
         return Implementation(
             without_winners(self.forward), self.forward, self.weight_gradients, self.image_gradient
         )
@@ -337,17 +338,17 @@ def _weights_tile(precision: lax.DotAlgorithmPreset | None, few: bool) -> Tile:
 
 
 def _in_fours(images: Images) -> Images:
-    # Four channels end where a word of memory does, three do not. The fourth is one, as a bias has.
+    # Four channels are aligned with memory words, three are not. The fourth is one, for the bias.
     if images.shape[3] != 3:
         return images
     return jnp.pad(images, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1)
 
 
 def _runs(kernel: Kernel) -> tuple[Float[Array, "runs length out"], int]:
-    """The taps that are taken together, and how many of their values count.
+    """Returns the kernel's taps, grouped into runs, and the number of values used in each run.
 
-    That is a row of three taps where there are few channels, which begins four pixels' length
-    before the next; else each tap alone.
+    With few channels a run is a row of three taps, padded to the length of four pixels. Otherwise
+    each tap is its own run.
     """
     channels, out = kernel.shape[2:]
     if channels > 3:
@@ -359,7 +360,7 @@ def _runs(kernel: Kernel) -> tuple[Float[Array, "runs length out"], int]:
 def _divide(
     number: Int32[Array, "..."], by: int
 ) -> tuple[Int32[Array, "..."], Int32[Array, "..."]]:
-    # Quotient and rest of what is not negative: `//` and `%` would round down what is.
+    # Quotient and remainder of nonnegative numbers; `//` and `%` would also floor negative ones.
     return lax.div(number, jnp.int32(by)), lax.rem(number, jnp.int32(by))
 
 

@@ -1,14 +1,14 @@
-"""ReLU and 2 x 2 max pooling, with all that the gradient needs kept in one byte a value.
+"""ReLU and 2 x 2 max pooling that stores only one byte per pooled value for the gradient.
 
-That byte says which of a window's four values won. XLA's own gradient (select-and-scatter) keeps
-the whole input instead and searches it again, and is among the slowest parts of a step on a CPU.
+The byte says which of a window's four values won. XLA's own gradient (select-and-scatter) instead
+keeps the whole input and searches it again; it is among the slowest parts of a step on a CPU.
 """
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 CLOSED = 4
-"""The winner of a window in which no value is positive: the ReLU lets no gradient through."""
+"""The winner of a window without positive values, where the ReLU passes no gradient."""
 
 
 def relu_pool(
@@ -19,8 +19,8 @@ def relu_pool(
     """Returns `max_pool(relu(values), 2)` and the winner of each window.
 
     The winner is `2 * row + column` of the first maximum in row-major order, or `CLOSED`. Both tie
-    rules are those of Keras 2.2.4 on TensorFlow 1.12: the first maximum takes the whole gradient,
-    and at exactly zero the ReLU passes none. An odd last row or column is left out.
+    rules are those of Keras 2.2.4 on TensorFlow 1.12: the first maximum gets the whole gradient,
+    and the ReLU passes no gradient at exactly zero. An odd last row or column is dropped.
     """
     height, width = values.shape[1] // 2 * 2, values.shape[2] // 2 * 2
     largest, *others = (
@@ -30,7 +30,7 @@ def relu_pool(
     for place, candidate in enumerate(others, start=1):
         winner = jnp.where(candidate > largest, jnp.uint8(place), winner)
         largest = jnp.maximum(largest, candidate)
-    # Pooling first leaves the ReLU a quarter of the values; the two commute exactly.
+    # Pooling first leaves a quarter of the values for the ReLU; the two commute exactly.
     winner = jnp.where(largest > 0, winner, jnp.uint8(CLOSED))
     return jnp.maximum(largest, 0), winner
 
@@ -38,7 +38,7 @@ def relu_pool(
 def unpool_places(
     gradient: Float[Array, "batch rows columns out"], winner: UInt8[Array, "batch rows columns out"]
 ) -> list[Float[Array, "batch rows columns out"]]:
-    """Returns the gradient of each of a window's four places, in row-major order."""
+    """Returns the gradient of each of a window's four positions, in row-major order."""
     return [jnp.where(winner == place, gradient, 0) for place in range(4)]
 
 
@@ -55,5 +55,5 @@ def unpool(
 def bias_gradient(
     gradient: Float[Array, "batch rows columns out"], winner: UInt8[Array, "batch rows columns out"]
 ) -> Float[Array, " out"]:
-    """Returns the gradient with respect to the bias that every value has in it."""
+    """Returns the gradient with respect to the bias, which is part of every value."""
     return jnp.where(winner == CLOSED, 0, gradient).sum((0, 1, 2))

@@ -1,6 +1,6 @@
-"""The plain way: whole arrays through XLA's own convolutions and their own gradients.
+"""The plain implementation: XLA's own convolutions on whole arrays, with their own gradients.
 
-For accelerators, whose library convolutions are fast, and the reference for `xla_blocked`.
+It is for accelerators, which have fast library convolutions, and the reference for `xla_blocked`.
 """
 
 import jax

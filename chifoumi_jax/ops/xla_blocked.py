@@ -1,12 +1,14 @@
-"""The CPU's way in XLA alone: a few rows at a time, so that what lies between stays in the cache.
+"""The pure XLA implementation for CPUs: a few rows at a time, so that values stay in the cache.
 
-For where `native` is not compiled. The convolution's output is four times as large as what is kept
-of it, and the patches that turn its gradient into a matrix product are larger still. Whole, they go
-to memory and back, which takes longer than the arithmetic. A band of them does not.
+It is used where `native` is not compiled. The convolution's output is four times as large as the
+pooled values, and the patches that turn its gradient into a matrix product are larger still. Whole
+arrays of them would go to memory and back, which takes longer than the arithmetic. A band of rows
+stays in the cache.
 
-Bands are rows of the whole batch, not images: a batch of one image is cut as finely as one of a
-hundred. At 600 pixels, batch 25, a training step takes about 2.5 times as long as `native`'s and a
-third of what `lax.conv`, `reduce_window` and autodiff take (`python -m benchmarks --only step`).
+A band is some rows of the whole batch, not some images, so that a batch of one image is divided as
+finely as one of a hundred. At 600 pixels, batch 25, a training step takes about 2.5 times as long
+as with `native`, and a third of the time of `lax.conv`, `reduce_window` and autodiff
+(`python -m benchmarks --only step`).
 """
 
 import jax.numpy as jnp
@@ -25,13 +27,15 @@ from chifoumi_jax.ops.implementation import (
 from chifoumi_jax.ops.pooling import CLOSED, bias_gradient, relu_pool, unpool, unpool_places
 
 WINDOWS_PER_BAND = 2048
-"""Pooling windows in a band, at least one row. At 600 px, batch 25, that is one row: the kernel's
-gradient took 1.4 to 2 times as long in bands of 8 rows, the rest up to 1.3 times (jax 0.12)."""
+"""Pooling windows in a band, which has at least one row. At 600 px, batch 25, a band is one row. In
+bands of 8 rows the kernel's gradient took 1.4 to 2 times as long, the rest up to 1.3 times (jax
+0.12)."""
 
 FEW_CHANNELS = 8
-"""Input channels up to which the forward pass takes columns in pairs: jaxlib 0.10 is slow at
-patches of a few values. 600 px, 3 to 32 channels, batch 25: 0.36 s in pairs, 0.80 s without (jax
-0.12: 0.29 s both ways). With 32 channels pairs take 1.25 times as long."""
+"""Up to this number of input channels, the forward pass handles columns in pairs, because jaxlib
+0.10 is slow with patches of few values. At 600 px, 3 to 32 channels, batch 25, it takes 0.36 s with
+pairs and 0.80 s without (jax 0.12: 0.29 s in both cases). With 32 input channels, pairs take 1.25
+times as long."""
 
 
 def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner]:
@@ -42,7 +46,7 @@ def _forward(images: Images, kernel: Kernel, bias: Bias) -> tuple[Pooled, Winner
     convolve = _convolve_pairs if in_pairs else _convolve
 
     def step(number: Array, results: tuple[Pooled, Winner]) -> tuple[Pooled, Winner]:
-        # The last band starts early enough to be a whole one; what overlaps is written twice.
+        # The last band starts early enough to be complete; overlapping rows are written twice.
         start = jnp.minimum(number * band, rows - band)
         pixels = _rows(images, 2 * start, 2 * band + 2)[:, :, : 2 * columns + 2]
         values = convolve(pixels, kernel, (0, 1))[:, :, : 2 * columns]
@@ -61,9 +65,9 @@ def _weight_gradients(
     channels = images.shape[3]
     band = _rows_per_band(batch, rows, columns)
 
-    # One product for a window's 4 x 4 pixels and its four places. It has 16/9 of the arithmetic
-    # that is needed (a place sees 3 x 3 of the pixels), and less than half of the copying: a pixel
-    # is in 4 windows, but in 9 patches of 3 x 3.
+    # One product covers a window's 4 x 4 pixels and its four positions. It does 16/9 of the needed
+    # arithmetic, because a position sees 3 x 3 of the pixels. It does less than half of the
+    # copying, because a pixel is in 4 windows but in 9 patches of 3 x 3.
     def step(number: Array, total: Array) -> Array:
         start = jnp.minimum(number * band, rows - band)
         is_new = start + jnp.arange(band) >= number * band
@@ -85,7 +89,7 @@ def _image_gradient(images: Images, kernel: Kernel, gradient: Pooled, winner: Wi
     band = _rows_per_band(batch, rows + 1, columns)
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
-    # A window's values reach two rows of pixels further down, hence one more row on either side.
+    # A window's values reach two pixel rows further down, so each side needs one more window row.
     above_and_below = ((0, 0), (1, 1), (0, 0), (0, 0))
     gradient = jnp.pad(gradient, above_and_below)
     winner = jnp.pad(winner, above_and_below, constant_values=CLOSED)
@@ -137,9 +141,9 @@ def _convolve(
 ) -> Float[Array, "batch height-2 columns out"]:
     if rows.dtype == jnp.float64:
         return _product(rows, kernel, columns_around)
-    # jaxlib 0.10 hands a convolution without any padding to YNNPACK, which takes seven times as
-    # long as its own (299 px, 32 to 32); a column of padding, cut off afterwards, prevents it. 0.12
-    # gains a little too.
+    # jaxlib 0.10 passes a convolution without padding to YNNPACK, which takes seven times as long
+    # as XLA's own (299 px, 32 to 32 channels). One column of padding, cut off afterwards, prevents
+    # this. jaxlib 0.12 becomes a little faster too.
     return lax.conv_general_dilated(
         rows,
         kernel,
@@ -154,8 +158,8 @@ def _convolve_pairs(
     kernel: Float[Array, "3 3 in out"],
     columns_around: tuple[int, int],
 ) -> Float[Array, "batch height-2 columns out"]:
-    # Two neighbouring columns are one of twice the channels: they lie so in memory already. The
-    # kernel then has a column of zeros on either side, 4/3 of the arithmetic for half the patches.
+    # Two neighbouring columns become one with twice the channels, which needs no copy. The kernel
+    # then has a column of zeros on either side: 4/3 of the arithmetic for half of the patches.
     batch, height, width, channels = rows.shape
     out = kernel.shape[3]
     around = [jnp.pad(kernel, ((0, 0), (x, 1 - x), (0, 0), (0, 0))) for x in range(2)]
@@ -170,7 +174,7 @@ def _product(
     kernel: Float[Array, "3 3 in out"],
     columns_around: tuple[int, int],
 ) -> Float[Array, "batch height-2 columns out"]:
-    # XLA's fast convolutions on a CPU end at 32 bits; its product of 64-bit matrices is fast.
+    # On a CPU, XLA's convolutions are fast only up to 32 bits; its 64-bit matrix product is fast.
     rows = jnp.pad(rows, ((0, 0), (0, 0), columns_around, (0, 0)))
     height, width = rows.shape[1] - 2, rows.shape[2] - 2
     shifts = [rows[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]

@@ -1,1 +1,1 @@
-"""A game in the browser against the machine: `chifoumi play`."""
+"""The browser game against the machine: `chifoumi play`."""

@@ -1,4 +1,4 @@
-"""The ASGI application: pages, assets and the API, behind the guard."""
+"""The ASGI application: the pages, their assets and the API, behind `Guard`."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -11,13 +11,13 @@ from starlette.routing import Route
 
 from chifoumi_jax.play.game_api import game_routes
 from chifoumi_jax.play.http.assets import Asset, read_assets
-from chifoumi_jax.play.http.errors import Refusal, refuse
+from chifoumi_jax.play.http.errors import Refusal, handle_refusal
 from chifoumi_jax.play.http.guard import Guard, Hosts
 from chifoumi_jax.play.photo_api import photo_routes
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.play.teach_api import teach_routes
 
-_CODES = {404: "not-found", 405: "wrong-method"}
+_ERROR_CODES = {404: "not-found", 405: "wrong-method"}
 
 
 def create_app(service: Service, hosts: Hosts) -> Starlette:
@@ -34,10 +34,10 @@ def create_app(service: Service, hosts: Hosts) -> Starlette:
         routes=routes,
         middleware=[Middleware(Guard, hosts=hosts)],
         exception_handlers={
-            Refusal: refuse,
-            HTTPException: _http_error,
-            ClientDisconnect: _nobody_listens,
-            Exception: _broken,
+            Refusal: handle_refusal,
+            HTTPException: _handle_http_error,
+            ClientDisconnect: _handle_disconnect,
+            Exception: _handle_internal_error,
         },
     )
 
@@ -56,16 +56,16 @@ async def _health(request: Request) -> JSONResponse:
     return JSONResponse({"ok": True})
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
+async def _handle_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = _CODES.get(error.status_code, "bad-request")
+    code = _ERROR_CODES.get(error.status_code, "bad-request")
     return Refusal(error.status_code, code, error.detail, error.headers).response()
 
 
-async def _nobody_listens(request: Request, error: Exception) -> Response:
+async def _handle_disconnect(request: Request, error: Exception) -> Response:
     return Response(status_code=400)
 
 
-async def _broken(request: Request, error: Exception) -> Response:
-    # Starlette raises it again, so that it stands in the server's terminal.
-    return Refusal(500, "internal", "the server failed; its terminal says how").response()
+async def _handle_internal_error(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again after this, so the server's terminal shows its traceback.
+    return Refusal(500, "internal", "the server failed; see the error in its terminal").response()

@@ -1,4 +1,4 @@
-"""Requests of the game: the model, rounds, frames."""
+"""API requests of the Play page: the active model, rounds and camera frames."""
 
 from functools import partial
 from typing import Any, get_args
@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from chifoumi_jax.play.game.opponent import Round, Strategy, choose
 from chifoumi_jax.play.game.roles import HANDS
-from chifoumi_jax.play.http.body import bad_field, read_object, read_picture, text
+from chifoumi_jax.play.http.body import bad_field, read_object, read_picture, text_field
 from chifoumi_jax.play.http.errors import Refusal
 from chifoumi_jax.play.models import Source
 from chifoumi_jax.play.pictures import read_pixels
@@ -17,41 +17,41 @@ from chifoumi_jax.play.service import Service
 
 
 def game_routes(service: Service) -> list[Route]:
-    """The game's part of the API."""
+    """The API's routes for the game."""
     limits = service.limits
-    object_of = partial(read_object, most=limits.json_bytes, seconds=limits.body_seconds)
+    read_json = partial(read_object, max_bytes=limits.json_bytes, seconds=limits.body_seconds)
 
     async def model(request: Request) -> JSONResponse:
         return JSONResponse(service.models.as_json())
 
     async def use(request: Request) -> JSONResponse:
-        value = await object_of(request)
+        value = await read_json(request)
         source = _one_of(value, "source", get_args(Source))
         if not service.models.use(source):
             raise Refusal(409, "not-taught", "no model has been taught yet")
         return JSONResponse(service.models.as_json())
 
     async def begin(request: Request) -> JSONResponse:
-        value = await object_of(request)
+        value = await read_json(request)
         strategy: Strategy = _one_of(value, "strategy", get_args(Strategy))
         history = _history(value, limits.history)
         name, commitment = service.rounds.begin(choose(strategy, history, service.rng))
         return JSONResponse({"round": name, "commitment": commitment})
 
     async def reveal(request: Request) -> JSONResponse:
-        value = await object_of(request)
+        value = await read_json(request)
         _one_of(value, "hand", HANDS)
-        committed = service.rounds.reveal(text(value, "round"))
+        committed = service.rounds.reveal(text_field(value, "round"))
         if committed is None:
-            raise Refusal(409, "no-round", "there is no such round, or it is over: begin another")
+            raise Refusal(409, "no-round", "there is no such round, or it is over: begin a new one")
         return JSONResponse({"hand": committed.hand, "nonce": committed.nonce})
 
     async def frame(request: Request) -> JSONResponse:
         classifier = service.models.active.classifier
-        with service.slots.taken():
+        with service.slots.acquire():
             content = await read_picture(request, limits.frame_bytes, limits.body_seconds)
             pixels = partial(read_pixels, classifier.recipe, content, limits.frame_pixels)
-            return JSONResponse((await service.ask(classifier, pixels)).as_json())
+            return JSONResponse((await service.predict(classifier, pixels)).as_json())
 
     return [
         Route("/api/model", model, methods=["GET"]),
@@ -69,11 +69,11 @@ def _one_of(value: dict[str, Any], name: str, allowed: tuple[Any, ...]) -> Any:
     return found
 
 
-def _history(value: dict[str, Any], most: int) -> list[Round]:
-    """Pairs of the player's hand and the machine's, oldest first."""
+def _history(value: dict[str, Any], max_rounds: int) -> list[Round]:
+    """The finished rounds that the request lists, oldest first."""
     pairs = value.get("history")
-    if not isinstance(pairs, list) or len(pairs) > most or not all(map(_is_pair, pairs)):
-        raise bad_field("history", f"at most {most} pairs of hands, [player's, machine's]")
+    if not isinstance(pairs, list) or len(pairs) > max_rounds or not all(map(_is_pair, pairs)):
+        raise bad_field("history", f"at most {max_rounds} pairs of hands, [player's, machine's]")
     return [Round(*pair) for pair in pairs]
 
 

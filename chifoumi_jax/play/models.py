@@ -1,22 +1,22 @@
-"""The models that the pages can ask: the one that the server began with, and the taught one."""
+"""The models that the pages can use: the one that the server started with, and the taught one."""
 
 import threading
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from chifoumi_jax.play.game.roles import roles, stands_for_nothing
+from chifoumi_jax.play.game.roles import means_no_hand, roles
 from chifoumi_jax.prediction.classifier import Classifier
 
 Source = Literal["given", "taught"]
 
 
 class Model(NamedTuple):
-    """A classifier under a name.
+    """A classifier with a name.
 
     Attributes:
-        name: For people.
-        classifier: What is asked.
-        run: The run's folder; `None` for one that lives in memory only.
+        name: The name that the pages show.
+        classifier: The classifier.
+        run: The run's folder; `None` for a model that exists in memory only.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Model(NamedTuple):
     run: Path | None
 
     def as_json(self) -> dict[str, object]:
-        """What the pages know of a model."""
+        """The model's description for the pages."""
         found = roles(self.classifier.classes)
         return {
             "name": self.name,
@@ -32,7 +32,7 @@ class Model(NamedTuple):
             "imageSize": self.classifier.recipe.image_size,
             "threshold": self.classifier.calibration.threshold,
             "hands": found.hands,
-            "nothing": [name for name in self.classifier.classes if stands_for_nothing(name)],
+            "nothing": [name for name in self.classifier.classes if means_no_hand(name)],
             "missing": list(found.missing),
             "strange": list(found.strange),
             "playable": found.playable,
@@ -41,7 +41,7 @@ class Model(NamedTuple):
 
 
 class Models:
-    """Which model the pages ask; safe in threads."""
+    """The available models, and which of them is active; thread-safe."""
 
     def __init__(self, given: Model):
         self._lock = threading.Lock()
@@ -50,23 +50,23 @@ class Models:
 
     @property
     def active(self) -> Model:
-        """The one that Play and Photos ask."""
+        """The model that Play and Photos use."""
         with self._lock:
             return self._models[self._source]
 
     @property
     def taught(self) -> Model | None:
-        """The one that Teach made last."""
+        """The model that Teach made last."""
         with self._lock:
             return self._models.get("taught")
 
-    def teach(self, model: Model) -> None:
-        """Replace the taught one."""
+    def set_taught(self, model: Model) -> None:
+        """Replace the taught model."""
         with self._lock:
             self._models["taught"] = model
 
     def use(self, source: Source) -> bool:
-        """Have Play and Photos ask this one; false if there is none."""
+        """Make this model the active one; returns false if it does not exist."""
         with self._lock:
             if source not in self._models:
                 return False
@@ -74,7 +74,7 @@ class Models:
             return True
 
     def as_json(self) -> dict[str, object]:
-        """The active model, and whether there is another."""
+        """The active model, its source, and the taught model if there is one."""
         with self._lock:
             active = self._models[self._source].as_json()
             taught = self._models.get("taught")

@@ -1,23 +1,24 @@
-"""What a model's probabilities say of a picture: sure of a class, unsure, or nothing there."""
+"""A classifier's prediction for a picture, with its threshold applied."""
 
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
-from chifoumi_jax.play.game.roles import stands_for_nothing
+from chifoumi_jax.play.game.roles import means_no_hand
 from chifoumi_jax.prediction.classifier import Classifier
 
 State = Literal["sure", "unsure", "nothing"]
 
 
 class Reading(NamedTuple):
-    """An answer.
+    """A prediction and whether it counts.
 
     Attributes:
-        state: Whether `label` counts; "nothing" if it does and is the model's class for that.
+        state: "unsure" if the probability of `label` is under the threshold; otherwise "nothing" if
+            `label` is the model's class for no hand, and "sure" for any other class.
         label: The most probable class.
-        probabilities: By class.
+        probabilities: The probability of each class, by its name.
     """
 
     state: State
@@ -25,16 +26,16 @@ class Reading(NamedTuple):
     probabilities: dict[str, float]
 
     def as_json(self) -> dict[str, object]:
-        """For the pages; probabilities to four digits."""
+        """The reading for the pages; probabilities are rounded to four digits."""
         rounded = {name: round(value, 4) for name, value in self.probabilities.items()}
         return {"state": self.state, "label": self.label, "probabilities": rounded}
 
 
-def read(classifier: Classifier, row: Float32[np.ndarray, " classes"]) -> Reading:
-    """The reading of one row of `classifier.probabilities`."""
+def apply_threshold(classifier: Classifier, row: Float32[np.ndarray, " classes"]) -> Reading:
+    """The reading for one row of `classifier.probabilities`."""
     best = int(np.argmax(row))
     label = classifier.classes[best]
-    state: State = "nothing" if stands_for_nothing(label) else "sure"
+    state: State = "nothing" if means_no_hand(label) else "sure"
     if row[best] < classifier.calibration.threshold:
         state = "unsure"
     return Reading(state, label, dict(zip(classifier.classes, map(float, row), strict=True)))

@@ -1,4 +1,4 @@
-"""The server's process: it binds, loads the model, says where it is, and ends on Ctrl-C."""
+"""Runs the server: binds the port, loads the model, prints the URL, and serves until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import uvicorn
 from chifoumi_jax.play.app import create_app
 from chifoumi_jax.play.http.guard import Hosts, is_loopback
 from chifoumi_jax.play.http.limits import Limits
-from chifoumi_jax.play.http.timeout import punctual
+from chifoumi_jax.play.http.timeout import protocol_with_header_timeout
 from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.load import load
@@ -28,55 +28,56 @@ def serve(
     """Serve the pages until Ctrl-C.
 
     Args:
-        run: The run's folder to begin with.
+        run: Folder of the run whose model the pages use first.
         host: Name or address to bind.
-        port: To bind; 0 is any that is free.
+        port: Port to bind; 0 means any free port.
         open_browser: Whether to open the page in the user's browser.
-        seed: Of the opponent; unpredictable if `None`.
-        runs: Folder for what Teach saves.
+        seed: Seed of the opponent; `None` makes it unpredictable.
+        runs: Folder where Teach saves its pictures and runs.
 
     Raises:
-        RunError: If the address cannot be bound, or the folder is no run.
-        CheckpointError: If no checkpoint of the run is whole.
+        RunError: If the address cannot be bound, or the folder is not a run.
+        CheckpointError: If the run has no complete checkpoint.
     """
-    bound = _bind(host, port)
-    with bound:
+    listener = _bind(host, port)
+    with listener:
         if not is_loopback(host):
             print(
-                f"warning: everyone who reaches {host} can use this server, and browsers give the "
-                "camera to pages from this machine only",
+                f"warning: everyone who reaches {host} can use this server, and browsers allow the "
+                "camera only on pages from this machine",
                 file=sys.stderr,
             )
         classifier, name = load(run), run.resolve().name.removesuffix(".safetensors")
         service = Service(Models(Model(name, classifier, run)), Limits(), seed, runs)
-        # For one player; what several need is compiled when they come.
+        # Compiles the batch size for one player; larger batches are compiled when they first occur.
         service.worker.warm_up(classifier, 1).result()
-        url = f"http://{_shown(host)}:{bound.getsockname()[1]}/"
-        # The next line is a result: it goes where a program that starts this one reads it.
+        url = f"http://{_url_host(host)}:{listener.getsockname()[1]}/"
+        # On standard output, because a program that starts this one reads the URL there.
         print(url, flush=True)
-        print("Ctrl-C ends it.", file=sys.stderr)
+        print("Press Ctrl-C to stop the server.", file=sys.stderr)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        # Uvicorn ends in order, and then raises the signal again: as this, not as its default.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)
+        # Uvicorn shuts down cleanly and then raises the signal again. These handlers make that a
+        # KeyboardInterrupt; the signals' default would end the process without cleaning up.
+        for signal_number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signal_number, signal.default_int_handler)
         try:
-            uvicorn.Server(config(service, Hosts(host))).run(sockets=[bound])
+            uvicorn.Server(uvicorn_config(service, Hosts(host))).run(sockets=[listener])
         except KeyboardInterrupt:
             print(file=sys.stderr)
         finally:
             service.close()
 
 
-def config(service: Service, hosts: Hosts) -> uvicorn.Config:
-    """How uvicorn serves the application."""
+def uvicorn_config(service: Service, hosts: Hosts) -> uvicorn.Config:
+    """Uvicorn's configuration with the application."""
     return uvicorn.Config(
         create_app(service, hosts),
         loop="asyncio",
-        http=punctual(service.limits.header_seconds),
+        http=protocol_with_header_timeout(service.limits.header_seconds),
         ws="none",
         lifespan="off",
-        # Its warnings are about what a client does.
+        # Without warnings, because they are about what clients do.
         log_level="error",
         access_log=False,
         server_header=False,
@@ -91,31 +92,33 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise RunError(f"--host {host} is no address of this machine: {error.strerror}") from error
+        raise RunError(
+            f"--host {host} is not an address of this machine: {error.strerror}"
+        ) from error
     family, kind, protocol, _, address = found[0]
-    bound = socket.socket(family, kind, protocol)
+    listener = socket.socket(family, kind, protocol)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        # From here on who connects waits, instead of being refused until the model is ready.
-        bound.listen()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Listens before the model is ready, so that early clients wait instead of being refused.
+        listener.listen()
     except OSError as error:
-        bound.close()
-        raise RunError(_why_not(host, port, error)) from error
-    return bound
+        listener.close()
+        raise RunError(_bind_error(host, port, error)) from error
+    return listener
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
+def _bind_error(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"port {port} is in use: end what uses it, name another with --port, or take any "
-            "that is free with --port 0"
+            f"port {port} is in use: stop the program that uses it, choose another port with "
+            "--port, or any free port with --port 0"
         )
     if error.errno == errno.EACCES:
-        return f"port {port} is for the system: name one above 1023 with --port"
+        return f"port {port} is reserved for the system: choose a port above 1023 with --port"
     return f"--host {host} cannot be bound: {error.strerror}"
 
 
-def _shown(host: str) -> str:
+def _url_host(host: str) -> str:
     host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
     return f"[{host}]" if ":" in host else host

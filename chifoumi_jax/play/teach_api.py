@@ -1,4 +1,4 @@
-"""Requests of the page that teaches."""
+"""API requests of the Teach page: classes, their pictures, and training."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from chifoumi_jax.html import jpeg_uri
-from chifoumi_jax.play.http.body import bad_field, read_object, read_picture, text
+from chifoumi_jax.html import as_jpeg, jpeg_uri
+from chifoumi_jax.play.http.body import bad_field, read_object, read_picture, text_field
 from chifoumi_jax.play.http.errors import Refusal
-from chifoumi_jax.play.pictures import as_jpeg, read_pixels, read_upright, shrunk
+from chifoumi_jax.play.pictures import read_pixels, read_upright, shrink
 from chifoumi_jax.play.service import Service
-from chifoumi_jax.play.teach.classes import Frame, Taught
-from chifoumi_jax.play.teach.jobs import Job, why_no_transfer
+from chifoumi_jax.play.teach.classes import Frame, TaughtClass
+from chifoumi_jax.play.teach.jobs import Job, transfer_problem
 
-# Of a kept picture, in pixels and in JPEG's measure: more than any recipe for webcams takes.
-_SIDE, _QUALITY = 256, 92
-_LEAST_CLASSES, _LEAST_FRAMES = 2, 5
-_MOST_DIGITS = 6
-# Pictures that a class is known by after a page was loaded again: as many as the page shows.
+# Stored pictures: longest side in pixels, more than any recipe for webcams takes, and JPEG quality.
+_LONGEST_SIDE, _QUALITY = 256, 92
+_MIN_CLASSES, _MIN_FRAMES = 2, 5
+_MAX_DIGITS = 6
+# Pictures that a reloaded page gets for each class: as many as it shows.
 _LATEST = 6
 
 
 def teach_routes(service: Service) -> list[Route]:
-    """The teaching part of the API."""
-    limits, lesson, apprentice = service.limits, service.lesson, service.apprentice
-    object_of = partial(read_object, most=limits.json_bytes, seconds=limits.body_seconds)
+    """The API's routes for teaching."""
+    limits, classes, jobs = service.limits, service.classes, service.jobs
+    read_json = partial(read_object, max_bytes=limits.json_bytes, seconds=limits.body_seconds)
 
     def state() -> JSONResponse:
         taught = service.models.taught
@@ -37,12 +37,12 @@ def teach_routes(service: Service) -> list[Route]:
             {
                 "classes": [
                     {"id": number, "name": found.name, "frames": len(found.frames)}
-                    for number, found in lesson.classes().items()
+                    for number, found in classes.snapshot().items()
                 ],
                 "limits": {"classes": limits.classes, "frames": limits.frames},
-                "least": {"classes": _LEAST_CLASSES, "frames": _LEAST_FRAMES},
-                "noTransfer": why_no_transfer(),
-                "job": _job(apprentice.job),
+                "least": {"classes": _MIN_CLASSES, "frames": _MIN_FRAMES},
+                "noTransfer": transfer_problem(),
+                "job": _job_as_json(jobs.current),
                 "taught": taught and taught.as_json(),
             }
         )
@@ -51,65 +51,65 @@ def teach_routes(service: Service) -> list[Route]:
         return state()
 
     async def add_class(request: Request) -> JSONResponse:
-        number = lesson.add_class(text(await object_of(request), "name"))
+        number = classes.add_class(text_field(await read_json(request), "name"))
         return JSONResponse({"id": number}, 201)
 
     async def rename(request: Request) -> JSONResponse:
-        lesson.rename(_number(request), text(await object_of(request), "name"))
+        classes.rename(_number(request), text_field(await read_json(request), "name"))
         return state()
 
     async def remove(request: Request) -> JSONResponse:
-        lesson.remove(_number(request))
+        classes.remove(_number(request))
         return state()
 
     async def clear(request: Request) -> JSONResponse:
-        lesson.clear(_number(request))
+        classes.clear(_number(request))
         return state()
 
     async def latest(request: Request) -> JSONResponse:
-        frames = lesson.frames(_number(request))[-_LATEST:]
+        frames = classes.frames(_number(request))[-_LATEST:]
         return JSONResponse({"pictures": [jpeg_uri(frame.jpeg) for frame in frames]})
 
     async def add_frame(request: Request) -> JSONResponse:
         number, hold = _number(request), _hold(request)
-        lesson.require_room(number)
-        with service.slots.taken():
+        classes.require_room(number)
+        with service.slots.acquire():
             content = await read_picture(request, limits.frame_bytes, limits.body_seconds)
-            jpeg = await service.run(partial(_kept, content, limits.frame_pixels))
-        count = lesson.add_frame(number, Frame(jpeg, hold))
+            jpeg = await service.run(partial(_reencode, content, limits.frame_pixels))
+        count = classes.add_frame(number, Frame(jpeg, hold))
         return JSONResponse({"frames": count}, 201)
 
     async def learn(request: Request) -> JSONResponse:
-        value = await object_of(request)
+        value = await read_json(request)
         how = value.get("how")
         if how not in ("quick", "transfer", "cnn"):
             raise bad_field("how", "quick, transfer or cnn")
-        if how != "cnn" and (why := why_no_transfer()) is not None:
-            raise Refusal(409, "no-weights", why)
-        taught = list(lesson.classes().values())
+        if how != "cnn" and (problem := transfer_problem()) is not None:
+            raise Refusal(409, "no-weights", problem)
+        taught = list(classes.snapshot().values())
         _require_enough(taught)
         started = (
-            apprentice.start_quick(taught, limits.frame_pixels)
+            jobs.start_quick(taught, limits.frame_pixels)
             if how == "quick"
-            else apprentice.start_full(taught, how)
+            else jobs.start_full(taught, how)
         )
         if not started:
-            raise Refusal(409, "learning", "a training goes on already: wait, or stop it")
-        return JSONResponse({"job": _job(apprentice.job)}, 202)
+            raise Refusal(409, "learning", "a training is already running: wait, or stop it")
+        return JSONResponse({"job": _job_as_json(jobs.current)}, 202)
 
     async def stop(request: Request) -> JSONResponse:
-        await object_of(request)
-        apprentice.cancel()
+        await read_json(request)
+        jobs.cancel()
         return state()
 
     async def frame(request: Request) -> JSONResponse:
         model = service.models.taught
         if model is None:
             raise Refusal(409, "not-taught", "no model has been taught yet")
-        with service.slots.taken():
+        with service.slots.acquire():
             content = await read_picture(request, limits.frame_bytes, limits.body_seconds)
             pixels = partial(read_pixels, model.classifier.recipe, content, limits.frame_pixels)
-            return JSONResponse((await service.ask(model.classifier, pixels)).as_json())
+            return JSONResponse((await service.predict(model.classifier, pixels)).as_json())
 
     one = "/api/teach/classes/{number}"
     return [
@@ -126,37 +126,37 @@ def teach_routes(service: Service) -> list[Route]:
     ]
 
 
-def _kept(content: bytes, most: int) -> bytes:
-    return as_jpeg(shrunk(read_upright(content, most), _SIDE), _QUALITY)
+def _reencode(content: bytes, max_pixels: int) -> bytes:
+    return as_jpeg(shrink(read_upright(content, max_pixels), _LONGEST_SIDE), _QUALITY)
 
 
 def _number(request: Request) -> int:
-    return _digits(
+    return _parse_number(
         request.path_params["number"], Refusal(404, "no-class", "there is no such class")
     )
 
 
 def _hold(request: Request) -> int:
-    expected = f"a number of {_MOST_DIGITS} digits at most"
-    return _digits(request.query_params.get("hold", "0"), bad_field("hold", expected))
+    expected = f"a number of at most {_MAX_DIGITS} digits"
+    return _parse_number(request.query_params.get("hold", "0"), bad_field("hold", expected))
 
 
-def _digits(value: str, refusal: Refusal) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS):
+def _parse_number(value: str, refusal: Refusal) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
         raise refusal
     return int(value)
 
 
-def _require_enough(lesson: list[Taught]) -> None:
-    if len(lesson) < _LEAST_CLASSES:
-        raise Refusal(409, "too-few", f"teach {_LEAST_CLASSES} classes at least")
-    for taught in lesson:
-        if len(taught.frames) < _LEAST_FRAMES:
-            message = f"{taught.name} needs {_LEAST_FRAMES} pictures at least"
+def _require_enough(classes: list[TaughtClass]) -> None:
+    if len(classes) < _MIN_CLASSES:
+        raise Refusal(409, "too-few", f"teach at least {_MIN_CLASSES} classes")
+    for taught in classes:
+        if len(taught.frames) < _MIN_FRAMES:
+            message = f"{taught.name} needs at least {_MIN_FRAMES} pictures"
             raise Refusal(409, "too-few", message)
 
 
-def _job(job: Job | None) -> dict[str, Any] | None:
+def _job_as_json(job: Job | None) -> dict[str, Any] | None:
     if job is None:
         return None
     found = dataclasses.asdict(job)

@@ -1,4 +1,4 @@
-"""One thread that asks models, and asks together what waits together."""
+"""One thread that runs the models; it batches the pictures that are waiting."""
 
 from __future__ import annotations
 
@@ -16,46 +16,51 @@ from chifoumi_jax.prediction.classifier import Classifier
 _T = TypeVar("_T")
 
 
-class _Question(NamedTuple):
-    """A picture for a model: its pixels are made in the thread, from bytes nobody has looked at."""
+class _Request(NamedTuple):
+    """A picture for a classifier; `read` decodes its untrusted bytes in the thread."""
 
     classifier: Classifier
     read: Callable[[], UInt8[np.ndarray, ...]]
-    answer: Future[Float32[np.ndarray, " classes"]]
+    future: Future[Float32[np.ndarray, " classes"]]
 
 
 class _Task(NamedTuple):
-    """Anything else that the thread does, by itself."""
+    """Any other call; it is not batched."""
 
     call: Callable[[], None]
 
 
 class Worker:
-    """Runs from when it is made until it is closed; its methods are safe in threads."""
+    """The thread runs from construction until `close`; the methods are thread-safe."""
 
-    def __init__(self, batch: int):
-        self._batch = batch
-        self._waiting: queue.SimpleQueue[_Question | _Task | None] = queue.SimpleQueue()
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._waiting: queue.SimpleQueue[_Request | _Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="classifier", daemon=True)
         self._thread.start()
 
-    def ask(
+    def predict(
         self, classifier: Classifier, read: Callable[[], UInt8[np.ndarray, ...]]
     ) -> Future[Float32[np.ndarray, " classes"]]:
-        """Probabilities of one picture; `read` gives its pixels, or raises what the asker gets."""
-        answer: Future[Float32[np.ndarray, " classes"]] = Future()
-        self._waiting.put(_Question(classifier, read, answer))
-        return answer
+        """Class probabilities of one picture.
+
+        Args:
+            classifier: The classifier.
+            read: Returns the picture's pixels; the future raises what `read` raises.
+        """
+        future: Future[Float32[np.ndarray, " classes"]] = Future()
+        self._waiting.put(_Request(classifier, read, future))
+        return future
 
     def run(self, call: Callable[[], _T]) -> Future[_T]:
-        """Have something else done in the thread."""
-        answer: Future[_T] = Future()
-        self._waiting.put(_Task(lambda: _settle(answer, call)))
-        return answer
+        """Run any other call in the thread."""
+        future: Future[_T] = Future()
+        self._waiting.put(_Task(lambda: _resolve(future, call)))
+        return future
 
     def warm_up(self, classifier: Classifier, largest: int | None = None) -> Future[None]:
-        """Compile a classifier for the sizes of batch that will be asked, up to `largest`."""
-        limit = self._batch if largest is None else largest
+        """Compile a classifier for the batch sizes that occur, up to `largest`."""
+        limit = self._batch_size if largest is None else largest
 
         def compile_all() -> None:
             size = 1
@@ -67,69 +72,73 @@ class Worker:
         return self.run(compile_all)
 
     def close(self) -> None:
-        """Answer what waits, and end."""
+        """Finish what is waiting, and end the thread."""
         self._waiting.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        following: _Question | _Task | None
-        following = self._waiting.get()
-        while following is not None:
-            if isinstance(following, _Task):
-                following.call()
-                following = self._waiting.get()
+        item: _Request | _Task | None
+        item = self._waiting.get()
+        while item is not None:
+            if isinstance(item, _Task):
+                item.call()
+                item = self._waiting.get()
                 continue
-            together = [following]
-            following = self._gather(together)
-            _answer(together)
-            # Nothing of a batch may live on while the thread waits.
-            del together
-            if following is _NOTHING:
-                following = self._waiting.get()
+            batch = [item]
+            item = self._fill(batch)
+            _predict_batch(batch)
+            # The batch must not stay in memory while the thread waits.
+            del batch
+            if item is _NO_ITEM:
+                item = self._waiting.get()
 
-    def _gather(self, together: list[_Question]) -> _Question | _Task | None:
-        """Take what waits and can be asked with the first; gives what came and cannot."""
-        while len(together) < self._batch:
+    def _fill(self, batch: list[_Request]) -> _Request | _Task | None:
+        """Add waiting requests for the same classifier to the batch.
+
+        Returns:
+            The next item if it cannot join the batch; `_NO_ITEM` if none was taken.
+        """
+        while len(batch) < self._batch_size:
             try:
                 found = self._waiting.get_nowait()
             except queue.Empty:
-                return _NOTHING
-            if not isinstance(found, _Question) or found.classifier is not together[0].classifier:
+                return _NO_ITEM
+            if not isinstance(found, _Request) or found.classifier is not batch[0].classifier:
                 return found
-            together.append(found)
-        return _NOTHING
+            batch.append(found)
+        return _NO_ITEM
 
 
-_NOTHING = _Task(lambda: None)
+_NO_ITEM = _Task(lambda: None)
 
 
-def _answer(together: list[_Question]) -> None:
-    asked, pixels = [], []
-    for question in together:
-        if not question.answer.set_running_or_notify_cancel():
+def _predict_batch(batch: list[_Request]) -> None:
+    requests, pixels = [], []
+    for request in batch:
+        if not request.future.set_running_or_notify_cancel():
             continue
         try:
-            pixels.append(question.read())
-        except Exception as error:  # noqa: BLE001 - the asker gets it
-            question.answer.set_exception(error)
+            pixels.append(request.read())
+        except Exception as error:  # noqa: BLE001 - the future's caller gets it
+            request.future.set_exception(error)
         else:
-            asked.append(question)
-    if not asked:
+            requests.append(request)
+    if not requests:
         return
     try:
-        rows = asked[0].classifier.probabilities(np.stack(pixels))
-    except Exception as error:  # noqa: BLE001 - the askers get it
-        for question in asked:
-            question.answer.set_exception(error)
+        rows = requests[0].classifier.probabilities(np.stack(pixels))
+    except Exception as error:  # noqa: BLE001 - the futures' callers get it
+        for request in requests:
+            request.future.set_exception(error)
         return
-    for question, row in zip(asked, rows, strict=True):
-        question.answer.set_result(row)
+    for request, row in zip(requests, rows, strict=True):
+        request.future.set_result(row)
 
 
-def _settle(answer: Future[_T], call: Callable[[], _T]) -> None:
-    if not answer.set_running_or_notify_cancel():
+def _resolve(future: Future[_T], call: Callable[[], _T]) -> None:
+    if not future.set_running_or_notify_cancel():
         return
     try:
-        answer.set_result(call())
-    except BaseException as error:  # noqa: BLE001 - the asker gets it
-        answer.set_exception(error)
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - the future's caller gets it
+        future.set_exception(error)

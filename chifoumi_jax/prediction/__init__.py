@@ -1,1 +1,1 @@
-"""Asking a trained model: loading it, its answers on photos and files, and its heat maps."""
+"""Prediction with a trained model: loading it, classifying photos and files, and heat maps."""

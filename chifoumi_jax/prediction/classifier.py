@@ -1,4 +1,4 @@
-"""A trained model and what it takes to ask it: `load(run).predict(photos)`."""
+"""A trained model that classifies photos: `load(run).predict(photos)`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PhotoLike = str | os.PathLike[str] | np.ndarray | Image.Image
 
 
 class Prediction(NamedTuple):
-    """What a classifier says of some photos.
+    """A classifier's answers for some photos.
 
     Attributes:
-        labels: The most probable class of each.
-        probabilities: Of each photo and class; a row sums to 1.
+        labels: Each photo's most probable class.
+        probabilities: A row for each photo, a column for each class; a row sums to 1.
     """
 
     labels: list[str]
@@ -41,11 +41,11 @@ class Classifier:
     """A run's model.
 
     Attributes:
-        recipe: The run's; says how photos become pixels.
+        recipe: The run's recipe, which defines how photos become pixels.
         classes: Names of the classes, in the order of the probabilities.
         program: The compiled model.
-        weights: What the network is evaluated with.
-        calibration: What its probabilities are worth.
+        weights: The weights to evaluate it with.
+        calibration: Temperature and threshold of its probabilities.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Classifier:
         """Classify photos.
 
         Args:
-            photos: Paths, decoded images, or uint8 arrays of shape (height, width) or
-                (height, width, 3), of any size; one, or a sequence of them.
-            batch_size: How many at a time; the answers do not depend on it.
+            photos: One photo or a sequence of photos, of any size: a path, a decoded image, or a
+                uint8 array of shape (height, width) or (height, width, 3).
+            batch_size: Photos in a batch; the answers do not depend on it.
 
         Raises:
-            ImageProblem: If a file is no readable picture.
-            ValueError: If an array is no picture.
+            ImageProblem: If a file is not a readable picture.
+            ValueError: If an array is not a picture.
         """
         rows = np.concatenate(
             [np.zeros((0, len(self.classes)), np.float32)]
@@ -89,47 +89,47 @@ class Classifier:
         *,
         batch_size: int = 25,
     ) -> Float32[np.ndarray, "images size size"]:
-        """Where in each photo the network sees a class: Grad-CAM's heat map, in [0, 1].
+        """Grad-CAM heat maps in [0, 1], which show where in each photo the network sees a class.
 
-        It covers the whole photo, at the size of the network's input: see
-        `heat_picture.heat_picture`. The greatest value is 1, or all is 0 where nothing speaks for
-        the class.
+        A map covers the whole photo at the size of the network's input; `heatmap.heat_picture`
+        draws it over the photo. Its largest value is 1, or all values are 0 if nothing in the photo
+        is evidence for the class.
 
         Args:
             photos: As in `predict`.
-            label: The class; of each photo its most probable one if not given.
-            batch_size: How many at a time.
+            label: The class; by default each photo's most probable class.
+            batch_size: Photos in a batch.
 
         Raises:
             RunError: If the network is a perceptron, which has no feature map.
-            ImageProblem: If a file is no readable picture.
-            ValueError: If an array is no picture, or there is no such class.
+            ImageProblem: If a file is not a readable picture.
+            ValueError: If an array is not a picture, or the class does not exist.
         """
         if label is not None and label not in self.classes:
             raise ValueError(f"label must be one of {', '.join(self.classes)}, not {label}")
         gradcam.require_feature_map(self.recipe)
         size = self.recipe.image_size
-        found = [np.zeros((0, size, size), np.float32)]
+        heats = [np.zeros((0, size, size), np.float32)]
         for pixels in self._batches(photos, batch_size):
             labels = (
                 np.argmax(self.probabilities(pixels), axis=1)
                 if label is None
                 else np.full(len(pixels), self.classes.index(label))
             )
-            found.append(self.heat(pixels, labels))
-        return np.concatenate(found)
+            heats.append(self.heat(pixels, labels))
+        return np.concatenate(heats)
 
     def pixels(self, photo: PhotoLike) -> UInt8[np.ndarray, ...]:
-        """A photo's pixels as the network takes them."""
+        """A photo's pixels in the size and layout of the network's input."""
         recipe = self.recipe
         if isinstance(photo, str | os.PathLike):
             return load_pixels(photo, recipe.image_size, recipe.layout, recipe.upright)
         return resize_pixels(_image(photo), recipe.image_size, recipe.layout, recipe.upright)
 
     def picture(self, photo: PhotoLike, longest: int) -> Image.Image:
-        """A photo for people, turned as the network takes it: RGB, neither side over `longest`.
+        """A photo to show: RGB, oriented as the network sees it, no side over `longest` pixels.
 
-        Of the file nothing but its pixels is kept: no EXIF, no place, no comment.
+        Only the pixels are kept: no EXIF, no GPS position, no comment.
         """
         opened = open_checked(photo) if isinstance(photo, str | os.PathLike) else _image(photo)
         rgb = to_rgb(opened, upright=self.recipe.upright)
@@ -139,38 +139,42 @@ class Classifier:
     def probabilities(
         self, pixels: UInt8[np.ndarray, "batch ..."]
     ) -> Float32[np.ndarray, "batch classes"]:
-        """Class probabilities of pixels that `pixels` gave.
+        """Class probabilities for pixels that `pixels` returned.
 
         Raises:
-            RunError: If they are no numbers, as those of a training that diverged.
+            RunError: If they are not finite, because the training diverged.
         """
         count = len(pixels)
-        padded = self._padded(pixels)
+        padded = self._pad(pixels)
         size = len(padded)
         batch = Batch(padded, np.zeros(size, np.int32), np.ones(size, np.float32))
         rows, _ = self.program.evaluate(self.weights, batch)
-        return self.tempered(np.asarray(rows)[:count])
+        return self.calibrated(np.asarray(rows)[:count])
 
-    def tempered(
+    def calibrated(
         self, rows: Float32[np.ndarray, "images classes"]
     ) -> Float32[np.ndarray, "images classes"]:
-        """The network's own probabilities at the run's temperature; raises as `probabilities`."""
+        """The network's raw probabilities scaled by the run's temperature.
+
+        Raises:
+            RunError: If they are not finite, because the training diverged.
+        """
         if not np.isfinite(rows).all():
             raise RunError(
-                "the run's answers are no numbers, as its training diverged: take an earlier "
-                "checkpoint (--best), or train again with a smaller learning rate"
+                "the run's probabilities are not finite, because its training diverged: use an "
+                "earlier checkpoint (--best), or train again with a smaller learning rate"
             )
-        return self.calibration.temper(rows)
+        return self.calibration.apply_temperature(rows)
 
     def heat(
         self, pixels: UInt8[np.ndarray, "batch ..."], labels: Int[np.ndarray, " batch"]
     ) -> Float32[np.ndarray, "batch size size"]:
-        """`explain` of pixels that `pixels` gave, for these labels."""
+        """Heat maps, as `explain` gives, for pixels that `pixels` returned and these labels."""
         gradcam.require_feature_map(self.recipe)
-        padded = self._padded(pixels)
-        of = np.zeros(len(padded), np.int32)
-        of[: len(labels)] = labels
-        return np.asarray(self._explanation(self.weights, padded, of))[: len(pixels)]
+        padded = self._pad(pixels)
+        padded_labels = np.zeros(len(padded), np.int32)
+        padded_labels[: len(labels)] = labels
+        return np.asarray(self._explanation(self.weights, padded, padded_labels))[: len(pixels)]
 
     @functools.cached_property
     def _explanation(self) -> gradcam.Explanation:
@@ -189,8 +193,8 @@ class Classifier:
         for chunk in chunks(photos, batch_size):
             yield np.stack([self.pixels(photo) for photo in chunk])
 
-    def _padded(self, pixels: UInt8[np.ndarray, "batch ..."]) -> UInt8[np.ndarray, "size ..."]:
-        # Powers of two, so that few shapes are compiled.
+    def _pad(self, pixels: UInt8[np.ndarray, "batch ..."]) -> UInt8[np.ndarray, "size ..."]:
+        # Powers of two, because each new batch shape is compiled.
         size = padded_size(1 << (len(pixels) - 1).bit_length(), self.program.devices)
         padded = np.zeros((size, *pixels.shape[1:]), np.uint8)
         padded[: len(pixels)] = pixels
@@ -202,13 +206,13 @@ def _image(photo: np.ndarray | Image.Image) -> Image.Image:
         return photo
     if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (3,)):
         raise ValueError(
-            f"a photo is uint8 of shape (height, width) or (height, width, 3), "
+            f"a photo array must be uint8 of shape (height, width) or (height, width, 3), "
             f"not {photo.dtype} {photo.shape}"
         )
     return Image.fromarray(photo)
 
 
 def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    """`size` items at a time, in order; the last time what is left."""
+    """Split items into groups of `size`, in order; the last group may be smaller."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -1,11 +1,13 @@
-"""Where a network looks for a class: Grad-CAM.
+"""Grad-CAM: heat maps that show where a network sees a class.
 
-The last feature map's channels are summed, each with the mean over its places of the gradient of
-the class's logit; what is negative speaks for other classes and is left out.
+The heat map is a weighted sum of the last feature map's channels. A channel's weight is the mean,
+over its cells, of the gradient of the class's logit. Negative sums are evidence for other classes
+and are set to zero.
 
-The map is taken after the last convolution's ReLU; in the CNN after its pooling too. Of a window's
-four values pooling hands on one, and only that has a gradient: before the pooling the weights would
-be the same but for a factor, and three quarters of the map never reach the answer.
+The feature map is the output of the last convolution's ReLU; in the CNN it is the output of the
+pooling that follows. Pooling passes one of a window's four values on, and only that value has a
+gradient. Before the pooling the weights would be the same up to a factor, but three quarters of the
+map would never reach the logits.
 
 Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based
 localization", equations 1 and 2.
@@ -38,7 +40,7 @@ Explanation = Callable[
 
 
 def has_feature_map(recipe: Recipe) -> bool:
-    """Whether the recipe's network convolves, and so has a heat map."""
+    """Whether the recipe's network has convolutions, and therefore heat maps."""
     return architecture(recipe.model).has_feature_map
 
 
@@ -46,21 +48,21 @@ def require_feature_map(recipe: Recipe) -> None:
     """Raise `RunError` if the recipe's network has no feature map."""
     if not has_feature_map(recipe):
         raise RunError(
-            "a perceptron has no feature map, and so no heat map: take a run of the recipe cnn or "
-            "transfer"
+            "a perceptron has no feature map and therefore no heat map: use a run of the recipe "
+            "cnn or transfer"
         )
 
 
 def class_activation(
     model: Network, images: Float[Array, "batch height width 3"], labels: Int32[Array, " batch"]
 ) -> Float[Array, "batch rows columns"]:
-    """How much each place of the feature map speaks for the image's label; 0 at least."""
+    """How much evidence for the image's label each cell of the feature map holds; at least 0."""
     maps = model.feature_map(images)
 
-    def picked(maps: Array) -> Array:
+    def label_logits(maps: Array) -> Array:
         return jnp.sum(jnp.take_along_axis(model.classify_map(maps), labels[:, None], axis=1))
 
-    weights = jnp.mean(jax.grad(picked)(maps), axis=(1, 2))
+    weights = jnp.mean(jax.grad(label_logits)(maps), axis=(1, 2))
     return jax.nn.relu(jnp.einsum("bijc,bc->bij", maps, weights))
 
 
@@ -71,17 +73,17 @@ def heat_maps(
     *,
     mirror: bool = False,
 ) -> Float[Array, "batch size size"]:
-    """Grad-CAM at the size of the images, each map's greatest value being 1.
+    """Grad-CAM at the size of the images; each map's largest value is 1.
 
-    Between places it is linear; see `Network.map_centres`. All is 0 where nothing speaks for the
-    class. With `mirror` it is the mean of the image's map and its mirror image's, as the
-    probabilities are.
+    Values between the centres of cells are interpolated linearly; see `Network.map_centres`. A map
+    is all 0 if nothing is evidence for the class. With `mirror`, a map is the mean of the image's
+    map and its mirror image's map, because the probabilities are such a mean too.
     """
     size = images.shape[1]
-    heat = _spread(model, class_activation(model, images, labels), size)
+    heat = _upsample(model, class_activation(model, images, labels), size)
     if mirror:
         mirrored = class_activation(model, images[:, :, ::-1], labels)
-        heat = heat + _spread(model, mirrored, size)[:, :, ::-1]
+        heat = heat + _upsample(model, mirrored, size)[:, :, ::-1]
     peaks = jnp.max(heat, axis=(1, 2), keepdims=True)
     return jnp.where(peaks > 0, heat / jnp.where(peaks > 0, peaks, 1.0), 0.0)
 
@@ -89,9 +91,9 @@ def heat_maps(
 def make_explanation(
     graph: nnx.GraphDef[Any], scale: Scale, mesh: Mesh, *, mirror: bool = False
 ) -> Explanation:
-    """`heat_maps` of pixels, compiled: `explain(weights, pixels, labels)`, in full float32.
+    """Compile `heat_maps` as `explain(weights, pixels, labels)`, in full float32.
 
-    The batch is a multiple of the number of devices.
+    The batch size must be a multiple of the number of devices.
     """
 
     @jax.jit
@@ -111,12 +113,12 @@ def make_explanation(
     return explain
 
 
-def _spread(
-    model: Network, places: Float[Array, "batch rows columns"], size: int
+def _upsample(
+    model: Network, cells: Float[Array, "batch rows columns"], size: int
 ) -> Float[Array, "batch size size"]:
-    count = places.shape[1]
+    count = cells.shape[1]
     first, step = model.map_centres(count)
-    at = np.clip((np.arange(size) - first) / step, 0, count - 1)
-    # Each pixel's shares of the places before and behind it.
-    shares = np.maximum(1 - np.abs(at[:, None] - np.arange(count)), 0).astype(np.float32)
-    return jnp.einsum("yi,bij,xj->byx", shares, places, shares)
+    positions = np.clip((np.arange(size) - first) / step, 0, count - 1)
+    # Each pixel's interpolation weights for the cells before and after it.
+    weights = np.maximum(1 - np.abs(positions[:, None] - np.arange(count)), 0).astype(np.float32)
+    return jnp.einsum("yi,bij,xj->byx", weights, cells, weights)

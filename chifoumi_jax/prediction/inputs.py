@@ -1,4 +1,4 @@
-"""What a user names to be classified: files, folders, patterns, and standard input."""
+"""The files to classify, from the user's files, folders, patterns and standard input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO
 from chifoumi_jax.data.decode import MAX_FILE_BYTES, sniff
 from chifoumi_jax.data.folder.layout import has_extension
 from chifoumi_jax.data.folder.walk import walk
-from chifoumi_jax.data.problems import Kind
+from chifoumi_jax.data.problems import ProblemKind
 from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.text import printable
 
@@ -24,11 +24,11 @@ class Input:
     """One file to classify, or a reason why there is none.
 
     Attributes:
-        name: What the answer calls it.
-        content: The file's bytes, where it came through standard input.
-        problem: Why there is nothing to classify; one sentence, empty if there is.
-        folder: The folder that it was found in, of a pattern the one above all that it found in
-            several; empty where the user named the file.
+        name: Name of the file in the answer.
+        content: The file's bytes if they came through standard input.
+        problem: One sentence that says why there is nothing to classify; empty if there is a file.
+        folder: The folder that the file was found in; if a pattern found files in several folders,
+            their common parent folder. Empty if the user named the file.
     """
 
     name: str
@@ -38,28 +38,30 @@ class Input:
 
 
 def expand(names: Sequence[Path], stdin: IO[bytes]) -> list[Input]:
-    """The files that the names stand for, in the names' order.
+    """The files that the names mean, in the order of the names.
 
-    What exists is taken as it is, whatever its name. A folder stands for all pictures in it and in
-    its folders, sorted; another name with `*`, `?` or `[` for what it matches, sorted, `**` for
-    any folders. `-` alone is standard input: a picture, or a list of names, one a line.
+    A name that exists is never a pattern. A folder means all pictures in it and in its subfolders,
+    sorted. A name that does not exist and has `*`, `?` or `[` is a pattern; it means all files that
+    it matches, sorted, and its `**` matches any number of folders. `-` is standard input: a
+    picture, or a list of names, one a line.
 
     Args:
-        names: As the user gave them.
-        stdin: Read for `-` only.
+        names: The user's arguments.
+        stdin: Standard input, read only for `-`.
 
     Raises:
-        RecipeError: If `-` is not alone.
+        RecipeError: If `-` is not the only name, or standard input is empty or is neither a picture
+            nor a list.
     """
     if STANDARD_INPUT not in map(str, names):
-        return [found for name in names for found in _expand(name)]
+        return [found for name in names for found in _expand_name(name)]
     if len(names) > 1:
-        raise RecipeError("- stands for standard input, and alone: leave out the other names")
+        raise RecipeError("- means standard input and must be the only name: remove the others")
     content = stdin.read(MAX_FILE_BYTES + 1)
-    # A list may begin with `BM` too.
+    # A list of names may begin with `BM`, the signature of a BMP file.
     if sniff(content) is not None and not _is_text(content):
         return [Input(STANDARD_INPUT, content)]
-    return [found for name in _listed(content) for found in _expand(name)]
+    return [found for name in _read_list(content) for found in _expand_name(name)]
 
 
 def _is_text(content: bytes) -> bool:
@@ -69,27 +71,27 @@ def _is_text(content: bytes) -> bool:
         return False
 
 
-def _listed(content: bytes) -> list[Path]:
+def _read_list(content: bytes) -> list[Path]:
     if b"\0" in content or len(content) > MAX_FILE_BYTES:
         raise RecipeError("standard input is neither a picture nor a list of paths, one a line")
-    # As the file system's names are: what is no UTF-8 stays what it is.
+    # As for names of the file system: bytes that are not valid UTF-8 are kept.
     lines = os.fsdecode(content).split("\n")
     names = [Path(line.removesuffix("\r")) for line in lines if line.strip()]
     if not names:
-        raise RecipeError("standard input is empty: a picture or a list of paths is expected")
+        raise RecipeError("standard input is empty; expected a picture or a list of paths")
     return names
 
 
-def _expand(name: Path) -> Iterator[Input]:
+def _expand_name(name: Path) -> Iterator[Input]:
     text = str(name)
     try:
-        is_folder, is_there = name.is_dir(), os.path.lexists(name)
+        is_folder, exists = name.is_dir(), os.path.lexists(name)
     except OSError as error:
         yield _unreadable(text, error)
         return
     if is_folder:
         yield from _in_folder(name)
-    elif is_there:
+    elif exists:
         yield Input(text)
     elif glob.has_magic(text):
         yield from _matches(name)
@@ -113,7 +115,7 @@ def _in_folder(folder: Path) -> Iterator[Input]:
         yield Input(str(folder), problem=f"{printable(str(folder))} holds no picture")
     yield from (Input(file, folder=str(folder)) for file in files)
     for problem in tree.problems:
-        if problem.kind in (Kind.UNREADABLE, Kind.BAD_LINK, Kind.SPECIAL_FILE):
+        if problem.kind in (ProblemKind.UNREADABLE, ProblemKind.BAD_LINK, ProblemKind.SPECIAL_FILE):
             path = str(folder / problem.paths[0])
             yield Input(path, problem=f"{printable(path)}: {problem.detail} ({problem.remedy})")
 
@@ -121,20 +123,22 @@ def _in_folder(folder: Path) -> Iterator[Input]:
 def _matches(pattern: Path) -> Iterator[Input]:
     text = str(pattern)
     try:
-        # Unlike `glob.glob` it follows no link to a folder for `**`: such may lead in circles.
+        # Unlike `glob.glob`, `Path.glob` follows no links to folders for `**`; these may be cyclic.
         start = Path(pattern.anchor) if pattern.is_absolute() else Path()
         found = sorted(start.glob(str(pattern.relative_to(start))))
     except (ValueError, OSError) as error:
-        yield Input(text, problem=f"{printable(text)} is no pattern: {printable(str(error))}")
+        yield Input(
+            text, problem=f"{printable(text)} is not a valid pattern: {printable(str(error))}"
+        )
         return
-    # Folders of `**` hold each other.
+    # `**` matches a folder and its subfolders, so the same file is found more than once.
     seen: dict[str, Input] = {}
     for path in found:
-        for one in _expand(path):
-            if not (one.problem and path.is_dir()):
-                seen.setdefault(one.name, one)
+        for item in _expand_name(path):
+            if not (item.problem and path.is_dir()):
+                seen.setdefault(item.name, item)
     if not seen:
         yield Input(text, problem=f"{printable(text)} matches no picture")
     folders = {str(Path(name).parent) for name in seen}
-    above = os.path.commonpath(folders) if len(folders) > 1 else ""
-    yield from (dataclasses.replace(one, folder=one.folder or above) for one in seen.values())
+    parent = os.path.commonpath(folders) if len(folders) > 1 else ""
+    yield from (dataclasses.replace(item, folder=item.folder or parent) for item in seen.values())

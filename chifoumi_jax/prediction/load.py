@@ -1,4 +1,4 @@
-"""`load(run)`: the classifier of a run, of an exported model file, or the packaged one."""
+"""`load(run)`: the classifier of a run, of an exported model file, or of the packaged model."""
 
 from __future__ import annotations
 
@@ -23,32 +23,39 @@ def load(
     averaged: bool = True,
     mirrored: bool = True,
 ) -> Classifier:
-    """The classifier of a run, from its newest whole checkpoint, or from its best one.
-
-    A `.safetensors` file of `chifoumi export` will do in place of the run's folder, and so will
-    `small`, the model that comes with the package, where no run has that name.
+    """The classifier of a run, from its newest intact checkpoint or from its best one.
 
     Args:
-        directory: The run's folder.
-        best: Take the best checkpoint instead of the last.
-        averaged: Whether to take the weights' moving average, where the run kept one, or else what
-            the last step left.
-        mirrored: Whether to ask about each photo's mirror image too, where the recipe does; without
-            it an answer takes half as long. Temperature and threshold were measured with the
-            recipe's own way: changed by this or by `averaged`, a classifier has none.
+        directory: The run's folder, or a `.safetensors` file of `chifoumi export`, or `small`, the
+            model that comes with the package. A run's folder named `small` has priority.
+        best: Use the best checkpoint instead of the last.
+        averaged: Whether to use the moving average of the weights if the run has one; if false, the
+            weights of the last step.
+        mirrored: Whether to classify each photo's mirror image too if the recipe does; without it
+            a prediction takes half the time.
+
+    Returns:
+        The classifier. It is uncalibrated if `averaged` or `mirrored` changes the recipe, because
+        temperature and threshold were measured with the recipe's own settings.
 
     Raises:
-        RunError: If the folder is no run, or what is asked for is not in a file.
-        CheckpointError: If no checkpoint is whole.
-        WeightsError: If the file is damaged, hostile or of another kind.
+        RunError: If the folder is not a run, or a file is loaded with `best` or without `averaged`
+            or `mirrored`.
+        CheckpointError: If no checkpoint is intact.
+        WeightsError: If the file is damaged, malicious or of another format.
     """
     if os.fspath(directory) == builtin.NAME and not run.is_run(directory):
         directory = builtin.builtin_run()
     if Path(directory).suffix == SUFFIX and not Path(directory).is_dir():
         if best:
-            raise RunError(f"{directory} holds one state alone: the best one is the run's to tell")
+            raise RunError(
+                f"{directory} holds a single state: for the best checkpoint name the run's folder"
+            )
         if not (averaged and mirrored):
-            raise RunError(f"{directory} is asked as it is: another way is for the run's folder")
+            raise RunError(
+                f"{directory} can only be loaded with averaged=True and mirrored=True: for other "
+                "values name the run's folder"
+            )
         return load_safetensors(directory)
     trained, config = run.read_config(directory)
     recipe = trained.replace(
@@ -56,27 +63,27 @@ def load(
     )
     classes = config.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise RunError(f"{directory}/config.json names no classes")
+        raise RunError(f"{directory}/config.json has no list of classes; copy the run again")
     checkpoints = Path(directory) / "checkpoints"
-    step, ailments = checkpoint.newest(checkpoints)
-    for ailment in ailments:
-        warnings.warn(f"passed over a damaged checkpoint: {ailment}", stacklevel=2)
+    step, problems = checkpoint.newest(checkpoints)
+    for problem in problems:
+        warnings.warn(f"skipped a damaged checkpoint: {problem}", stacklevel=2)
     if step is None:
         raise checkpoint.CheckpointError(
-            "; ".join([f"{directory} has no whole checkpoint; train it again", *ailments])
+            "; ".join([f"{directory} has no intact checkpoint; train it again", *problems])
         )
     last = step
-    # A training that stopped early went on past its best.
+    # With early stopping a training continues after its best epoch.
     if best or recipe.patience:
         step = checkpoint.best(checkpoints, step)
     program = program_of(recipe, len(classes))
-    # A training's average is all that is needed of what it trained.
+    # The optimiser's state and, with an average, the last step's weights are not needed.
     names = ("average" if recipe.average else "params", STATISTICS)
     parts = program.abstract_state().trees()
     wanted = {name: parts[name] for name in names if name in parts}
     trees, _ = checkpoint.load(checkpoints / f"{step:08d}", wanted)
     weights = merge_statistics(trees[names[0]], trees.get(STATISTICS, NOTHING))
-    # Of what the training ended with: of another state it says nothing.
-    known = recipe == trained and (step == last or recipe.patience)
-    measured = calibration.read(Path(directory)) if known else UNCALIBRATED
+    # The calibration was measured on the weights that the training ended with, and only for them.
+    is_calibrated = recipe == trained and (step == last or recipe.patience)
+    measured = calibration.read(Path(directory)) if is_calibrated else UNCALIBRATED
     return Classifier(recipe, classes, program, weights, measured)

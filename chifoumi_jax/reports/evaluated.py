@@ -1,4 +1,4 @@
-"""A run's model asked about labelled photos: its own test photos, or those of another folder."""
+"""One run evaluated on labelled photos: its own test photos, or those of another folder."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from chifoumi_jax.training.run import RunError
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
-    """A run's answers.
+class EvaluatedRun:
+    """A run's model and its predictions for labelled photos.
 
     Attributes:
         directory: The run's folder.
         classifier: Its model.
         data: The scanned folder and its pixels.
-        split: The photos asked about.
-        outcome: The answers as training counts them.
-        probabilities: The answers at the run's temperature, as `predict` gives them.
-        learnt: How many of the photos the run was trained or validated on; None if it is not known.
+        split: The photos that were classified.
+        outcome: Labels, probabilities without calibration, and loss, as in training.
+        probabilities: The probabilities at the run's temperature, as `predict` gives them.
+        learnt: How many of the photos the run was trained or validated on; None if unknown.
     """
 
     directory: Path
@@ -53,8 +53,8 @@ class Judged:
         return np.argmax(self.probabilities, axis=1)
 
     @property
-    def right(self) -> Bool[np.ndarray, " images"]:
-        """Which answers are right."""
+    def correct(self) -> Bool[np.ndarray, " images"]:
+        """Whether each prediction is correct."""
         return self.predicted == self.labels
 
     @property
@@ -62,12 +62,12 @@ class Judged:
         """Names of the classes."""
         return self.classifier.classes
 
-    def path(self, place: int) -> Path:
-        """The file of the photo at this place."""
-        return self.data.scan.root / self.split.photos[place].path
+    def path(self, index: int) -> Path:
+        """The file of the split's photo at this index."""
+        return self.data.scan.root / self.split.photos[index].path
 
 
-def judge(
+def evaluate_run(
     directory: str | os.PathLike[str],
     *,
     data: Path | None = None,
@@ -76,64 +76,64 @@ def judge(
     averaged: bool = True,
     mirrored: bool = True,
     batch_size: int = 25,
-) -> Judged:
-    """Ask a run's model about labelled photos.
+) -> EvaluatedRun:
+    """Classify labelled photos with a run's model.
 
     Args:
-        directory: The run's folder.
-        data: Labelled photos: of a folder with splits `test`, or else `valid`; of another all; None
-            for the run's own.
+        directory: The run's folder, or anything else that `load` accepts.
+        data: Folder of labelled photos. If it has splits, `test` is used, or else `valid`;
+            otherwise all its photos. None uses the run's own test photos.
         test_list: Selects photos of `data`.
-        best: Take the best checkpoint instead of the last.
+        best: Use the best checkpoint instead of the last.
         averaged: As for `load`.
         mirrored: As for `load`.
-        batch_size: Photos at a time.
+        batch_size: Photos in a batch.
 
     Raises:
-        RunError: If the folder is no run, its own photos have changed, or its answers are no
-            numbers.
+        RunError: If the folder is not a run, its own photos have changed, or its probabilities are
+            not finite.
         DataError: If there is no photo of the run's classes.
-        CheckpointError: If no checkpoint is whole.
+        CheckpointError: If no checkpoint is intact.
     """
     classifier = load(directory, best=best, averaged=averaged, mirrored=mirrored)
     if data is None:
-        found, split = _own_photos(Path(directory), classifier, test_list)
+        dataset, split = _own_photos(Path(directory), classifier, test_list)
     else:
-        found, split = _other_photos(data, classifier, test_list)
-    # Every batch is padded to this: places without photos would be memory for nothing, but a few,
-    # as many as by default, save compiling anew for each small set.
+        dataset, split = _other_photos(data, classifier, test_list)
+    # Every batch is padded to this size. More than the number of photos would waste memory; at
+    # least 25, the default, saves a compilation for each small set of photos.
     size = min(batch_size, max(25, len(split)))
-    batches = all_batches(found.pixels, split, size, classifier.program.devices)
+    batches = all_batches(dataset.pixels, split, size, classifier.program.devices)
     outcome = evaluate_batches(classifier.program, classifier.weights, batches)
-    tempered = classifier.tempered(outcome.probabilities)
-    learnt = run.read_learnt(directory)
-    known = None if learnt is None else sum(photo.sha256 in learnt for photo in split.photos)
-    return Judged(Path(directory), classifier, found, split, outcome, tempered, known)
+    probabilities = classifier.calibrated(outcome.probabilities)
+    hashes = run.read_training_photos(directory)
+    learnt = None if hashes is None else sum(photo.sha256 in hashes for photo in split.photos)
+    return EvaluatedRun(Path(directory), classifier, dataset, split, outcome, probabilities, learnt)
 
 
 def _own_photos(
     directory: Path, classifier: Classifier, test_list: Path | None
 ) -> tuple[Dataset, Split]:
     if test_list is not None:
-        raise DataError("a test list selects photos of a folder: give --data too")
+        raise DataError("--test-list selects photos of a folder: give --data too")
     if not run.is_run(directory):
         raise RunError(f"{directory} has no test photos of its own: name a folder with --data")
     recipe = classifier.recipe
-    found = load_dataset(
+    dataset = load_dataset(
         recipe.replace(hands=0), recipe.data or hands_folder(), Path(tempfile.gettempdir())
     )
     _, config = run.read_config(directory)
-    if found.scan.fingerprint != config["data"]["fingerprint"]:
+    if dataset.scan.fingerprint != config["data"]["fingerprint"]:
         raise RunError(f"the photos of {directory} have changed; name a folder with --data")
-    if not len(found.test):
+    if not len(dataset.test):
         raise RunError(f"{directory} had no test photo; name a folder with --data")
-    return found, found.test
+    return dataset, dataset.test
 
 
 def _other_photos(
     data: Path, classifier: Classifier, test_list: Path | None
 ) -> tuple[Dataset, Split]:
-    found = load_dataset(
+    dataset = load_dataset(
         classifier.recipe.replace(
             data=data, groups=None, train_list=None, test_list=test_list, strict=False
         ),
@@ -141,8 +141,10 @@ def _other_photos(
         Path(tempfile.gettempdir()),
         classes=classifier.classes,
     )
-    # Of a folder with splits rather those that a model has not learnt from.
-    for split in (found.test, found.valid, found.train):
+    # Splits that a model was not trained on come first.
+    for split in (dataset.test, dataset.valid, dataset.train):
         if len(split):
-            return found, split
-    raise DataError(f"{data} holds no photo of {', '.join(classifier.classes)}")
+            return dataset, split
+    raise DataError(
+        f"{data} has no photo of the classes {', '.join(classifier.classes)}; name another folder"
+    )

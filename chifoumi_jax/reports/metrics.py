@@ -1,77 +1,82 @@
-"""The numbers of a run's answers, ready for JSON."""
+"""A run's metrics on labelled photos, ready for JSON."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int
 
-from chifoumi_jax.data.problems import Kind, describe
+from chifoumi_jax.data.problems import ProblemKind, describe
 from chifoumi_jax.metrics import confusion_matrix, wilson_interval, worst_mistakes
-from chifoumi_jax.reports.evaluated import Judged
+from chifoumi_jax.reports.evaluated import EvaluatedRun
 from chifoumi_jax.training.calibration import Calibration, expected_calibration_error, reliability
 
-# Of a share among no photo, and of what is no number: JSON's null.
-_NOTHING = None
-_MISTAKES = 50
+# JSON's null: a share of zero photos, or a value that is not finite.
+_NULL = None
+_MAX_MISTAKES = 50
 
 
-def measures(judged: Judged) -> dict[str, Any]:
-    """All that is reported of one run but its single answers."""
-    labels, probabilities = judged.labels, judged.probabilities
+def run_metrics(evaluated: EvaluatedRun) -> dict[str, Any]:
+    """All metrics of one run, without its answers to the single photos."""
+    labels, probabilities = evaluated.labels, evaluated.probabilities
     matrix = confusion_matrix(labels, probabilities)
     correct = int(np.trace(matrix))
-    classes = per_class(labels, judged.predicted, judged.classes)
+    classes = per_class(matrix, evaluated.classes)
     return {
-        "run": str(judged.directory),
-        "recipe": judged.classifier.recipe.name,
-        "data": str(judged.data.scan.root),
-        "classes": list(judged.classes),
+        "run": str(evaluated.directory),
+        "recipe": evaluated.classifier.recipe.name,
+        "data": str(evaluated.data.scan.root),
+        "classes": list(evaluated.classes),
         "images": len(labels),
-        "learnt": judged.learnt,
+        "learnt": evaluated.learnt,
         "correct": correct,
         "accuracy": correct / len(labels),
         "interval": wilson_interval(correct, len(labels)),
-        "loss": _number(judged.outcome.loss),
+        "loss": _number(evaluated.outcome.loss),
         "confusion": matrix.tolist(),
         "per_class": classes,
-        # Of the classes that there are photos of.
+        # The mean is over the classes that have photos.
         "macro_f1": float(np.mean([row["f1"] for row in classes if row["photos"]])),
-        "calibration": calibration(labels, probabilities, judged.classifier.calibration),
-        "unsure": unsure(labels, probabilities, judged.classifier.calibration.threshold),
-        "mistakes": mistakes(judged),
+        "calibration": calibration(labels, probabilities, evaluated.classifier.calibration),
+        "unsure": unsure(labels, probabilities, evaluated.classifier.calibration.threshold),
+        "mistakes": mistakes(evaluated),
         "problems": describe(
-            # Which classes have no photo stands in the table.
-            [one for one in judged.data.scan.problems if one.kind is not Kind.CLASS_MISSING]
+            # The table of classes already shows which classes have no photos.
+            [
+                one
+                for one in evaluated.data.scan.problems
+                if one.kind is not ProblemKind.CLASS_MISSING
+            ]
         ),
     }
 
 
 def per_class(
-    labels: Int[np.ndarray, " images"],
-    predicted: Int[np.ndarray, " images"],
-    classes: tuple[str, ...],
+    confusion: Int[np.ndarray, "classes classes"], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Precision, recall and F1 of each class.
 
-    Precision is null for a class that no answer names, recall for one without a photo.
-    """
-    from sklearn.metrics import precision_recall_fscore_support
+    Precision is null for a class that was never predicted, recall for one without photos, and F1
+    where both are null.
 
-    columns = precision_recall_fscore_support(
-        labels, predicted, labels=range(len(classes)), zero_division=np.nan
-    )
+    Args:
+        confusion: Numbers of photos by true and predicted class.
+        classes: Names of the classes.
+    """
+    correct = np.diag(confusion)
+    photos, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     return [
         {
             "class": name,
-            "precision": _number(precision),
-            "recall": _number(recall),
-            "f1": _number(f1),
-            "photos": int(photos),
+            "precision": _share(correct[label], predicted[label]),
+            "recall": _share(correct[label], photos[label]),
+            "f1": _share(2 * correct[label], photos[label] + predicted[label]),
+            "photos": int(photos[label]),
         }
-        for name, precision, recall, f1, photos in zip(classes, *columns, strict=True)
+        for label, name in enumerate(classes)
     ]
 
 
@@ -80,7 +85,7 @@ def calibration(
     probabilities: Float32[np.ndarray, "images classes"],
     used: Calibration,
 ) -> dict[str, Any]:
-    """What the probabilities are worth: the calibration error, and the bins behind it."""
+    """The run's temperature and threshold, its calibration error, and the bins of that error."""
     return {
         "temperature": used.temperature,
         "threshold": used.threshold,
@@ -98,38 +103,42 @@ def unsure(
     probabilities: Float32[np.ndarray, "images classes"],
     threshold: float,
 ) -> dict[str, Any]:
-    """How many answers are below the threshold, and how often the others are right."""
+    """How many answers are below the threshold, and how often the others are correct."""
     sure = probabilities.max(axis=1) >= threshold
-    rest, right = int(sure.sum()), int((probabilities.argmax(axis=1) == labels)[sure].sum())
+    rest, correct = int(sure.sum()), int((probabilities.argmax(axis=1) == labels)[sure].sum())
     return {
         "photos": len(labels) - rest,
         "share": (len(labels) - rest) / len(labels),
         "rest": rest,
-        "rest_correct": right,
-        "rest_accuracy": right / rest if rest else _NOTHING,
-        "rest_interval": wilson_interval(right, rest) if rest else _NOTHING,
+        "rest_correct": correct,
+        "rest_accuracy": correct / rest if rest else _NULL,
+        "rest_interval": wilson_interval(correct, rest) if rest else _NULL,
     }
 
 
-def mistakes(judged: Judged) -> list[dict[str, Any]]:
-    """The worst wrong answers, 50 at most."""
-    places = worst_mistakes(judged.labels, judged.probabilities)[:_MISTAKES]
-    return [answer(judged, int(place)) for place in places]
+def mistakes(evaluated: EvaluatedRun) -> list[dict[str, Any]]:
+    """The worst mistakes, at most 50."""
+    indices = worst_mistakes(evaluated.labels, evaluated.probabilities)[:_MAX_MISTAKES]
+    return [answer(evaluated, int(index)) for index in indices]
 
 
-def answer(judged: Judged, place: int) -> dict[str, Any]:
-    """One photo's answer."""
-    row, label = judged.probabilities[place], int(judged.labels[place])
+def answer(evaluated: EvaluatedRun, index: int) -> dict[str, Any]:
+    """The run's answer for one photo, and the photo's true class."""
+    row, label = evaluated.probabilities[index], int(evaluated.labels[index])
     predicted = int(np.argmax(row))
     return {
-        "file": judged.split.photos[place].path,
-        "true": judged.classes[label],
-        "predicted": judged.classes[predicted],
+        "file": evaluated.split.photos[index].path,
+        "true": evaluated.classes[label],
+        "predicted": evaluated.classes[predicted],
         "probability": float(row[predicted]),
         "of_true": float(row[label]),
-        "unsure": bool(row[predicted] < judged.classifier.calibration.threshold),
+        "unsure": bool(row[predicted] < evaluated.classifier.calibration.threshold),
     }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else _NULL
 
 
 def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else _NOTHING
+    return float(value) if math.isfinite(value) else _NULL

@@ -1,4 +1,4 @@
-"""The report as one page: no script, nothing from the network, whatever its names hold."""
+"""The report as one HTML page without scripts or network requests, safe for any file name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from chifoumi_jax.html import page_environment
 from chifoumi_jax.prediction.gradcam import has_feature_map
-from chifoumi_jax.reports.evaluated import Judged
-from chifoumi_jax.reports.gallery import right_places, show, wrong_places
+from chifoumi_jax.reports.evaluated import EvaluatedRun
+from chifoumi_jax.reports.gallery import correct_indices, gallery, mistake_indices
 
 
 def render(
-    judged: Sequence[Judged],
+    evaluated: Sequence[EvaluatedRun],
     runs: Sequence[Mapping[str, Any]],
     comparisons: Sequence[Mapping[str, Any]],
     *,
@@ -22,10 +22,10 @@ def render(
     """The page, in HTML.
 
     Args:
-        judged: Each run's answers.
-        runs: The numbers of each; see `metrics.measures`.
-        comparisons: Those of each pair; see `mcnemar.compare`.
-        images: Whether photos stand in it.
+        evaluated: The evaluated runs.
+        runs: The metrics of each run; see `metrics.run_metrics`.
+        comparisons: The comparison of each pair of runs; see `mcnemar.compare`.
+        images: Whether the page shows photos.
     """
     environment = page_environment("chifoumi_jax", "reports")
     environment.filters |= {"percent": percent, "number": number, "p_value": p_value}
@@ -34,11 +34,11 @@ def render(
         {
             "name": names[numbers["run"]],
             "numbers": numbers,
-            "explained": has_feature_map(one.classifier.recipe),
-            "wrong": show(one, wrong_places(one), images=images),
-            "right": show(one, right_places(one), images=images),
+            "explained": has_feature_map(run.classifier.recipe),
+            "mistakes": gallery(run, mistake_indices(run), images=images),
+            "correct": gallery(run, correct_indices(run), images=images),
         }
-        for one, numbers in zip(judged, runs, strict=True)
+        for run, numbers in zip(evaluated, runs, strict=True)
     ]
     return environment.get_template("page.html.jinja").render(
         runs=shown, names=names, comparisons=comparisons, images=images
@@ -46,28 +46,28 @@ def render(
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """For each path as many of its last parts as tell it from the others."""
-    parts = {path: Path(path).absolute().parts for path in paths}
-    longest = max(map(len, parts.values()))
+    """A short name for each path: its last parts, as few as distinguish all paths."""
+    all_parts = {path: Path(path).absolute().parts for path in paths}
+    longest = max(map(len, all_parts.values()))
     for count in range(1, longest):
-        names = {path: "/".join(of[-count:]) for path, of in parts.items()}
+        names = {path: "/".join(parts[-count:]) for path, parts in all_parts.items()}
         if len(set(names.values())) == len(names):
             return names
     return {path: path for path in paths}
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share for people, in HTML; a dash where there is none."""
+    """A share as a percentage in HTML; a dash for None."""
     from markupsafe import Markup
 
     return "–" if share is None else Markup(f"{100 * share:.{digits}f}&nbsp;%")
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number for people; a dash where there is none."""
+    """A number with fixed digits; a dash for None."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def p_value(value: float) -> str:
-    """A probability for people, which is not 0."""
+    """A p-value, which is never shown as 0."""
     return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"

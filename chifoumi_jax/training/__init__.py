@@ -1,1 +1,1 @@
-"""Training: from a recipe and photos to a run."""
+"""Training: turns a recipe and photos into a run."""

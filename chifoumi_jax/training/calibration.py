@@ -1,4 +1,4 @@
-"""What probabilities are worth: a temperature, and below which of them to call a photo unsure."""
+"""Calibration of probabilities: a temperature, and a threshold below which an answer is unsure."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ from chifoumi_jax.training.run import RunError
 
 FILE = "calibration.json"
 
-# Where nothing was held out to measure it on. Of three classes the best has a third at least.
-_THRESHOLD = 0.6
-# Of fewer photos neither number would mean anything.
+# The threshold without validation photos, and the lowest one with them. With three classes the
+# highest probability is at least 1/3.
+_DEFAULT_THRESHOLD = 0.6
+# With fewer photos neither number would mean anything.
 MIN_PHOTOS = 30
-# The share of right answers that those above the threshold are to have.
-_WANTED = 0.95
-# Standard deviations that 95 % of a normal distribution stay above.
-_ONE_SIDED = 1.645
-# Bisection of the temperature: between a quarter and four, to a thousandth.
-_LOWEST, _HIGHEST, _ROUNDS = 0.25, 4.0, 40
+# Wanted share of right answers among those above the threshold.
+_TARGET_ACCURACY = 0.95
+# Half-width of a one-sided 95 % bound of a normal distribution, in standard deviations.
+_ONE_SIDED_Z = 1.645
+# The temperature is found by bisection between 0.25 and 4, to a thousandth.
+_MIN_TEMPERATURE, _MAX_TEMPERATURE, _BISECTION_STEPS = 0.25, 4.0, 40
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How a model's probabilities are to be read.
+    """How to read a model's probabilities.
 
     Attributes:
-        temperature: Logits are divided by it.
-        threshold: An answer whose probability is below is unsure.
-        photos: How many held-out photos they were measured on; 0 if they were not.
-        unsure: How many of these are below the threshold.
+        temperature: Divisor of the logits.
+        threshold: An answer with a lower probability is unsure.
+        photos: Number of held-out photos that both were measured on; 0 if they were not measured.
+        unsure: Number of these photos whose answer is below the threshold.
     """
 
     temperature: float = 1.0
-    threshold: float = _THRESHOLD
+    threshold: float = _DEFAULT_THRESHOLD
     photos: int = 0
     unsure: int = 0
 
-    def temper(
+    def apply_temperature(
         self, probabilities: Float32[np.ndarray, "images classes"]
     ) -> Float32[np.ndarray, "images classes"]:
-        """The probabilities at this temperature; their order stays."""
+        """The probabilities at this temperature; the order of the classes does not change."""
         if self.temperature == 1.0:
             return probabilities
         scaled = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / self.temperature
@@ -64,40 +65,42 @@ def calibrate(
 ) -> Calibration:
     """Measure a calibration on photos that the model did not learn from.
 
-    The temperature is the one of least cross-entropy, one answer more being wrong than was seen:
-    where hardly any is wrong, the least would be of certainty. The threshold is the lowest
-    probability from which on 95 % of the answers are right by the lower bound of their share (one
-    side, 95 %), or where none is, the probability at which that bound is greatest; but at least the
-    0.6 of those that nothing is known of. Of fewer than 30 photos nothing is measured.
+    The temperature minimises the cross-entropy. It counts one extra wrong answer (Platt 1999);
+    otherwise near-perfect data makes the model overconfident.
 
-    Source: Guo et al. 2017, "On calibration of modern neural networks"; the answer more is Platt's
-    (1999), who fits a sigmoid to targets of (n + 1) / (n + 2).
+    The threshold is the lowest probability from which on 95 % of the answers are right, by the
+    lower bound of that share (one-sided, 95 % confidence). If no probability reaches 95 %, the
+    threshold is the one with the greatest lower bound. It is at least 0.6, the threshold of a model
+    without a calibration. With fewer than 30 photos nothing is measured.
+
+    Source: Guo et al. 2017, "On calibration of modern neural networks"; the extra wrong answer is
+    from Platt (1999), who fits a sigmoid to targets of (n + 1) / (n + 2).
     """
     if len(labels) < MIN_PHOTOS:
         return UNCALIBRATED
     temperature = _temperature(labels, probabilities)
-    tempered = Calibration(temperature).temper(probabilities)
-    given, right = tempered.max(axis=1), tempered.argmax(axis=1) == labels
-    falling = np.argsort(-given, kind="stable")
-    # Equal probabilities are sure or unsure together.
-    ends = np.flatnonzero(np.append(np.diff(given[falling]) != 0, True))
-    counts = np.cumsum(right[falling])
-    bounds = [wilson_interval(int(counts[end]), int(end) + 1, _ONE_SIDED)[0] for end in ends]
-    enough = [end for end, bound in zip(ends, bounds, strict=True) if bound >= _WANTED]
-    last = enough[-1] if enough else ends[int(np.argmax(bounds))]
-    threshold = max(float(given[falling[last]]), _THRESHOLD)
-    return Calibration(temperature, threshold, len(labels), int(np.sum(given < threshold)))
+    scaled = Calibration(temperature).apply_temperature(probabilities)
+    confidence, right = scaled.max(axis=1), scaled.argmax(axis=1) == labels
+    descending = np.argsort(-confidence, kind="stable")
+    # A threshold cannot separate equal probabilities, so only the last of them is a candidate.
+    ends = np.flatnonzero(np.append(np.diff(confidence[descending]) != 0, True))
+    counts = np.cumsum(right[descending])
+    bounds = [wilson_interval(int(counts[end]), int(end) + 1, _ONE_SIDED_Z)[0] for end in ends]
+    reliable = [end for end, bound in zip(ends, bounds, strict=True) if bound >= _TARGET_ACCURACY]
+    last = reliable[-1] if reliable else ends[int(np.argmax(bounds))]
+    threshold = max(float(confidence[descending[last]]), _DEFAULT_THRESHOLD)
+    return Calibration(temperature, threshold, len(labels), int(np.sum(confidence < threshold)))
 
 
 class Bin(NamedTuple):
     """The answers whose probability lies between two bounds.
 
     Attributes:
-        low: The lower bound, which belongs to it.
-        high: The upper bound, which does not, but for 1.
-        photos: How many there are.
-        stated: The mean of their probabilities; NaN if there are none.
-        right: The share of them that are right; NaN if there are none.
+        low: Lower bound, inclusive.
+        high: Upper bound, exclusive except for 1.
+        photos: Number of answers.
+        stated: Mean of their probabilities; NaN if there are none.
+        right: Share of right answers; NaN if there are none.
     """
 
     low: float
@@ -112,19 +115,19 @@ def reliability(
     probabilities: Float32[np.ndarray, "images classes"],
     bins: int = 10,
 ) -> list[Bin]:
-    """How often answers are right, by the probability that they state, in bins of equal width."""
-    given, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    of = np.minimum((given * bins).astype(int), bins - 1)
-    found = []
-    for one in range(bins):
-        inside = of == one
+    """Share of right answers by their probability, in bins of equal width."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bin_of_answer = np.minimum((confidence * bins).astype(int), bins - 1)
+    result = []
+    for number in range(bins):
+        inside = bin_of_answer == number
         photos = int(inside.sum())
         stated, share = (
             (float(values[inside].sum()) / photos if photos else math.nan)
-            for values in (given.astype(np.float64), right)
+            for values in (confidence.astype(np.float64), right)
         )
-        found.append(Bin(one / bins, (one + 1) / bins, photos, stated, share))
-    return found
+        result.append(Bin(number / bins, (number + 1) / bins, photos, stated, share))
+    return result
 
 
 def expected_calibration_error(
@@ -132,17 +135,17 @@ def expected_calibration_error(
     probabilities: Float32[np.ndarray, "images classes"],
     bins: int = 10,
 ) -> float:
-    """Mean distance of stated probability and share of right answers, over bins of equal width.
+    """Mean distance between probability and share of right answers, over bins of equal width.
 
     Source: Naeini et al. 2015; Guo et al. 2017.
     """
-    found = reliability(labels, probabilities, bins)
-    gaps = (abs(one.stated - one.right) * one.photos for one in found if one.photos)
+    all_bins = reliability(labels, probabilities, bins)
+    gaps = (abs(one.stated - one.right) * one.photos for one in all_bins if one.photos)
     return sum(gaps) / len(labels)
 
 
 def read(directory: Path) -> Calibration:
-    """The calibration in a run's folder; `UNCALIBRATED` where there is none.
+    """The calibration in a run's folder; `UNCALIBRATED` if there is none.
 
     Raises:
         RunError: If the file is damaged.
@@ -150,32 +153,32 @@ def read(directory: Path) -> Calibration:
     path = directory / FILE
     try:
         values = json.loads(path.read_bytes())
-        found = Calibration(
+        calibration = Calibration(
             float(values["temperature"]),
             float(values["threshold"]),
             int(values["photos"]),
-            # Not in the runs of earlier versions.
+            # Runs of earlier versions do not have it.
             int(values.get("unsure", 0)),
         )
     except FileNotFoundError:
         return UNCALIBRATED
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read: {error}; remove it, or train again") from error
-    if not (0 < found.temperature < np.inf and 0 <= found.threshold <= 1):
+    if not (0 < calibration.temperature < np.inf and 0 <= calibration.threshold <= 1):
         raise RunError(f"{path} holds no calibration; remove it, or train again")
-    return found
+    return calibration
 
 
-def sentence(measured: Calibration) -> str:
+def sentence(calibration: Calibration) -> str:
     """A calibration in words."""
-    if not measured.photos:
+    if not calibration.photos:
         return f"Not calibrated: fewer than {MIN_PHOTOS} validation photos."
-    bound = {_LOWEST: ", the least there is", _HIGHEST: ", the greatest there is"}
-    at = bound.get(round(measured.temperature, 2), "")
+    notes = {_MIN_TEMPERATURE: ", the lowest allowed", _MAX_TEMPERATURE: ", the highest allowed"}
+    note = notes.get(round(calibration.temperature, 2), "")
     return (
-        f"Calibrated on {measured.photos} validation photos: temperature "
-        f"{measured.temperature:.2f}{at}; answers below {measured.threshold:.0%} are called "
-        f"unsure, {measured.unsure} of these."
+        f"Calibrated on {calibration.photos} validation photos: temperature "
+        f"{calibration.temperature:.2f}{note}; answers below {calibration.threshold:.0%} are "
+        f"called unsure ({calibration.unsure} of these photos)."
     )
 
 
@@ -188,13 +191,13 @@ def _temperature(
     target = picked + (others - picked) / (len(labels) + 2)
 
     def slope(inverse: float) -> float:
-        # Of the cross-entropy by the inverse temperature, in which it is convex.
+        # Derivative of the cross-entropy by the inverse temperature, in which it is convex.
         powers = np.exp(inverse * (logits - logits.max(axis=1, keepdims=True)))
         weights = powers / powers.sum(axis=1, keepdims=True)
         return float(np.mean(np.sum(weights * logits, axis=1) - target))
 
-    low, high = 1 / _HIGHEST, 1 / _LOWEST
-    for _ in range(_ROUNDS):
+    low, high = 1 / _MAX_TEMPERATURE, 1 / _MIN_TEMPERATURE
+    for _ in range(_BISECTION_STEPS):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return 1 / (low * high) ** 0.5

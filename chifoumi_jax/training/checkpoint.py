@@ -1,8 +1,9 @@
-"""Checkpoints that count only when every byte of them is there.
+"""Checkpoints that are read only if every byte is intact.
 
-A checkpoint is a folder `checkpoints/<step>/` with what Orbax wrote, `progress.json` and, written
-last, `manifest.json` with the SHA-256 of every other file. It is built under another name and
-renamed when complete. Whoever reads takes the newest one whose manifest holds.
+A checkpoint is a folder `checkpoints/<step>/` with Orbax's files, `progress.json` and
+`manifest.json`. The manifest is written last and holds the SHA-256 of every other file. The folder
+is built under a temporary name and renamed when it is complete. Readers take the newest checkpoint
+whose files match its manifest.
 """
 
 import json
@@ -19,7 +20,7 @@ from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import sha256, sync_directory, write_json
 
 FORMAT_VERSION = 1
-# The newest and the one before it, which is read if the newest turns out damaged.
+# The newest checkpoint, and the one before it in case the newest is damaged.
 KEEP = 2
 
 
@@ -28,13 +29,13 @@ class CheckpointError(UserError, RuntimeError):
 
 
 def save(directory: Path, step: int, trees: dict[str, Any], progress: dict[str, Any]) -> Path:
-    """Write a checkpoint and return its folder; whatever had the same step is replaced.
+    """Write a checkpoint and return its folder; replaces a checkpoint of the same step.
 
     Args:
-        directory: The run's `checkpoints` folder; made if absent.
-        step: Training steps taken so far.
+        directory: The run's `checkpoints` folder; created if absent.
+        step: Number of training steps so far.
         trees: Named pytrees of arrays.
-        progress: What else a run needs to go on, as JSON.
+        progress: What else a run needs in order to continue, as JSON.
 
     Raises:
         CheckpointError: If it could not be written (no space, no permission).
@@ -42,13 +43,13 @@ def save(directory: Path, step: int, trees: dict[str, Any], progress: dict[str, 
     import orbax.checkpoint.experimental.v1 as ocp
 
     final = directory / f"{step:08d}"
-    temporary = directory / f".{step:08d}.{distributed.of_first(os.getpid())}.tmp"
+    temporary = directory / f".{step:08d}.{distributed.broadcast_first(os.getpid())}.tmp"
     try:
         if distributed.is_first():
             directory.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
-        # Of several processes each calls Orbax, which lets one write what all have alike.
+        # Every process calls Orbax, which lets one of them write the arrays that all have.
         ocp.save_checkpointables((temporary / "trees").absolute(), trees)
         if distributed.is_first():
             write_json(temporary / "progress.json", progress)
@@ -62,7 +63,7 @@ def save(directory: Path, step: int, trees: dict[str, Any], progress: dict[str, 
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"the checkpoint of step {step} could not be saved in {directory}: {error}. "
-            "Earlier checkpoints are untouched; make room or permit writing, then resume the run"
+            "Earlier checkpoints are intact; free disk space or permit writing, then resume the run"
         ) from error
     finally:
         if distributed.is_first():
@@ -71,7 +72,7 @@ def save(directory: Path, step: int, trees: dict[str, Any], progress: dict[str, 
 
 
 def prune(directory: Path, best: int | None) -> None:
-    """Remove all but the `KEEP` newest checkpoints and the one of step `best`."""
+    """Remove all checkpoints except the `KEEP` newest ones and that of step `best`."""
     for step in steps(directory)[:-KEEP]:
         if step != best:
             shutil.rmtree(directory / f"{step:08d}")
@@ -80,32 +81,36 @@ def prune(directory: Path, best: int | None) -> None:
 
 
 def steps(directory: Path) -> list[int]:
-    """Steps of the checkpoints that are there, whole or not, oldest first."""
+    """Steps of all checkpoints, intact or damaged, oldest first."""
     if not directory.is_dir():
         return []
     return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
 
 
 def newest(directory: Path) -> tuple[int | None, list[str]]:
-    """Step of the newest whole checkpoint (None if there is none), and what ails newer ones."""
-    ailments: list[str] = []
+    """The newest intact checkpoint.
+
+    Returns:
+        Its step, or None if there is none; and for each newer one, what is wrong with it.
+    """
+    problems: list[str] = []
     for step in reversed(steps(directory)):
-        ailment = verify(directory / f"{step:08d}")
-        if ailment is None:
-            return step, ailments
-        ailments.append(ailment)
-    return None, ailments
+        problem = verify(directory / f"{step:08d}")
+        if problem is None:
+            return step, problems
+        problems.append(problem)
+    return None, problems
 
 
 def best(directory: Path, newest: int) -> int:
-    """Step of the checkpoint that the one of step `newest` calls the best."""
+    """Step of the best checkpoint, as the checkpoint of step `newest` recorded it."""
     progress = json.loads((directory / f"{newest:08d}" / "progress.json").read_bytes())
     step = progress["best_step"]
     return newest if step is None else int(step)
 
 
 def verify(checkpoint: Path) -> str | None:
-    """None if the checkpoint is whole, else one sentence that says what is wrong with it."""
+    """None if the checkpoint is intact, else one sentence that says what is wrong with it."""
     try:
         manifest = json.loads((checkpoint / "manifest.json").read_bytes())
         version, hashes = manifest["version"], manifest["sha256"]
@@ -116,28 +121,28 @@ def verify(checkpoint: Path) -> str | None:
     if version != FORMAT_VERSION:
         return f"{checkpoint} has format {version}; this version reads {FORMAT_VERSION}"
     if not isinstance(hashes, dict) or set(hashes) != set(_files(checkpoint)):
-        return f"{checkpoint} lacks files that its manifest names, or has others"
+        return f"{checkpoint} lacks files that its manifest names, or has extra files"
     for name, expected in hashes.items():
         if sha256(checkpoint / name) != expected:
-            return f"{checkpoint}/{name} is not what was saved"
+            return f"{checkpoint}/{name} has changed since it was saved"
     return None
 
 
 def load(checkpoint: Path, trees: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read some of a checkpoint's trees, and its progress.
+    """Read some trees of a checkpoint, and its progress.
 
     Args:
         checkpoint: A folder that `save` returned.
-        trees: For each wanted name the abstract tree (`jax.ShapeDtypeStruct` leaves with the
-            sharding that they should get).
+        trees: The abstract tree of each wanted name, with `jax.ShapeDtypeStruct` leaves that have
+            the wanted sharding.
 
     Raises:
-        CheckpointError: If it is not whole, or holds other trees than asked for.
+        CheckpointError: If it is damaged, or lacks one of these trees with these shapes and dtypes.
     """
     import orbax.checkpoint.experimental.v1 as ocp
 
-    if ailment := verify(checkpoint):
-        raise CheckpointError(ailment)
+    if problem := verify(checkpoint):
+        raise CheckpointError(problem)
     saved = json.loads((checkpoint / "manifest.json").read_bytes())["arrays"]
     for name, wanted in _arrays(trees).items():
         if saved.get(name) != wanted:
@@ -151,16 +156,16 @@ def load(checkpoint: Path, trees: dict[str, Any]) -> tuple[dict[str, Any], dict[
 
 
 def size(trees: dict[str, Any]) -> int:
-    """Bytes that a checkpoint of these trees takes, nearly."""
+    """Approximate size in bytes of a checkpoint of these trees."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trees))
 
 
 def _arrays(trees: dict[str, Any]) -> dict[str, dict[str, list[Any]]]:
-    """Type and shape of every array, by tree and by place in it."""
+    """Dtype and shape of every array, by the name of its tree and its path in the tree."""
     return {
         name: {
-            jax.tree_util.keystr(place): [str(leaf.dtype), *leaf.shape]
-            for place, leaf in jax.tree_util.tree_leaves_with_path(tree)
+            jax.tree_util.keystr(path): [str(leaf.dtype), *leaf.shape]
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
         }
         for name, tree in trees.items()
     }

@@ -1,7 +1,8 @@
-"""Cross-validation: each session's photos judged by a model that never saw the session.
+"""Cross-validation: each session's photos are tested by a model that never saw the session.
 
-The pretrained network runs once over every photo; on its features a head of each depth is trained
-for each fold, all folds at once. With `full` the whole recipe is trained for each fold besides.
+The pretrained network runs once over every photo. A head of each depth is trained on its features
+for each fold, in one compiled program for all folds. With `full` the whole recipe is also trained
+for each fold.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jaxtyping import Float32, Int32
 from chifoumi_jax.backbones import architecture
 from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.folder.lists import read_groups
-from chifoumi_jax.data.folder.split import bind
+from chifoumi_jax.data.folder.split import group_tied
 from chifoumi_jax.data.problems import DataError, describe
 from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import making, write_atomically, write_json
@@ -43,12 +44,12 @@ FINE_TUNED = "fine-tuned"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What one kind of model reached.
+    """The results of one kind of model.
 
     Attributes:
-        name: Of the kind.
-        accuracies: Of each fold.
-        confusion: Photos of all folds by true and predicted class.
+        name: Name of the kind, such as "linear head".
+        accuracies: Accuracy on each fold.
+        confusion: Number of photos of all folds by true class (rows) and predicted class (columns).
     """
 
     name: str
@@ -57,36 +58,36 @@ class Row:
 
     @property
     def mean(self) -> float:
-        """Of the folds' accuracies."""
+        """Mean of the folds' accuracies."""
         return float(np.mean(self.accuracies))
 
     @property
     def spread(self) -> float:
-        """Their standard deviation."""
+        """Standard deviation of the folds' accuracies."""
         return float(np.std(self.accuracies, ddof=1))
 
 
 @dataclasses.dataclass(frozen=True)
 class Folds:
-    """Who judges whom.
+    """The division of the photos into folds.
 
     Attributes:
         data: The photos.
-        of: Each training photo's fold.
-        sessions: Number of sessions; None if nobody named them.
+        fold_of: The fold of each training photo, counted from 0.
+        sessions: Number of sessions; None if no sessions were named.
         number: Number of folds.
     """
 
     data: Dataset
-    of: Int32[np.ndarray, " images"]
+    fold_of: Int32[np.ndarray, " images"]
     sessions: int | None
     number: int
 
     @property
     def sentence(self) -> str:
-        """What was divided, in words."""
-        of = "" if self.sessions is None else f" of {self.sessions} sessions"
-        return f"{len(self.of)} photos{of}"
+        """The number of photos and of sessions, in words."""
+        sessions = "" if self.sessions is None else f" of {self.sessions} sessions"
+        return f"{len(self.fold_of)} photos{sessions}"
 
 
 def cross_validate(
@@ -97,22 +98,23 @@ def cross_validate(
     full: bool = False,
     quiet: bool = False,
 ) -> tuple[Folds, list[Row]]:
-    """Cross-validate a recipe's network, and write the result into its runs' folder.
+    """Cross-validate a recipe's network, and write the result into `recipe.runs`.
 
-    The photos are those that the recipe trains on; of a folder without a test folder, all. Folds
-    hold about as many photos of each class, and no session (`recipe.groups`) stands in two. The
-    trainings of `full` are kept in `fold-<n>/`: what is done is not done again.
+    The photos are those that the recipe trains on. If the folder has no test folder, they are all
+    photos. The folds have about equal numbers of photos of each class, and no session
+    (`recipe.groups`) is in two folds. The trainings of `full` are kept in `fold-<n>/`, so that a
+    finished one is not repeated.
 
     Args:
-        recipe: One that begins with pretrained weights.
-        folds: How many.
+        recipe: A recipe that begins with pretrained weights.
+        folds: Number of folds.
         depths: Numbers of hidden layers of the heads.
         full: Also train the whole network for each fold.
-        quiet: Say nothing but warnings.
+        quiet: Print nothing but warnings.
 
     Raises:
         RecipeError: If the recipe has no pretrained network.
-        DataError: If the photos cannot be divided so.
+        DataError: If the photos cannot be divided into these folds.
         PretrainedError: If there are no pretrained weights.
     """
     if not recipe.pretrained:
@@ -131,12 +133,12 @@ def cross_validate(
         display.warn(line)
     if recipe.groups is None:
         display.warn(
-            "Without --groups photos of one session stand on both sides, and the accuracy is that "
-            "on photos like those it learnt from."
+            "Without --groups, photos of one session are both trained on and tested on: the "
+            "accuracy is that on photos like the training photos."
         )
-    rows = _heads(recipe, divided, depths)
+    rows = _head_rows(recipe, divided, depths)
     if full:
-        rows.append(_full(recipe, divided, display))
+        rows.append(_fine_tuned_row(recipe, divided, display))
     write(recipe.runs, divided, rows)
     return divided, rows
 
@@ -145,23 +147,23 @@ def divide(recipe: Recipe, data: Dataset, number: int) -> Folds:
     """Divide the training photos into folds, stratified by class and grouped by session.
 
     Raises:
-        DataError: If there are fewer sessions than folds, fewer photos of each class, or a class
-            stands in one fold alone.
+        DataError: If there are fewer sessions than folds, fewer photos of each class than folds, or
+            a class that is in one fold only.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     sessions = {} if recipe.groups is None else read_groups(recipe.groups)
     photos = data.train.photos
-    bonds = {
+    ties = {
         photo.path: [("content", photo.sha256)]
         + [("session", sessions[photo.path]) for _ in range(photo.path in sessions)]
         for photo in photos
     }
-    unit_of = {path: number for number, unit in enumerate(bind(bonds)) for path in unit}
+    unit_of = {path: number for number, unit in enumerate(group_tied(ties)) for path in unit}
     groups = np.array([unit_of[photo.path] for photo in photos])
     count = len(set(unit_of.values()))
     if count < number:
-        units = "photos that differ" if recipe.groups is None else "sessions"
+        units = "different photos" if recipe.groups is None else "sessions"
         remedy = f"take --folds {count} or less" if count > 1 else f"add {units}"
         raise DataError(f"{count} {units} cannot be divided into {number} folds; {remedy}")
     most = int(np.bincount(data.train.labels).max())
@@ -172,45 +174,47 @@ def divide(recipe: Recipe, data: Dataset, number: int) -> Folds:
         )
     for label, name in enumerate(data.classes):
         if len(set(groups[data.train.labels == label])) == 1:
-            one = "one photo, or copies of one" if recipe.groups is None else "one session"
+            one = "one photo or its copies" if recipe.groups is None else "photos of one session"
             raise DataError(
-                f"all photos of {printable(name)} are of {one}: without the fold that has it none "
-                "is left to train on; add others, or leave the class out"
+                f"all photos of {printable(name)} are {one}: without their fold there is none to "
+                "train on; add others, or leave the class out"
             )
     splitter = StratifiedGroupKFold(number, shuffle=True, random_state=recipe.seed)
-    of = np.zeros(len(photos), np.int32)
+    fold_of = np.zeros(len(photos), np.int32)
     with warnings.catch_warnings():
-        # Of a class with fewer photos than there are folds, which may be: see below.
+        # It warns of a class with fewer photos than folds, which is allowed: see the check below.
         warnings.simplefilter("ignore", UserWarning)
-        for fold, (_, held) in enumerate(splitter.split(groups, data.train.labels, groups)):
-            of[held] = fold
+        for fold, (_, held_out) in enumerate(splitter.split(groups, data.train.labels, groups)):
+            fold_of[held_out] = fold
     for fold in range(number):
-        held = of == fold
-        missing = set(range(len(data.classes))) - set(data.train.labels[~held].tolist())
-        if missing or not held.any():
+        held_out = fold_of == fold
+        missing = set(range(len(data.classes))) - set(data.train.labels[~held_out].tolist())
+        if missing or not held_out.any():
             name = printable(data.classes[min(missing)]) if missing else "every class"
             raise DataError(
                 f"without fold {fold + 1} there is no photo of {name} to train on: it has too few "
                 "sessions; take fewer --folds, or photos of more sessions"
             )
-    return Folds(data, of, count if sessions else None, number)
+    return Folds(data, fold_of, count if sessions else None, number)
 
 
-def _heads(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
+def _head_rows(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
     data = folds.data
     program = program_of(recipe, len(data.classes))
     state = with_pretrained(jax.random.key(recipe.seed), recipe, program)
     features, labels = split_features(
         program, state.weights, data.pixels, data.train, mirrored=recipe.mirror_test
     )
-    sides = len(labels) // len(folds.of)
-    of = np.tile(folds.of, sides)
+    # 2 if the mirror images are used too, else 1.
+    views = len(labels) // len(folds.fold_of)
+    fold_of = np.tile(folds.fold_of, views)
     loss = smoothed_cross_entropy(recipe.label_smoothing)
-    every = jnp.asarray(of != np.arange(folds.number)[:, None], jnp.float32)
+    # A row for each fold: weight 0 for its own photos.
+    fold_weights = jnp.asarray(fold_of != np.arange(folds.number)[:, None], jnp.float32)
     rows = []
     for depth in depths:
 
-        def held_out(weights: jax.Array, depth: int = depth) -> jax.Array:
+        def probabilities(weights: jax.Array, depth: int = depth) -> jax.Array:
             head = train_head(
                 jax.random.key(recipe.seed),
                 jnp.asarray(features),
@@ -221,39 +225,40 @@ def _heads(recipe: Recipe, folds: Folds, depths: Sequence[int]) -> list[Row]:
                 loss=loss,
             )
             answers = jax.nn.softmax(logits(head, jnp.asarray(features)))
-            return answers.reshape(sides, -1, answers.shape[-1]).mean(0)
+            return answers.reshape(views, -1, answers.shape[-1]).mean(0)
 
-        # Fold after fold: all at once would hold the features as often.
-        found = np.asarray(jax.lax.map(held_out, every))
+        # One fold after the other, because all at once would hold the features once for each fold.
+        by_fold = np.asarray(jax.lax.map(probabilities, fold_weights))
         name = {0: "linear head", 1: "1 hidden layer"}.get(depth, f"{depth} hidden layers")
-        rows.append(_row(name, folds, found[folds.of, np.arange(len(folds.of))]))
+        held_out = by_fold[folds.fold_of, np.arange(len(folds.fold_of))]
+        rows.append(_row(name, folds, held_out))
     return rows
 
 
-def _full(recipe: Recipe, folds: Folds, display: Display) -> Row:
+def _fine_tuned_row(recipe: Recipe, folds: Folds, display: Display) -> Row:
     runs = []
     for fold in range(folds.number):
         directory = recipe.runs / f"fold-{fold + 1}"
         display.say(f"Fold {fold + 1} of {folds.number}: {directory}.")
-        runs.append(_trained(recipe, folds, fold, directory))
-    matrix = np.sum([found.results["test_confusion"] for found in runs], axis=0)
-    accuracies = tuple(found.test_accuracy for found in runs)
+        runs.append(_fold_run(recipe, folds, fold, directory))
+    matrix = np.sum([each.results["test_confusion"] for each in runs], axis=0)
+    accuracies = tuple(each.test_accuracy for each in runs)
     return Row(FINE_TUNED, accuracies, tuple(map(tuple, matrix.tolist())))
 
 
-def _trained(recipe: Recipe, folds: Folds, fold: int, directory: Path) -> run.Run:
-    """The fold's training: found, gone on with, or begun."""
+def _fold_run(recipe: Recipe, folds: Folds, fold: int, directory: Path) -> run.Run:
+    """The fold's run: a finished one, an unfinished one that is resumed, or a new one."""
     paths = np.array([photo.path for photo in folds.data.train.photos])
     directory.mkdir(exist_ok=True)
     lists = {}
-    for name, chosen in (("train", folds.of != fold), ("test", folds.of == fold)):
+    for name, chosen in (("train", folds.fold_of != fold), ("test", folds.fold_of == fold)):
         file = lists[f"{name}_list"] = directory / f"{name}.txt"
-        # With ./ a name that begins with # is no comment.
+        # Without ./ a name that begins with # would be a comment.
         text = "".join(f"./{path}\n" for path in paths[chosen])
         if file.exists() and file.read_text() != text:
             raise DataError(
-                f"{directory} holds a training of photos that were divided otherwise, by another "
-                "number of --folds, other --groups or other photos: give another --out"
+                f"{directory} holds a training on other folds (another number of --folds, other "
+                "--groups or other photos): give another --out"
             )
         write_atomically(file, text)
     return fit_once(recipe.replace(runs=directory, **lists), quiet=True)
@@ -262,7 +267,7 @@ def _trained(recipe: Recipe, folds: Folds, fold: int, directory: Path) -> run.Ru
 def _row(name: str, folds: Folds, probabilities: Float32[np.ndarray, "images classes"]) -> Row:
     labels = folds.data.train.labels
     right = probabilities.argmax(1) == labels
-    accuracies = tuple(float(right[folds.of == fold].mean()) for fold in range(folds.number))
+    accuracies = tuple(float(right[folds.fold_of == fold].mean()) for fold in range(folds.number))
     matrix = confusion_matrix(labels, probabilities)
     return Row(name, accuracies, tuple(map(tuple, matrix.tolist())))
 
@@ -271,22 +276,22 @@ def write(directory: Path, folds: Folds, rows: Sequence[Row]) -> None:
     """Write `crossval.json` and `crossval.png`."""
     from chifoumi_jax.training.pictures import save_figure
 
-    sizes = np.bincount(folds.of, minlength=folds.number).tolist()
-    found = {
+    sizes = np.bincount(folds.fold_of, minlength=folds.number).tolist()
+    report = {
         "classes": list(folds.data.classes),
-        "photos": len(folds.of),
+        "photos": len(folds.fold_of),
         "sessions": folds.sessions,
         "photos_of_folds": sizes,
         "rows": [
             dataclasses.asdict(row) | {"mean": row.mean, "spread": row.spread} for row in rows
         ],
     }
-    write_json(directory / "crossval.json", found)
+    write_json(directory / "crossval.json", report)
     save_figure(plot(folds, rows), directory / "crossval.png")
 
 
 def plot(folds: Folds, rows: Sequence[Row]) -> Figure:
-    """Each fold's accuracy, and the mean, by kind of model."""
+    """A plot of each fold's accuracy and of their mean, for each kind of model."""
     from chifoumi_jax.training.pictures import new_figure
 
     figure = new_figure(1.8 + 1.4 * len(rows), 3.6)

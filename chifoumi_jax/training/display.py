@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: bars on a terminal, a line an epoch elsewhere."""
+"""Progress output of a run: bars on a terminal, elsewhere one line per epoch."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from rich.progress import (
 )
 
 from chifoumi_jax.data.order import Order
-from chifoumi_jax.metrics import Running
+from chifoumi_jax.metrics import RunningMean
 
-# A step's time is taken over that many of them, after the first, which is slower.
+# The time of a step is measured over this many steps. The first step is left out: it is slower.
 _TIMED_STEPS = 3
-# Between two looks at the devices' sums, in seconds. So long may Ctrl-C have to wait, too.
-REFRESH = 3.0
+# Seconds between two updates of the bar. Ctrl-C may have to wait that long too.
+_REFRESH_SECONDS = 3.0
 
 
 class Display:
-    """Writes a run's news to a console; `quiet` leaves only warnings."""
+    """Prints the progress of a run to standard error; with `quiet` only its warnings."""
 
     def __init__(self, *, quiet: bool = False):
-        # Standard error, as progress is not a result.
+        # Standard error, because progress is not a result.
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.quiet = quiet
 
     def say(self, text: str) -> None:
-        """One line of news."""
+        """Print one line, unless `quiet`."""
         if not self.quiet:
             self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """One line that is never left out."""
+        """Print one line, even if `quiet`."""
         self.console.print(text, style="yellow", markup=False)
 
     @contextlib.contextmanager
     def counting(self, text: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar for work of a known number of parts; gives the function that moves it."""
+        """Show a bar for work in parts; yields a function that takes the parts done and in all."""
         if not self._live:
             yield lambda done, total: None
             return
@@ -54,7 +54,7 @@ class Display:
 
     @contextlib.contextmanager
     def training(self, order: Order, done: int) -> Iterator[TrainingBar]:
-        """A bar for the steps of a training, `done` of which lie behind."""
+        """Show a bar for the steps of a training, `done` of which are done already."""
         if not self._live:
             yield TrainingBar(self, None, order)
             return
@@ -86,27 +86,27 @@ class TrainingBar:
         self._display = display
         self._progress = progress
         self._order = order
-        self._paces: list[float] = []
+        self._step_seconds: list[float] = []
         self._step = 0
 
     @property
     def stride(self) -> int:
-        """Steps to take until the next look: looking waits for the devices, hence not each."""
-        if not self._paces:
+        """Steps until the next update; more than one, because an update waits for the devices."""
+        if not self._step_seconds:
             return 1
-        if len(self._paces) == 1:
+        if len(self._step_seconds) == 1:
             return _TIMED_STEPS
-        return max(1, int(REFRESH / self._paces[-1]))
+        return max(1, int(_REFRESH_SECONDS / self._step_seconds[-1]))
 
-    def pace(self, seconds: float) -> None:
-        """Take in how long a step took since the last look; the second time, say what is left."""
-        self._paces = [*self._paces[:2], seconds]
-        if len(self._paces) == 2:
+    def record_step_time(self, seconds: float) -> None:
+        """Record the time of a step since the last update; the second time, print the time left."""
+        self._step_seconds = [*self._step_seconds[:2], seconds]
+        if len(self._step_seconds) == 2:
             left = duration(seconds * (len(self._order) - self._step))
             self._display.say(f"A step takes {seconds:.2g} s; about {left} left.")
 
-    def show(self, step: int, loss: Running, accuracy: Running, seconds: float) -> None:
-        """Move the bar."""
+    def show(self, step: int, loss: RunningMean, accuracy: RunningMean, seconds: float) -> None:
+        """Move the bar; `seconds` is the time of the epoch so far."""
         self._step = step
         if self._progress is None:
             return
@@ -121,7 +121,7 @@ class TrainingBar:
         )
 
     def end_epoch(self, row: Mapping[str, float]) -> None:
-        """One line on a finished epoch."""
+        """Print one line about a finished epoch."""
         parts = [f"epoch {row['epoch']:.0f}/{self._order.epochs}", f"loss {row['loss']:.4f}"]
         parts.append(f"accuracy {row['accuracy']:.1%}")
         if "valid_accuracy" in row:
@@ -131,10 +131,10 @@ class TrainingBar:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: 42 s, 4 min 10 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    """A time as readable text: 42 s, 4 min 10 s, 2 h 5 min."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60} min"

@@ -1,4 +1,4 @@
-"""`fit(recipe)` and `resume(run)`: a whole training from the photos to the written run."""
+"""`fit(recipe)` and `resume(run)`: a whole training, from the photos to the saved run."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 
 def fit(recipe: Recipe, *, quiet: bool = False, display: Display | None = None) -> Run:
-    """Train as the recipe says, in a new folder under `recipe.runs`.
+    """Train by a recipe, in a new folder under `recipe.runs`.
 
     Args:
         recipe: For instance `recipes.cnn.replace(data="photos/")`.
-        quiet: Say nothing but warnings.
-        display: Who is told how it goes; standard error if not given.
+        quiet: Print nothing but warnings.
+        display: Shows the progress; by default on standard error.
 
     Raises:
         DataError: If the folder of photos cannot be trained on.
-        DoesNotFitError: If memory or disk do not suffice.
+        DoesNotFitError: If there is too little memory or disk space.
         CheckpointError: If a checkpoint could not be saved.
-        DivergedError: If the loss is no number any more.
-        PretrainedError: If the recipe begins with weights that are not there.
+        DivergedError: If the loss is no longer finite.
+        PretrainedError: If the recipe begins with pretrained weights that are not installed.
         Stopped: If the user pressed Ctrl-C; the run is saved.
     """
     if display is None:
@@ -58,13 +58,13 @@ def _fit(recipe: Recipe, display: Display, stop: StopRequest) -> Run:
     _require_same_photos(data)
     if recipe.patience and not len(data.valid):
         raise RecipeError(
-            "patience waits for better answers on validation photos, and there are none: add a "
-            "folder valid, or give --valid-share"
+            "--patience needs validation photos, and there are none: add a folder valid, or give "
+            "--valid-share"
         )
     trainer = Trainer(recipe, data, display)
     trainer.compile(recipe.runs)
-    state = trainer.begin()
-    number = distributed.of_first(run.create(recipe) if distributed.is_first() else 0)
+    state = trainer.initial_state()
+    number = distributed.broadcast_first(run.create(recipe) if distributed.is_first() else 0)
     directory = run.directory(recipe, number)
     with _locked(directory):
         trainer.write_config(directory)
@@ -74,52 +74,53 @@ def _fit(recipe: Recipe, display: Display, stop: StopRequest) -> Run:
 def resume(
     directory: str | os.PathLike[str], *, epochs: int | None = None, quiet: bool = False
 ) -> Run:
-    """Go on with a run from its newest whole checkpoint, as if it had never stopped.
+    """Continue a run from its newest intact checkpoint, as if it had never stopped.
 
     Args:
         directory: The run's folder.
-        epochs: Train up to this epoch instead; with a constant learning rate only, since another
-            length would change the schedule of the epochs that are done.
-        quiet: Say nothing but warnings.
+        epochs: New total number of epochs. It works with a constant learning rate only, because
+            another length would change the schedule of the epochs that are done.
+        quiet: Print nothing but warnings.
 
     Raises:
-        RunError: If the folder is no run, is in use, or its photos have changed.
-        CheckpointError: If no checkpoint is whole.
-        Stopped: As `fit`.
+        RunError: If the folder is not a run, is in use, or its photos have changed.
+        CheckpointError: If no checkpoint is intact.
+        Stopped: If the user pressed Ctrl-C; the run is saved.
     """
     display, directory = Display(quiet=quiet or not distributed.is_first()), Path(directory)
     recipe, config = run.read_config(directory)
     if epochs is not None and epochs != recipe.epochs:
         if recipe.schedule != "constant":
             raise RunError(
-                f"{directory} lowers its learning rate over {recipe.epochs} epochs, so that it "
-                f"cannot become a run of {epochs}; start a new one with --epochs {epochs}"
+                f"{directory} lowers its learning rate over {recipe.epochs} epochs, so it cannot "
+                f"be resumed with another number; start a new run with --epochs {epochs}"
             )
         recipe = recipe.replace(epochs=epochs)
     with stop_requests() as stop, _locked(directory):
-        step, ailments = checkpoint.newest(directory / "checkpoints")
-        for ailment in ailments:
-            display.warn(f"Passed over a checkpoint: {ailment}.")
+        step, problems = checkpoint.newest(directory / "checkpoints")
+        for problem in problems:
+            display.warn(f"Skipped a damaged checkpoint: {problem}.")
         if step is None:
             raise checkpoint.CheckpointError(
-                f"{directory} has no whole checkpoint to go on from; start a new run"
+                f"{directory} has no intact checkpoint to resume from; start a new run"
             )
         data = read_photos(recipe, directory, display)
         if data.hands != config["data"].get("hands", ""):
             raise RunError(
-                f"the rendered hands are not those that {directory} started with: start a new run"
+                f"the rendered hands differ from those that {directory} started with; "
+                "start a new run"
             )
         if data.scan.fingerprint != config["data"]["fingerprint"]:
             raise RunError(
-                f"the photos in {data.scan.root} are not those that {directory} started with; "
-                "put them back, or start a new run"
+                f"the photos in {data.scan.root} differ from those that {directory} started with; "
+                "restore them, or start a new run"
             )
         trainer = Trainer(recipe, data, display)
         state, progress = restore(directory, trainer.program, step)
         if not trainer.is_done(progress):
             trainer.compile(directory)
             trainer.write_config(directory)
-            display.say(f"Going on with {directory} after step {step}.")
+            display.say(f"Resuming {directory} after step {step}.")
         elif (directory / "results.json").exists():
             display.say(f"{directory} is complete: {len(progress.history)} epochs are done.")
             return run.read(directory)
@@ -127,15 +128,16 @@ def resume(
 
 
 def fit_once(recipe: Recipe, *, quiet: bool = False) -> Run:
-    """The recipe's run in `recipe.runs`: the one that is there, gone on with, or a new one.
+    """The recipe's run in `recipe.runs`: an existing one, resumed if unfinished, or a new one.
 
     Raises:
-        Stopped: And others, as `fit` and `resume`.
+        UserError: As `fit` and `resume`.
+        Stopped: If the user pressed Ctrl-C; the run is saved.
     """
     for directory in sorted(recipe.runs.glob(f"{recipe.name}-*")):
         if not run.is_run(directory) or run.read_config(directory)[0] != recipe.absolute():
             continue
-        # One that was stopped before its first checkpoint has nothing to go on from.
+        # A run that was stopped before its first checkpoint cannot be resumed.
         with contextlib.suppress(checkpoint.CheckpointError):
             return resume(directory, quiet=quiet)
     return fit(recipe, quiet=quiet)
@@ -143,13 +145,13 @@ def fit_once(recipe: Recipe, *, quiet: bool = False) -> Run:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Hold the run's lock, in the process that writes to it."""
+    """Hold the run's lock, in the first process only, which is the one that writes."""
     with run.locked(directory) if distributed.is_first() else contextlib.nullcontext():
         yield
 
 
 def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
-    """The recipe's folder, or the rendered hands, scanned and decoded; says what was found."""
+    """Scan and decode the recipe's folder or the rendered hands, and print what was found."""
     from chifoumi_jax.data.dataset import hands_folder, hands_path, load_dataset
     from chifoumi_jax.data.problems import describe
     from chifoumi_jax.text import printable
@@ -158,17 +160,17 @@ def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
     if directory is None:
         display.say(f"No --data given: training on the rendered hands in {hands_path()}.")
         if not hands_path().is_dir():
-            display.say("Drawing them first, this once; it takes about a minute.")
+            display.say("They are drawn first, only once; this takes about a minute.")
         with display.counting("Drawing hands") as progress:
             directory = hands_folder(progress)
     with display.counting("Reading photos") as progress:
 
-        def mixed_in(count: int) -> Path:
+        def wild_hands(count: int) -> Path:
             if not hands_path(count).is_dir():
-                display.say(f"Drawing {count:,} hands to train on, this once; it takes minutes.")
+                display.say(f"Drawing {count:,} hands to train on, only once; this takes minutes.")
             return hands_folder(progress, wild=count)
 
-        data = load_dataset(recipe, directory, store_in, progress, wild_hands=mixed_in)
+        data = load_dataset(recipe, directory, store_in, progress, wild_hands=wild_hands)
     for line in describe(data.scan.problems):
         display.warn(line)
     counts = ", ".join(
@@ -179,14 +181,16 @@ def read_photos(recipe: Recipe, store_in: Path, display: Display) -> Dataset:
     display.say(
         f"{len(data.classes)} classes ({', '.join(map(printable, data.classes))}): {counts}."
     )
-    if drawn := len(data.train) - len(data.scan.train):
-        display.say(f"{drawn:,} of those to train on are rendered hands.")
+    if rendered := len(data.train) - len(data.scan.train):
+        display.say(f"{rendered:,} of the training images are rendered hands.")
     elif recipe.hands:
-        display.say("No rendered hands are mixed in: the classes are not paper, rock, scissors.")
+        display.say("No rendered hands are added: the classes are not paper, rock and scissors.")
     return data
 
 
 def _require_same_photos(data: Dataset) -> None:
-    mine = int((data.hands or data.scan.fingerprint)[:7], 16)
-    if distributed.any_of(distributed.of_first(mine) != mine):
-        raise RunError(f"the processes do not see the same photos in {data.scan.root}")
+    own = int((data.hands or data.scan.fingerprint)[:7], 16)
+    if distributed.any_of(distributed.broadcast_first(own) != own):
+        raise RunError(
+            f"the processes see different photos in {data.scan.root}; give all the same files"
+        )

@@ -1,4 +1,4 @@
-"""What stands on a network's features: a linear layer, or a perceptron."""
+"""Heads: classifiers on a network's features, either a linear layer or a perceptron."""
 
 from functools import partial
 from typing import Any
@@ -29,33 +29,36 @@ def train_head(
     depth: int,
     loss: Loss,
 ) -> Head:
-    """Train a head: 600 steps of Adam at a falling rate, each on 256 images drawn at random.
+    """Train a head with 600 steps of Adam and a cosine learning rate.
+
+    Each step takes 256 images, drawn at random with replacement.
 
     Args:
-        key: Of the draws, and of the hidden layers' weights; the last layer begins at zero.
-        features: What the network gives for each image.
+        key: Random key of the draws and of the hidden layers' weights; the last layer begins at
+            zero.
+        features: The network's features of each image.
         labels: The images' classes.
-        weights: How much each image counts; 0 leaves it out.
+        weights: Weight of each image in the loss; 0 leaves it out.
         classes: Number of classes.
         depth: Number of hidden layers of 128 units; 0 is a linear head.
-        loss: From logits.
+        loss: Loss of each image, from logits.
     """
     optimizer = optax.adam(optax.cosine_decay_schedule(_RATE, _STEPS))
-    for_weights, for_draws = jax.random.split(key)
-    head = _initial(for_weights, features.shape[1], classes, depth)
+    weights_key, draws_key = jax.random.split(key)
+    head = _initial(weights_key, features.shape[1], classes, depth)
 
     def mean_loss(head: Head, rows: Array) -> Array:
         losses = loss(logits(head, features[rows]), labels[rows]) * weights[rows]
         return jnp.sum(losses) / jnp.maximum(jnp.sum(weights[rows]), 1)
 
-    def step(carry: Any, for_rows: Key[Array, ""]) -> tuple[Any, None]:
+    def step(carry: Any, rows_key: Key[Array, ""]) -> tuple[Any, None]:
         head, opt_state = carry
-        rows = jax.random.randint(for_rows, (_BATCH,), 0, len(labels))
+        rows = jax.random.randint(rows_key, (_BATCH,), 0, len(labels))
         updates, opt_state = optimizer.update(jax.grad(mean_loss)(head, rows), opt_state)
         return (optax.apply_updates(head, updates), opt_state), None
 
     carry = head, optimizer.init(head)
-    (head, _), _ = jax.lax.scan(step, carry, jax.random.split(for_draws, _STEPS))
+    (head, _), _ = jax.lax.scan(step, carry, jax.random.split(draws_key, _STEPS))
     return head
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C during a training: the first one saves and stops, the second one ends the process."""
+"""Ctrl-C during a training: the first saves and stops, the second ends the process."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ class StopRequest:
     """Whether the user wants to stop.
 
     Attributes:
-        asked: Set by the first Ctrl-C or SIGTERM.
-        later: Whether that waits for the training to look; before, it interrupts at once. An
-            interrupt that somebody's callback swallows is not lost: it was asked for.
+        requested: Set by the first Ctrl-C or SIGTERM. It stays set even if a callback swallows the
+            `KeyboardInterrupt`, so that the request is not lost.
+        deferred: Whether the training checks `requested` itself. If not, the first signal also
+            raises `KeyboardInterrupt` at once.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self.later = False
+        self.requested = False
+        self.deferred = False
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """What the first Ctrl-C (or SIGTERM) sets; the second one ends the process at once."""
+    """Yield a request that the first Ctrl-C (or SIGTERM) sets; the second ends the process."""
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in signals}
+    previous = {number: signal.getsignal(number) for number in signals}
 
     def request(number: int, frame: object) -> None:
-        stop.asked = True
+        stop.requested = True
         for each in signals:
-            signal.signal(each, before[each])
-        if not stop.later:
+            signal.signal(each, previous[each])
+        if not stop.deferred:
             raise KeyboardInterrupt
 
     for number in signals:
@@ -45,4 +46,4 @@ def stop_requests() -> Iterator[StopRequest]:
         yield stop
     finally:
         for number in signals:
-            signal.signal(number, before[number])
+            signal.signal(number, previous[number])

@@ -1,4 +1,4 @@
-"""The pictures of a run's folder: curves, confusion matrix, worst mistakes."""
+"""The pictures in a run's folder: learning curves, confusion matrix, worst mistakes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_report(
     data: Dataset,
     outcome: Outcome | None,
 ) -> None:
-    """Write `curves.png` and, where there are test photos, `confusion.png` and `mistakes.png`."""
+    """Write `curves.png` and, if there are test photos, `confusion.png` and `mistakes.png`."""
     save_figure(curves(history), directory / "curves.png")
     if outcome is not None:
         matrix = confusion_matrix(outcome.labels, outcome.probabilities)
@@ -35,7 +35,7 @@ def write_report(
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss and accuracy by epoch."""
+    """Plot loss and accuracy by epoch."""
     figure = new_figure(8, 3.2, fixed=True)
     margins = {"left": 0.08, "right": 0.985, "bottom": 0.15, "top": 0.97, "wspace": 0.2}
     grid = figure.subplots(1, 2, gridspec_kw=margins)
@@ -58,9 +58,9 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Numbers of test photos by true and predicted class."""
-    side = 1.8 + 0.7 * len(classes)
-    figure = new_figure(side + 0.4, side)
+    """Plot the numbers of test photos by true and predicted class."""
+    height = 1.8 + 0.7 * len(classes)
+    figure = new_figure(height + 0.4, height)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -77,12 +77,12 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
 
 
 def mistakes(data: Dataset, outcome: Outcome) -> Figure:
-    """The wrong test photos in which the model gave its true class the least."""
+    """Show the wrongly classified test photos with the lowest probability of their true class."""
     predicted = np.argmax(outcome.probabilities, axis=1)
     worst = worst_mistakes(outcome.labels, outcome.probabilities)[:_MISTAKES]
     if not len(worst):
         figure = new_figure(4, 1)
-        figure.text(0.5, 0.5, "no mistake", ha="center", va="center")
+        figure.text(0.5, 0.5, "no mistakes", ha="center", va="center")
         return figure
     columns = min(len(worst), _COLUMNS)
     rows = -(-len(worst) // columns)
@@ -97,7 +97,7 @@ def mistakes(data: Dataset, outcome: Outcome) -> Figure:
         label = outcome.labels[place]
         axes.imshow(data.pixels[data.test.rows[place]], cmap="gray", vmin=0, vmax=255)
         axes.set_title(
-            f"{_printable(data.classes[label])}, taken for\n"
+            f"{_printable(data.classes[label])}, predicted\n"
             f"{_printable(data.classes[predicted[place]])} "
             f"({outcome.probabilities[place, predicted[place]]:.0%})",
             fontsize=8,
@@ -106,22 +106,25 @@ def mistakes(data: Dataset, outcome: Outcome) -> Figure:
 
 
 def new_figure(width: float, height: float, *, fixed: bool = False) -> Figure:
-    """A figure of this size in inches, laid out by what it holds or, in half the time, fixed."""
-    # Figure without pyplot: no global state, no display, safe in any thread.
+    """A figure of this size in inches.
+
+    Its layout is computed from its content. With `fixed` it is not, which takes half the time.
+    """
+    # Not through pyplot, so that there is no global state and no display, and any thread may plot.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=None if fixed else "constrained")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; a reader finds the old one or the new."""
+    """Write a figure as PNG, atomically: a reader sees the old file or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     figure.savefig(temporary, format="png", dpi=120)
     temporary.replace(path)
 
 
 def _printable(name: str) -> str:
-    # `$` starts mathematics in matplotlib, and a name may hold what no font can draw.
+    # `$` starts mathematics in matplotlib, and a name may hold characters that no font can draw.
     return (
         ascii(name)[1:-1].replace("$", r"\$")
         if not name.isprintable()

@@ -1,4 +1,4 @@
-"""From a recipe to compiled functions: the model, its initial state, its step, its evaluation."""
+"""Builds a recipe's compiled functions: model, initial state, training step, evaluation."""
 
 import dataclasses
 from collections.abc import Callable
@@ -44,21 +44,21 @@ from chifoumi_jax.training.step import (
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What a recipe runs on the devices. Nothing is computed before a function is called.
+    """A recipe's functions on the devices. Nothing is computed before one of them is called.
 
     Attributes:
         mesh: The devices.
         graph: The model without its parameters.
         seeds: `seeds(number)` gives the keys of the initial weights and of the steps' noise.
         init: `init(key)` gives the initial state.
-        noise: `noise(seed, number, size, dropout)` is what is random in the step of that number.
-        steps: `steps(state, photos, rows, first, count, seed, dropout)` takes `count` steps, on the
-            photos that `rows[first]` and the rows after it name, and gives the next state and each
-            row's sums. `count` is an argument like the others: one compilation serves all.
+        noise: `noise(seed, number, size, dropout)` gives all random input of step `number`.
+        steps: `steps(state, photos, rows, first, count, seed, dropout)` takes `count` steps. Each
+            step trains on the photos that one row names, from `rows[first]` on. It gives the next
+            state and each row's sums. `count` is traced, so that one compilation serves all counts.
         evaluate: `evaluate(state.weights, batch)` gives probabilities and sums.
-        features: `features(state.weights, pixels)` gives what the last layer classifies; for a
-            network that can be pretrained.
-        learning_rate: The rate of a step, counted from 0.
+        features: `features(state.weights, pixels)` gives the input of the last layer, for networks
+            that can be pretrained.
+        learning_rate: The learning rate of a step, counted from 0.
     """
 
     mesh: Mesh
@@ -78,11 +78,11 @@ class Program:
 
     @property
     def replicated(self) -> NamedSharding:
-        """The sharding of the state: whole on each device."""
+        """The sharding of the state: replicated on each device."""
         return NamedSharding(self.mesh, P())
 
     def abstract_state(self) -> TrainState:
-        """Shapes, types and sharding of the state, as checkpoints are read into."""
+        """Shapes, dtypes and sharding of the state, for reading a checkpoint."""
         shapes = jax.eval_shape(self.init, jax.random.key(0))
         abstract: TrainState = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.replicated),
@@ -95,7 +95,7 @@ def build_model(recipe: Recipe, num_classes: int, rngs: nnx.Rngs) -> Network:
     """The recipe's architecture with its initial weights.
 
     Raises:
-        RecipeError: If there is none of that name.
+        RecipeError: If no architecture has that name.
     """
     return architecture(recipe.model).build(
         recipe.image_size,
@@ -144,18 +144,18 @@ def build_optimizer(
 
 
 def build_scale(recipe: Recipe) -> Scale:
-    """How the recipe's pixels become floats in [0, 1]."""
+    """The function that turns the recipe's pixels into floats in [0, 1]."""
     return scale_torch if recipe.layout == "torch" else scale_keras
 
 
 def build_input(recipe: Recipe) -> Scale:
-    """How the recipe's pixels become the network's input where nothing is augmented."""
+    """The function that turns pixels into the network's input, without augmentation."""
     scale = build_scale(recipe)
     return (lambda pixels: standardize(scale(pixels))) if recipe.standardize else scale
 
 
 def build_prepare(recipe: Recipe) -> Prepare:
-    """How a batch of pixels becomes the network's input in training, with one key an image."""
+    """The function that turns pixels into the training input, with one random key per image."""
     scale = build_scale(recipe)
     if recipe.augmentation == "study-mlp":
         augment = _per_image(study_mlp_augmentation)
@@ -179,11 +179,11 @@ def build(
     """Assemble a recipe's program for these devices.
 
     Args:
-        recipe: What to do.
+        recipe: The recipe.
         num_classes: Number of classes.
-        total_steps: Of the training; the learning rate depends on it.
+        total_steps: Number of steps of the training; the learning rate depends on it.
         mesh: The devices.
-        class_weights: How much an image of each class counts in training; alike by default.
+        class_weights: Weight of each class in the training loss; equal by default.
     """
     abstract = nnx.eval_shape(lambda: build_model(recipe, num_classes, nnx.Rngs(0)))
     graph, _ = nnx.split(abstract)
@@ -201,7 +201,7 @@ def build(
         return jax.random.split(jax.random.key(number))
 
     def seeds(number: int) -> Key[Array, "2"]:
-        # Of a fixed width, or the greater half of the seeds would not fit; compiled once for all.
+        # uint32, because seeds from 2**31 on overflow int32; one compilation serves all seeds.
         return keys_of(np.uint32(number))
 
     @partial(jax.jit, out_shardings=replicated)
@@ -244,7 +244,7 @@ def build(
         return jax.lax.fori_loop(first, first + count, step, (state, nothing))
 
     def shared(images: Any) -> Any:
-        # Of one process' arrays `jit` takes each device's rows itself, which is faster.
+        # With one process `jit` shards the arrays itself, which is faster.
         return distributed.everywhere(images, sharded) if distributed.several() else images
 
     evaluate_shared = jax.jit(
@@ -273,7 +273,7 @@ def build(
 
 
 def _decays(model: Network, params: Params) -> Params:
-    # What shifts and scales a channel is not drawn to zero, and what is frozen stays.
+    # No weight decay for biases and scales (one value per channel), nor for frozen weights.
     def decays(path: Any, leaf: Array) -> bool:
         names = tuple(part.key for part in path if hasattr(part, "key"))
         return leaf.ndim > 1 and not model.is_frozen(names)
@@ -283,5 +283,5 @@ def _decays(model: Network, params: Params) -> Params:
 
 
 def _per_image(augment: Callable[[Key[Array, ""], Array], Array]) -> Callable[..., Array]:
-    # A key an image, not a batch: the draws do not depend on how devices share the batch.
+    # One key per image, so that the draws do not depend on how the devices share the batch.
     return jax.vmap(lambda key, image: augment(key, image[None])[0])

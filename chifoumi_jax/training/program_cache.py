@@ -1,4 +1,4 @@
-"""Programs by what decides them: two trainings of one recipe trace and compile it once."""
+"""A cache of programs: two trainings of one recipe trace and compile it only once."""
 
 import functools
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ def program_of(
     total_steps: int = 1,
     class_weights: Float[np.ndarray, " classes"] | None = None,
 ) -> Program:
-    """A recipe's program for all devices, the one of an earlier call where it is the same.
+    """A recipe's program for all devices, cached by everything that the program depends on.
 
     Args:
-        recipe: What to do.
+        recipe: The recipe.
         num_classes: Number of classes.
-        total_steps: Of the training; anything where nothing is trained.
-        class_weights: How much an image of each class counts in training; alike by default.
+        total_steps: Number of steps of the training; any number if nothing is trained.
+        class_weights: Weight of each class in the training loss; equal by default.
     """
-    return _built(
+    return _cached_build(
         recipe.program_key(),
         architecture(recipe.model),
         num_classes,
@@ -39,9 +39,9 @@ def program_of(
 
 
 @functools.lru_cache(maxsize=8)
-def _built(
+def _cached_build(
     recipe: Recipe,
-    # `build` looks it up again; it is part of the key because the registry may change.
+    # Part of the cache key only, because the registry may change; `build` looks it up again.
     network: Architecture,
     num_classes: int,
     total_steps: int,

@@ -1,10 +1,11 @@
-"""A run's folder: its configuration, its metrics, and the lock of whoever writes to it."""
+"""A run's folder: its configuration, its metrics, and the lock of the process that writes to it."""
 
 import contextlib
 import csv
 import dataclasses
 import fcntl
 import io
+import itertools
 import json
 import os
 import platform
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from chifoumi_jax.errors import UserError
-from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.files import first_free, write_atomically, write_json
 from chifoumi_jax.recipes import PATHS, Recipe
 
 FORMAT_VERSION = 1
-_LEARNT = "photos.json"
+_TRAINING_PHOTOS = "photos.json"
 _PACKAGES = (
     "chifoumi-jax",
     "jax",
@@ -33,7 +34,7 @@ _PACKAGES = (
 
 
 class RunError(UserError, RuntimeError):
-    """A run's folder is not one, is in use, or does not fit what is asked of it."""
+    """A folder is not a run's, is in use, or does not fit the request."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Run:
 
     Attributes:
         directory: Its folder.
-        history: One mapping an epoch, as in `metrics.csv`.
-        results: What `results.json` holds; empty before the end of the training.
+        history: One mapping per epoch, as in `metrics.csv`.
+        results: The content of `results.json`; empty before the end of the training.
     """
 
     directory: Path
@@ -52,13 +53,16 @@ class Run:
 
     @property
     def test_accuracy(self) -> float:
-        """Share of the test images whose label was found.
+        """Share of the test images whose most probable class is their label.
 
         Raises:
-            RunError: If the run is not finished, or had no test image.
+            RunError: If the run is not finished, or had no test images.
         """
         if "test_accuracy" not in self.results:
-            raise RunError(f"{self.directory} has no test accuracy: unfinished, or no test image")
+            raise RunError(
+                f"{self.directory} has no test accuracy: it is unfinished, so resume it, or it had "
+                "no test images"
+            )
         return float(self.results["test_accuracy"])
 
 
@@ -70,24 +74,17 @@ def is_run(directory: str | os.PathLike[str]) -> bool:
 def create(recipe: Recipe) -> int:
     """Make the folder `<runs>/<name>-<n>` with the first `n` that is free, and return `n`."""
     recipe.runs.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        try:
-            directory(recipe, number).mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return number
+    return first_free(itertools.count(1), lambda number: directory(recipe, number).mkdir())
 
 
 def directory(recipe: Recipe, number: int) -> Path:
-    """The folder of a recipe's run of this number."""
+    """The folder of a recipe's run with this number."""
     return recipe.runs / f"{recipe.name}-{number}"
 
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the run's lock, which ends with the process however that ends.
+    """Hold the run's lock; the operating system releases it when the process ends.
 
     Raises:
         RunError: If another process holds it.
@@ -101,7 +98,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
+    """Versions of Python and of the packages that the results depend on."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -110,7 +107,7 @@ def versions() -> dict[str, str]:
 
 
 def write_config(directory: Path, recipe: Recipe, **facts: Any) -> None:
-    """Write `config.json`: the recipe, the versions, and the given facts of this run."""
+    """Write `config.json`: the recipe, the versions, and the given facts about this run."""
     fields = {
         name: str(value.absolute()) if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(recipe).items()
@@ -121,41 +118,43 @@ def write_config(directory: Path, recipe: Recipe, **facts: Any) -> None:
     )
 
 
-def write_learnt(directory: Path, photos: Mapping[str, Sequence[str]]) -> None:
-    """Write `photos.json`: by split the SHA-256 of each file that the training goes by."""
-    write_json(directory / _LEARNT, {split: sorted(hashes) for split, hashes in photos.items()})
+def write_training_photos(directory: Path, photos: Mapping[str, Sequence[str]]) -> None:
+    """Write `photos.json`: for each split, the SHA-256 of each file that the training uses."""
+    write_json(
+        directory / _TRAINING_PHOTOS, {split: sorted(hashes) for split, hashes in photos.items()}
+    )
 
 
-def read_learnt(directory: str | os.PathLike[str]) -> frozenset[str] | None:
-    """The SHA-256 of all files that the training went by; None if the run does not say.
+def read_training_photos(directory: str | os.PathLike[str]) -> frozenset[str] | None:
+    """The SHA-256 of all files that the training used; None if there is no `photos.json`.
 
     Raises:
-        RunError: If the file is not what a training wrote.
+        RunError: If the file was not written by a training, or is damaged.
     """
-    path = Path(directory) / _LEARNT
+    path = Path(directory) / _TRAINING_PHOTOS
     try:
         splits = json.loads(path.read_bytes())
         return frozenset(str(digest) for hashes in splits.values() for digest in hashes)
     except (FileNotFoundError, NotADirectoryError):
-        # Of an earlier version, or a model without a run.
+        # A run of an earlier version, or a model without a run.
         return None
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}; copy the run again") from error
 
 
 def _why_no_run(path: Path) -> str:
-    """What a path is instead, and what to name."""
+    """The end of an error message: what the path is instead of a run, and how to mend it."""
     if not path.exists():
-        return "is not there: check the path of the run's folder"
+        return "does not exist: check the path of the run's folder"
     if not path.is_dir():
         return "is a file: name a run's folder"
     inside = sorted(found.parent for found in path.glob("*/config.json"))
-    hint = f"name one of those inside, such as {inside[-1]}" if inside else "check the path"
+    hint = f"name a run inside it, such as {inside[-1]}" if inside else "check the path"
     return f"is not a run's folder: it holds no config.json; {hint}"
 
 
 def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, Any]]:
-    """A run's recipe and all of its `config.json`.
+    """A run's recipe, and the whole content of its `config.json`.
 
     Raises:
         RunError: If the folder is not a run's, or was written by a later version.
@@ -169,7 +168,7 @@ def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, An
         raise RunError(f"{path} cannot be read: {error}; copy the run again") from error
     if not isinstance(config, dict) or not {"format", "recipe"} <= config.keys():
         raise RunError(
-            f"{path} is not what a training wrote: it lacks the format or the recipe; "
+            f"{path} was not written by a training: it lacks the format or the recipe; "
             "copy the run again"
         )
     version, fields = config["format"], config["recipe"]
@@ -182,11 +181,11 @@ def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, An
         }
         return Recipe(**values), config
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} does not hold a recipe: {error}") from error
+        raise RunError(f"{path} does not hold a valid recipe: {error}") from error
 
 
 def write_metrics(directory: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write `metrics.csv`, a row an epoch."""
+    """Write `metrics.csv`, one row per epoch."""
     if not history:
         return
     text = io.StringIO()
@@ -197,7 +196,7 @@ def write_metrics(directory: Path, history: Sequence[Mapping[str, float]]) -> No
 
 
 def read(directory: str | os.PathLike[str]) -> Run:
-    """The run in `directory`, as far as it got.
+    """The run in `directory`, finished or not.
 
     Raises:
         RunError: If the folder is not a run's.

@@ -1,4 +1,4 @@
-"""When a run's state is saved, and how it is read back."""
+"""Saves a run's state at the right times, and restores it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from chifoumi_jax.training.program import Program
 from chifoumi_jax.training.progress import Progress
 from chifoumi_jax.training.step import TrainState
 
-# A save may cost that share of the time since the last one; so short epochs share a save.
+# A save may take this share of the time since the last one, so that several short epochs share one.
 _SAVE_SHARE = 0.1
 
 
 class Saver:
-    """Saves a run's state as often as a save is worth its time; the best state waits in memory."""
+    """Saves a run's state as often as saves stay cheap; until then keeps the best one in memory."""
 
     def __init__(self, directory: Path, feed: Resident | Streamed):
         self._directory = directory
@@ -31,20 +31,20 @@ class Saver:
         self._best: tuple[int, dict[str, Any], dict[str, Any]] | None = None
 
     def end_epoch(self, state: TrainState, progress: Progress, last: bool) -> None:
-        """Save a finished epoch if it is the last or the last save is long ago."""
+        """Save a finished epoch if it is the last one or if a save is due."""
         is_best = progress.improves()
         if is_best:
             progress.mark_best()
-        long_ago = time.monotonic() - self._saved_at >= self._cost / _SAVE_SHARE
-        if last or distributed.of_first(long_ago):
+        is_due = time.monotonic() - self._saved_at >= self._cost / _SAVE_SHARE
+        if last or distributed.broadcast_first(is_due):
             self.save(state, progress)
         elif is_best:
-            # Copies: the next step takes the state's own memory.
+            # Copies, because the next step reuses the memory of the state.
             trees = jax.tree.map(jnp.copy, state.trees())
             self._best = (progress.step, trees, self._as_json(progress))
 
     def save(self, state: TrainState, progress: Progress) -> None:
-        """Save, the best state of before too, and remove what is no longer needed."""
+        """Save this state and the best earlier one, and remove checkpoints no longer needed."""
         start = time.monotonic()
         checkpoints = self._directory / "checkpoints"
         if self._best is not None and self._best[0] == progress.best_step != progress.step:
@@ -63,10 +63,10 @@ class Saver:
 
 
 def restore(directory: Path, program: Program, step: int) -> tuple[TrainState, Progress]:
-    """State and progress of a run's checkpoint.
+    """The state and the progress in a run's checkpoint.
 
     Raises:
-        CheckpointError: If it is not whole.
+        CheckpointError: If it is damaged or not of this program.
     """
     path = directory / "checkpoints" / f"{step:08d}"
     trees, progress = checkpoint.load(path, program.abstract_state().trees())

@@ -1,4 +1,4 @@
-"""One step of training and one of evaluation, as pure functions, on one device or several."""
+"""A training step and an evaluation step, as pure functions, on one device or several."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,24 +23,24 @@ Params = nnx.State[Any, Any]
 AXIS = "data"
 NOTHING: Params = nnx.State({})
 
-# Names in a checkpoint, where they are not the fields': the format was fixed under these.
+# Names in a checkpoint that differ from the fields' names; the checkpoint format fixes them.
 STATISTICS = "moments"
 _TREES = {"statistics": STATISTICS}
 
-# 1/255 in two parts. Products of the first, of 12 bits, with a pixel are exact.
+# 1/255 as the sum of two parts. The first has 12 bits, so that its product with a pixel is exact.
 _BY_255_HIGH = np.float32(round(2**20 / 255) / 2**20)
 _BY_255_LOW = np.float32(1 / 255 - float(_BY_255_HIGH))
 
 
 class TrainState(NamedTuple):
-    """All that a step changes.
+    """Everything that a training step changes.
 
     Attributes:
-        params: What is trained.
+        params: The trained parameters.
         opt_state: The optimiser's state.
-        step: Steps taken.
-        statistics: Running statistics of batch normalisation; empty where there is none.
-        average: The parameters' moving average; empty where none is kept.
+        step: Number of steps taken.
+        statistics: Running statistics of batch normalisation; empty if the network has none.
+        average: Moving average of the parameters; empty if none is kept.
     """
 
     params: Params
@@ -51,11 +51,11 @@ class TrainState(NamedTuple):
 
     @property
     def weights(self) -> Params:
-        """All that the network is evaluated with."""
+        """The weights that the network is evaluated with."""
         return merge_statistics(self.average or self.params, self.statistics)
 
     def trees(self) -> dict[str, Any]:
-        """The parts that hold arrays, by their names in a checkpoint."""
+        """The fields that hold arrays, by their names in a checkpoint."""
         return {
             _TREES.get(name, name): tree
             for name, tree in self._asdict().items()
@@ -70,14 +70,14 @@ class TrainState(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """All that is random in a step: an input, so that it can be repeated and prescribed."""
+    """All random input of a step; an argument, so that it can be repeated and prescribed."""
 
     masks: tuple[Bool[Array, "batch units"], ...] | None
     augmentation: Any
 
 
 class Sums(NamedTuple):
-    """Sums over a batch's images, padding left out."""
+    """Sums over a batch's images, without the padding."""
 
     loss: Float[Array, ""]
     correct: Float[Array, ""]
@@ -90,8 +90,11 @@ def scale_keras(pixels: UInt8[Array, "batch ..."]) -> Float[Array, "batch ..."]:
 
 
 def scale_torch(pixels: UInt8[Array, "batch ..."]) -> Float[Array, "batch ..."]:
-    """Pixels / 255, as torchvision's `ToTensor` does; the last bit differs from Keras' in half."""
-    # XLA turns a division by one value into a product with its inverse, which is Keras' scaling.
+    """Pixels / 255, as torchvision's `ToTensor` does.
+
+    Half of the values differ from Keras' scaling in the last bit.
+    """
+    # XLA turns a division by a constant into a product with its inverse, which is Keras' scaling.
     values = pixels.astype(jnp.float32)
     return values * _BY_255_HIGH + values * _BY_255_LOW
 
@@ -99,19 +102,20 @@ def scale_torch(pixels: UInt8[Array, "batch ..."]) -> Float[Array, "batch ..."]:
 def standardize(
     images: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch height width channels"]:
-    """Each image less its channels' means, over its standard deviation: no light, no tint.
+    """Each image minus its channels' means, divided by its standard deviation.
 
-    With values around zero the first layers learn from the first step on; in [0, 1] the study's
-    network sometimes needs epochs to leave chance, and sometimes does not.
+    This removes brightness and tint. With values around zero the first layers learn from the first
+    step on. With values in [0, 1] the study's network sometimes needs epochs to leave chance, and
+    sometimes does not.
     """
     centred = images - jnp.mean(images, axis=(1, 2), keepdims=True)
     deviation = jnp.sqrt(jnp.mean(centred**2, axis=(1, 2, 3), keepdims=True))
-    # A thousandth keeps the noise of an empty picture small.
+    # 1e-3 keeps the noise of an empty picture small.
     return centred / (deviation + 1e-3)
 
 
 def device_mesh() -> Mesh:
-    """All devices of all processes in a row; each takes its share of a batch."""
+    """A mesh of all devices of all processes in one axis; each takes its share of a batch."""
     axes = (jax.sharding.AxisType.Auto,)
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=axes)
 
@@ -119,7 +123,7 @@ def device_mesh() -> Mesh:
 def forward(
     graph: nnx.GraphDef[Any], weights: Params, images: Array, masks: Any, precision: Precision
 ) -> Float[Array, "batch classes"]:
-    """The network's logits, float32 whatever it computes in."""
+    """The network's logits, in float32 even if it computes in bfloat16."""
     if precision == "bfloat16":
         weights, images = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (weights, images))
     logits: Array = nnx.merge(graph, weights)(images, masks)
@@ -127,13 +131,13 @@ def forward(
 
 
 def matmul_precision(precision: Precision) -> Any:
-    """A context in which products are traced that have this precision on an accelerator."""
-    # Left alone, JAX takes the accelerator's fastest for float32: TF32 on a GPU.
+    """A context that gives the matrix products traced in it this precision on an accelerator."""
+    # By default JAX takes the accelerator's fastest mode for float32, which is TF32 on a GPU.
     return jax.default_matmul_precision("tensorfloat32" if precision == "tf32" else "float32")
 
 
 def merge_statistics(params: Params, statistics: Params) -> Params:
-    """Parameters and running statistics in one state."""
+    """Parameters and running statistics, merged into one state."""
     joined: Params = nnx.merge_state(params, statistics)
     return joined
 
@@ -147,12 +151,13 @@ def make_step(
     precision: Precision = "float32",
     average: float = 0.0,
 ) -> Callable[[TrainState, Batch, Noise], tuple[TrainState, Sums]]:
-    """The step of training: `step(state, batch, noise)` gives the next state and the sums.
+    """Make the training step: `step(state, batch, noise)` gives the next state and the sums.
 
-    `prepare(noise.augmentation, pixels)` augments and scales. The gradient is that of the mean
-    loss over the images of non-zero weight. Each device works on its share of the batch; gradients
-    are summed over devices before the optimiser sees them. Batch normalisation goes by its running
-    moments, which stay as they are. Of the parameters' moving average `average` stays at each step.
+    `prepare(noise.augmentation, pixels)` augments and scales the pixels. The gradient is that of
+    the mean loss over the images of non-zero weight. Each device works on its share of the batch,
+    and the gradients are summed over the devices before the optimiser gets them. Batch
+    normalisation uses its running statistics and does not change them. `average` is the decay of
+    the parameters' moving average.
     """
 
     @partial(
@@ -197,9 +202,9 @@ def make_evaluation(
     precision: Precision = "float32",
     mirror: bool = False,
 ) -> Callable[[Params, Batch], tuple[Float[Array, "batch classes"], Sums]]:
-    """The step of evaluation: probabilities and sums, without dropout or augmentation.
+    """Make the evaluation step: probabilities and sums, without dropout or augmentation.
 
-    With `mirror` an image's probabilities are the mean of its own and its mirror image's.
+    With `mirror` the probabilities are the mean over the image and its mirror image.
     """
 
     @partial(
@@ -223,17 +228,18 @@ def make_evaluation(
 
 
 def step_key(seed: Key[Array, ""], step: Int32[Array, ""]) -> Key[Array, ""]:
-    """The key of a step's noise: the same whenever and on whatever device the step is taken."""
+    """The random key of a step's noise: the same whenever the step is taken, on any device."""
     return jax.random.fold_in(seed, step)
 
 
 def _over_devices(tree: Any, mesh: Mesh) -> Any:
-    # Of one device XLA would make copies.
+    # With one device XLA would make copies.
     return jax.lax.psum(tree, AXIS) if mesh.size > 1 else tree
 
 
 def _follow(average: Params, params: Params, decay: float, step: Int32[Array, ""]) -> Params:
-    # At first it forgets its beginning sooner. Source: TensorFlow's ExponentialMovingAverage.
+    # A smaller decay in the first steps forgets the initial weights sooner, as in TensorFlow's
+    # ExponentialMovingAverage.
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     if not average:
         return average

@@ -1,4 +1,4 @@
-"""A model's layers as a table, in the form that Keras prints and the study shows."""
+"""A model's layers as a table, in the form of Keras' `summary`, which the study shows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from chifoumi_jax.training.program import build_model
 
 
 class Layer(NamedTuple):
-    """One line of the table; the output's first dimension, the batch, is None."""
+    """One row of the table; the first dimension of `output_shape` is the batch, None."""
 
     name: str
     kind: str
@@ -22,12 +22,12 @@ class Layer(NamedTuple):
 
 
 def layers(recipe: Recipe, num_classes: int = 3) -> list[Layer]:
-    """The recipe's layers in order. Nothing is computed: shapes and counts alone."""
+    """The recipe's layers in order. Only shapes and counts are derived; nothing is computed."""
     names: list[str] = []
 
     def outputs(images: Array) -> list[Array]:
         activations = build_model(recipe, num_classes, nnx.Rngs(0)).activations(images)
-        # A dictionary would come back sorted.
+        # Returned as a list, because JAX sorts the keys of a dictionary.
         names.extend(activations)
         return list(activations.values())
 
@@ -42,5 +42,5 @@ def layers(recipe: Recipe, num_classes: int = 3) -> list[Layer]:
 
 
 def total(table: Sequence[Layer]) -> int:
-    """Number of parameters of all layers."""
+    """Total number of parameters."""
     return sum(layer.params for layer in table)

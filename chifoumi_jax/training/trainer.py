@@ -1,4 +1,4 @@
-"""A recipe's training on a data set: compile, begin, take the steps, evaluate, write."""
+"""A recipe's training on a data set: compile, initialise, train, evaluate, write the report."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Trainer:
     """A recipe's training on a data set.
 
     Attributes:
-        recipe: What to do.
-        data: On what.
-        order: Which images make up each batch.
-        program: What runs on the devices.
+        recipe: The recipe.
+        data: The photos.
+        order: Which images are in each batch.
+        program: The compiled functions.
         seeds: Keys of the initial weights and of the steps' noise.
-        feed: Hands the images to the devices.
+        feed: Gives the images to the devices.
     """
 
     def __init__(self, recipe: Recipe, data: Dataset, display: Display):
@@ -52,7 +52,7 @@ class Trainer:
         self.display = display
         batch_size = recipe.batch_size or len(data.train)
         if recipe.order == "all":
-            # What a batch lacks of its size is padding, which takes memory.
+            # A batch of all images at most, because padding takes memory too.
             batch_size = min(batch_size, len(data.train))
         order = Order(
             images=len(data.train),
@@ -61,64 +61,67 @@ class Trainer:
             seed=recipe.seed,
             kind=recipe.order,
         )
-        # Of few photos an epoch has few steps.
-        least = -(-recipe.min_steps // order.steps_per_epoch)
-        self.order = dataclasses.replace(order, epochs=max(recipe.epochs, least))
+        # With few photos an epoch has few steps, so that `min_steps` needs more epochs.
+        min_epochs = -(-recipe.min_steps // order.steps_per_epoch)
+        self.order = dataclasses.replace(order, epochs=max(recipe.epochs, min_epochs))
         self.program = program_of(
             recipe,
             len(data.classes),
             len(self.order),
             class_weights(data.train.labels, len(data.classes)) if recipe.balance else None,
         )
-        # Apart: to take a key out of an array of keys takes a millisecond, as long as steps do.
+        # Two variables, because indexing an array of keys takes a millisecond, as long as a step.
         keys = self.program.seeds(recipe.seed)
         self.seeds = keys[0], keys[1]
         self._evaluation = evaluation.Evaluation(recipe, self.program, data)
         self._compiled: dict[bool, Any] = {}
-        given = data.pixels, data.train, self.order
+        images = data.pixels, data.train, self.order
         size = padded_size(self.order.batch_size, self.program.devices)
         fits = not distributed.any_of(not resources.fits_beside(data.nbytes))
         self.feed = (
-            Resident(*given, size, self.program.replicated) if fits else Streamed(*given, size)
+            Resident(*images, size, self.program.replicated) if fits else Streamed(*images, size)
         )
 
     def compile(self, directory: Path) -> None:
-        """Compile the step, say what it needs, and refuse what `directory`'s machine lacks.
+        """Compile the step, print its requirements, and check that they fit.
+
+        Args:
+            directory: A folder on the disk that will hold the checkpoints.
 
         Raises:
-            DoesNotFitError: If memory or disk do not suffice.
+            DoesNotFitError: If there is too little memory or disk space.
         """
         start = time.monotonic()
         state = self.program.abstract_state()
         compiled = self.steps(self.order.epochs - 1, state)
-        found = resources.estimate(compiled, checkpoint.size(state.trees()))
+        required = resources.estimate(compiled, checkpoint.size(state.trees()))
         devices = f"{self.program.devices} {jax.devices()[0].device_kind.upper()}"
         self.display.say(
             f"{self.recipe.name}: {sum(leaf.size for leaf in jax.tree.leaves(state.params)):,} "
             f"parameters on {devices} (compiled in {duration(time.monotonic() - start)}); "
-            f"{found.sentence()}."
+            f"{required.sentence()}."
         )
         compiled_kernels = architecture(self.recipe.model).has_native_kernels
         if native.absence and compiled_kernels and jax.default_backend() == "cpu":
-            self.display.warn(f"Two to three times as slow as it could be: {native.absence}.")
-        resources.check(found, directory)
+            self.display.warn(f"Training takes two to three times as long: {native.absence}.")
+        resources.check(required, directory)
 
-    def begin(self) -> TrainState:
+    def initial_state(self) -> TrainState:
         """The state before the first step.
 
         Raises:
-            PretrainedError: If the recipe begins with weights that are not there.
+            PretrainedError: If the recipe begins with pretrained weights that are not installed.
         """
         if not self.recipe.pretrained:
             return self.program.init(self.seeds[0])
-        from chifoumi_jax.training.transfer import begin
+        from chifoumi_jax.training.transfer import initial_state
 
         if self.recipe.head_first:
-            self.display.say("Training the last layer first, on what the network makes of each.")
-        return begin(self.seeds[0], self.recipe, self.program, self.data)
+            self.display.say("Training the last layer first, on the pretrained network's features.")
+        return initial_state(self.seeds[0], self.recipe, self.program, self.data)
 
     def write_config(self, directory: Path) -> None:
-        """Write the run's `config.json`, and which photos it goes by."""
+        """Write the run's `config.json`, and `photos.json` with the photos that it uses."""
         if not distributed.is_first():
             return
         scan = self.data.scan
@@ -136,9 +139,9 @@ class Trainer:
             },
             device=f"{self.program.devices} x {jax.devices()[0].device_kind}",
         )
-        learnt = {"train": self.data.train.photos, "valid": scan.valid}
-        run.write_learnt(
-            directory, {name: [photo.sha256 for photo in each] for name, each in learnt.items()}
+        splits = {"train": self.data.train.photos, "valid": scan.valid}
+        run.write_training_photos(
+            directory, {name: [photo.sha256 for photo in each] for name, each in splits.items()}
         )
 
     def train(
@@ -147,63 +150,65 @@ class Trainer:
         """Take the remaining steps, then evaluate and write the report.
 
         Raises:
-            Stopped: If the user asked for it; the state is saved.
+            Stopped: If the user pressed Ctrl-C; the state is saved.
         """
         self.feed.seek(progress.step, progress.iterator)
-        checkpoints = Saver(directory, self.feed)
-        stop.later = True
+        saver = Saver(directory, self.feed)
+        stop.deferred = True
         with self.display.training(self.order, progress.step) as bar:
             while not self.is_done(progress):
-                epoch, place = divmod(progress.step, self.order.steps_per_epoch)
-                began = time.monotonic()
-                count = self.order.steps_per_epoch - place
+                epoch, step_in_epoch = divmod(progress.step, self.order.steps_per_epoch)
+                start = time.monotonic()
+                count = self.order.steps_per_epoch - step_in_epoch
                 if not distributed.several():
                     count = min(bar.stride, count)
                 state = self._take_steps(state, progress, count, epoch)
-                took = time.monotonic() - began
-                progress.seconds += took
+                elapsed = time.monotonic() - start
+                progress.seconds += elapsed
                 bar.show(progress.step, progress.loss, progress.accuracy, progress.seconds)
-                bar.pace(took / count)
-                epoch_ends = place + count == self.order.steps_per_epoch
-                stopping = distributed.any_of(stop.asked)
+                bar.record_step_time(elapsed / count)
+                epoch_ends = step_in_epoch + count == self.order.steps_per_epoch
+                stopping = distributed.any_of(stop.requested)
                 if epoch_ends:
-                    progress.end_epoch(self._row(state, progress, epoch))
-                    checkpoints.end_epoch(state, progress, self.is_done(progress) or stopping)
-                    # After the save: who reads that an epoch is done may count on it.
+                    progress.end_epoch(self._epoch_row(state, progress, epoch))
+                    saver.end_epoch(state, progress, self.is_done(progress) or stopping)
+                    # After the save, because a reader of this line may rely on it.
                     bar.end_epoch(progress.history[-1])
                 elif stopping:
-                    checkpoints.save(state, progress)
+                    saver.save(state, progress)
                 if stopping and not self.is_done(progress):
                     raise Stopped(directory)
         if self.recipe.patience and progress.best_step != progress.step:
-            early = "Stopped early: k" if progress.step < len(self.order) else "K"
-            self.display.say(f"{early}ept step {progress.best_step}, the best of {progress.step}.")
+            early = "Stopped early. " if progress.step < len(self.order) else ""
+            self.display.say(
+                f"{early}Keeping step {progress.best_step}, the best of {progress.step} steps."
+            )
             state, _ = restore(directory, self.program, progress.best_step or 0)
         self._finish(directory, state)
         distributed.wait_for_all()
         return run.read(directory)
 
     def is_done(self, progress: Progress) -> bool:
-        """Whether all epochs are done, or none of the last was better than one before."""
-        # During the warm-up nothing can be expected yet.
+        """Whether all epochs are done, or early stopping ends the training."""
+        # The warm-up does not count, because no improvement can be expected during it.
         since_best = progress.step - max(progress.best_step or 0, self.recipe.warmup_steps)
-        waited = since_best >= self.recipe.patience * self.order.steps_per_epoch
-        gave_up = bool(self.recipe.patience) and progress.best_step is not None and waited
-        return progress.step == len(self.order) or gave_up
+        exhausted = since_best >= self.recipe.patience * self.order.steps_per_epoch
+        stop_early = bool(self.recipe.patience) and progress.best_step is not None and exhausted
+        return progress.step == len(self.order) or stop_early
 
     def _take_steps(
         self, state: TrainState, progress: Progress, count: int, epoch: int
     ) -> TrainState:
         take_steps = self.steps(epoch, state)
-        found = []
+        taken = []
         for part in self.feed.parts(progress.step, count):
             first, number = np.int32(part.first), np.int32(part.number)
             state, sums = take_steps(state, part.photos, part.rows, first, number, self.seeds[1])
-            found.append((part, sums))
-        progress.settle(found)
+            taken.append((part, sums))
+        progress.add_sums(taken)
         return state
 
-    def _row(self, state: TrainState, progress: Progress, epoch: int) -> dict[str, float]:
+    def _epoch_row(self, state: TrainState, progress: Progress, epoch: int) -> dict[str, float]:
         seconds = progress.seconds
         row = {
             "epoch": epoch + 1,
@@ -220,10 +225,10 @@ class Trainer:
         return row
 
     def _require_finite(self, numbers: Mapping[str, Any], when: str) -> None:
-        lost = [n for n, v in numbers.items() if isinstance(v, float) and not math.isfinite(v)]
-        if lost:
+        names = [n for n, v in numbers.items() if isinstance(v, float) and not math.isfinite(v)]
+        if names:
             raise DivergedError(
-                f"the training diverged: {lost[0]} is {numbers[lost[0]]} after {when}. "
+                f"the training diverged: {names[0]} is {numbers[names[0]]} after {when}. "
                 f"Take a smaller --learning-rate than {self.recipe.learning_rate:g}."
             )
 
@@ -238,26 +243,26 @@ class Trainer:
         from chifoumi_jax.training.pictures import write_report
 
         self.display.say("Evaluating.")
-        results, outcomes = self._evaluation.results(state.weights)
+        results, outcome = self._evaluation.results(state.weights)
         self._require_finite(results, "the last epoch")
-        measured = self._evaluation.calibration(state.weights)
+        calibrated = self._evaluation.calibration(state.weights)
         if not distributed.is_first():
             return
-        if measured is not None:
-            write_json(directory / calibration.FILE, dataclasses.asdict(measured))
-            self.display.say(calibration.sentence(measured))
-        write_report(directory, run.read(directory).history, self.data, outcomes)
+        if calibrated is not None:
+            write_json(directory / calibration.FILE, dataclasses.asdict(calibrated))
+            self.display.say(calibration.sentence(calibrated))
+        write_report(directory, run.read(directory).history, self.data, outcome)
         write_json(directory / "results.json", results)
         for text in evaluation.sentences(results):
             self.display.say(text)
         self.display.say(f"The run is in {directory}.")
 
-    def _dropout(self, epoch: int) -> bool:
+    def _has_dropout(self, epoch: int) -> bool:
         return self.recipe.dropout_epochs < 0 or epoch < self.recipe.dropout_epochs
 
     def steps(self, epoch: int, state: TrainState) -> Any:
         """The compiled `program.steps` of an epoch, counted from 0."""
-        dropout = self._dropout(epoch)
+        dropout = self._has_dropout(epoch)
         if dropout not in self._compiled:
             part, number = self.feed.abstract(), jax.ShapeDtypeStruct((), jnp.int32)
             self._compiled[dropout] = self.program.steps.lower(

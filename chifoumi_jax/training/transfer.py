@@ -1,8 +1,9 @@
-"""The beginning of a training from pretrained weights: the last layer on features that stay.
+"""The initial state of a training from pretrained weights: the last layer is trained first.
 
-Every photo goes through the frozen network once, and its mirror image too; on what comes out the
-last layer is trained alone. Only then does the whole network move, and
-no random layer pulls at it (Kumar et al. 2022, "Fine-tuning can distort pretrained features").
+Every photo and its mirror image go through the frozen network once, and the last layer alone is
+trained on these features. The whole network is trained only after that, so that the gradients of a
+random last layer do not distort it (Kumar et al. 2022, "Fine-tuning can distort pretrained
+features").
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 _BATCH = 64
 
 
-def begin(key: Key[Array, ""], recipe: Recipe, program: Program, data: Dataset) -> TrainState:
-    """The state with pretrained weights and, as the recipe says, a trained last layer.
+def initial_state(
+    key: Key[Array, ""], recipe: Recipe, program: Program, data: Dataset
+) -> TrainState:
+    """The state with pretrained weights and, if `recipe.head_first`, a trained last layer.
 
     Raises:
         PretrainedError: If there are no pretrained weights.
@@ -64,22 +67,22 @@ def begin(key: Key[Array, ""], recipe: Recipe, program: Program, data: Dataset) 
     for variable, value in (model.classify.kernel, kernel), (model.classify.bias, bias):
         assert variable is not None
         variable.set_value(value)
-    return _alone(_replaced(state, model), program)
+    return _with_own_buffers(_with_weights_of(model, state), program)
 
 
 def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> TrainState:
-    """The state before the first step, with pretrained weights in all layers but the last.
+    """The state before the first step, with pretrained weights in all layers except the last.
 
-    The last one is zero: drawn at random it would be certain of what is wrong, and its first
-    gradients would undo what the layers below know.
+    The kernel of the last layer is zero. With random values it would give confident wrong answers,
+    and its first gradients would destroy the pretrained weights of the layers below.
 
     Raises:
         PretrainedError: If there are no pretrained weights.
     """
     graph, weights = nnx.split(pretrained_backbone(recipe.model, recipe.image_size))
 
-    # One program: what the weights take the place of is then neither drawn nor compiled. To compile
-    # the drawing took 20 seconds on a GPU.
+    # In one program, so that XLA removes the random weights that are replaced. To compile their
+    # initialisation took 20 seconds on a GPU.
     @partial(jax.jit, out_shardings=program.replicated)
     def init(key: Key[Array, ""], weights: Params) -> TrainState:
         state = program.init(key)
@@ -87,9 +90,9 @@ def with_pretrained(key: Key[Array, ""], recipe: Recipe, program: Program) -> Tr
         assert isinstance(model, Backbone)
         model.load_pretrained(nnx.merge(graph, weights))
         model.classify.kernel.set_value(jnp.zeros_like(model.classify.kernel[...]))
-        return _replaced(state, model)
+        return _with_weights_of(model, state)
 
-    return _alone(init(key, everywhere(weights, program.replicated)), program)
+    return _with_own_buffers(init(key, everywhere(weights, program.replicated)), program)
 
 
 def split_features(
@@ -100,24 +103,30 @@ def split_features(
     *,
     mirrored: bool,
 ) -> tuple[Float32[np.ndarray, "images features"], Int32[np.ndarray, " images"]]:
-    """What the network makes of a split's photos, then of any mirror images, and the labels."""
-    found: list[list[np.ndarray]] = [[], []] if mirrored else [[]]
+    """Features of a split's photos, followed by those of their mirror images if `mirrored`.
+
+    Returns:
+        The features, and the labels in the same order.
+    """
+    features_of_views: list[list[np.ndarray]] = [[], []] if mirrored else [[]]
     for batch in all_batches(pixels, split, _BATCH, program.devices):
-        real = np.asarray(batch.weights) > 0
-        # Without mirror images the first side alone.
-        for half, side in zip(found, (batch.pixels, batch.pixels[:, :, ::-1]), strict=False):
-            half.append(np.asarray(program.features(weights, side))[real])
-    return np.concatenate([*itertools.chain(*found)]), np.tile(split.labels, len(found))
+        not_padding = np.asarray(batch.weights) > 0
+        views = batch.pixels, batch.pixels[:, :, ::-1]
+        # `zip` stops after the first view if there are no mirror images.
+        for parts, view in zip(features_of_views, views, strict=False):
+            parts.append(np.asarray(program.features(weights, view))[not_padding])
+    features = np.concatenate([*itertools.chain(*features_of_views)])
+    return features, np.tile(split.labels, len(features_of_views))
 
 
-def _replaced(state: TrainState, model: nnx.Module) -> TrainState:
+def _with_weights_of(model: nnx.Module, state: TrainState) -> TrainState:
     params, statistics = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     average = params if state.average else state.average
     return state._replace(params=params, statistics=statistics, average=average)
 
 
-def _alone(state: TrainState, program: Program) -> TrainState:
-    # The step gives its arguments' memory away: no array may stand in two places.
+def _with_own_buffers(state: TrainState, program: Program) -> TrainState:
+    # The step donates the memory of its arguments, so that no two leaves may share an array.
     trees = everywhere((state.params, state.statistics, state.average), program.replicated)
     params, statistics, average = jax.tree.map(jnp.array, trees)
     return state._replace(params=params, statistics=statistics, average=average)

@@ -1,1 +1,1 @@
-"""Faults that ports are known for, planted on purpose: the ladder must find each."""
+"""Faults that are typical of ports, planted on purpose: the ladder must find each of them."""

@@ -1,4 +1,4 @@
-"""The CNN written out operation by operation, so that a fault can be planted in any of them."""
+"""The CNN written operation by operation, so that a fault can be planted in each operation."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +25,12 @@ def convolve(x: Array, kernel: Array, bias: Array, padding: str = "VALID") -> Ar
 
 
 def pool(x: Array) -> Array:
-    """The greatest of each 2 x 2 window; the gradient goes to the first of equal ones."""
+    """The maximum of each 2 x 2 window; the gradient goes to the first of equal maxima."""
     return _pool(x, range(4))
 
 
 def pool_last(x: Array) -> Array:
-    """The same values, but the gradient goes to the last of equal ones."""
+    """The same values, but the gradient goes to the last of equal maxima."""
     return _pool(x, reversed(range(4)))
 
 
@@ -44,24 +44,24 @@ def _pool(x: Array, order: Any) -> Array:
 
 
 def flatten(x: Array) -> Array:
-    """Row by row, the channels of a pixel together."""
+    """Flattens row by row, with the channels of a pixel next to each other."""
     return x.reshape(len(x), -1)
 
 
 def drop(x: Array, mask: Array, rate: float) -> Array:
-    """Dropout with a given mask."""
+    """Dropout with a given mask of the kept units."""
     return jnp.where(mask, x / (1 - rate), 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class PlainCNN:
-    """The study's CNN in parts.
+    """The study's CNN as replaceable operations.
 
     Attributes:
         convolve: One function for each of the three convolutions.
-        relu: One for each of the four ReLUs.
+        relu: One function for each of the four ReLUs.
         pool: Max pooling.
-        flatten: What comes before the dense layers.
+        flatten: The flatten before the dense layers.
         drop: Dropout.
     """
 
@@ -72,7 +72,7 @@ class PlainCNN:
     drop: Callable[[Array, Array, float], Array] = drop
 
     def outputs(self, model: CNN, images: Array, masks: Any = None) -> Mapping[str, Array]:
-        """Every layer's output by Keras' names."""
+        """Every layer's output, by Keras's layer names."""
         found: dict[str, Array] = {}
         x = images
         for i, layer in enumerate((model.conv1, model.conv2, model.conv3), start=1):
@@ -90,11 +90,11 @@ class PlainCNN:
         return found
 
     def logits(self, model: CNN, images: Array, masks: Any) -> Array:
-        """What the softmax gets."""
+        """The inputs of the softmax."""
         return self.outputs(model, images, masks)["dense_2"]
 
     def structure(self) -> list[Layer]:
-        """The table, with the shapes that these parts give."""
+        """The table of layers, with the output shapes of these operations."""
         recipe = recipes.study_cnn
         model = nnx.eval_shape(lambda: CNN(recipe.image_size, rngs=nnx.Rngs(0)))
         graph, state = nnx.split(model)
@@ -109,7 +109,7 @@ class PlainCNN:
         return self.pool(self.relu[0](self.convolve[0](x, kernel, bias)))
 
     def candidate(self) -> Candidate:
-        """The port with these parts in place of its own."""
+        """The port with these operations instead of its own."""
         return study_cnn.PORT.replace(
             structure=self.structure,
             outputs=self.outputs,

@@ -1,6 +1,6 @@
-"""Negative controls: faults that ports are known for, planted one at a time.
+"""Negative controls: faults that are typical of ports, planted one at a time.
 
-Each must be found by the rung that is there for it, and by none below.
+Each fault names the rung that must find it; no lower rung may find it.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from chifoumi_jax.data.order import Order
 from chifoumi_jax.optim import keras_adam, torch_sgd
 from chifoumi_jax.training.step import scale_keras
 from parity.candidate import Candidate, Weights
-from parity.check import RUNGS, Check, Verdict, judge
+from parity.check import RUNGS, Check, Verdict, run_check
 from parity.faults.plain_cnn import PlainCNN, convolve, pool_last
 from parity.systems import study_cnn
 from parity.systems.registry import CASES
@@ -31,11 +31,11 @@ from reference.legacy import seeded
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A port with something wrong.
+    """A port with one fault.
 
     Attributes:
-        name: What is wrong.
-        rung: Number of the rung that is there to find it.
+        name: Short description of the fault.
+        rung: Number of the rung that must find it.
         port: The faulty port.
     """
 
@@ -45,8 +45,8 @@ class Fault:
 
 
 @dataclasses.dataclass(frozen=True)
-class Caught:
-    """What became of a fault.
+class Detection:
+    """Which rung found a planted fault.
 
     Attributes:
         fault: The fault.
@@ -60,11 +60,11 @@ class Caught:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the rung that should find it was the first to do so."""
+        """Whether the expected rung was the first to find the fault."""
         return self.rung == self.fault.rung
 
     def sentence(self) -> str:
-        """Which rung found it and by what, or that none did."""
+        """Which rung found the fault and in which quantity, or that no rung found it."""
         if self.verdict is None:
             return "NOT FOUND"
         first = self.verdict.first
@@ -73,17 +73,17 @@ class Caught:
         )
 
 
-def find(fault: Fault, ladder: Sequence[Check]) -> Caught:
-    """Climb the quick checks of the fault's port up to its rung, until one fails."""
+def detect(fault: Fault, ladder: Sequence[Check]) -> Detection:
+    """Run the quick checks of the faulty port, from rung 1 to the fault's rung, until one fails."""
     for check in sorted(ladder, key=lambda check: check.rung):
         if check.quick and check.candidate == fault.port.name and check.rung <= fault.rung:
-            verdict = judge(check, fault.port)
+            verdict = run_check(check, fault.port)
             if verdict.status == "FAIL":
-                return Caught(fault, check.rung, verdict)
-    return Caught(fault, None, None)
+                return Detection(fault, check.rung, verdict)
+    return Detection(fault, None, None)
 
 
-def planted() -> Iterator[Fault]:
+def planted_faults() -> Iterator[Fault]:
     """All faults, from the lowest rung to the highest."""
     cnn, mlp, mlp_v21 = (case.port for case in CASES.values())
 
@@ -94,35 +94,37 @@ def planted() -> Iterator[Fault]:
     yield Fault("SAME padding in the first convolution", 1, padded)
     yield Fault("an initial distribution for ReLU (He)", 2, cnn.replace(initial=_he(cnn)))
     yield Fault("biases that start at zero", 2, mlp.replace(initial=_zero_biases(mlp)))
-    yield Fault("BILINEAR for NEAREST", 3, cnn.replace(resize=_bilinear))
+    yield Fault("BILINEAR instead of NEAREST", 3, cnn.replace(resize=_bilinear))
     yield Fault("pixels / 256", 3, cnn.replace(scale=_by_256))
-    yield Fault("pixels * (1 / 255) for pixels / 255", 3, mlp.replace(scale=scale_keras))
-    yield Fault("today's gray", 3, mlp.replace(resize=_todays_gray))
+    yield Fault("pixels * (1 / 255) instead of pixels / 255", 3, mlp.replace(scale=scale_keras))
+    yield Fault("gray conversion of today's Pillow", 3, mlp.replace(resize=_todays_gray))
     yield Fault("every epoch shows every image", 3, cnn.replace(order=_whole_epochs))
     yield Fault("a transposed Dense", 4, cnn.replace(from_arrays=_transposed))
     yield Fault("flatten with the channels first", 5, _plain(flatten=_channels_first))
     yield Fault("a missing ReLU", 5, _plain(relu=(jax.nn.relu, _same, jax.nn.relu, jax.nn.relu)))
     yield Fault("a flipped kernel", 5, _plain(convolve=(convolve, _flipped, convolve)))
     yield Fault("no bias", 5, _plain(convolve=(convolve, convolve, _without_bias)))
-    yield Fault("no ReLU behind the last layer", 5, _open_logits(mlp_v21))
-    yield Fault("jnp.maximum for ReLU", 6, _plain(relu=(partial(jnp.maximum, 0),) * 4))
-    yield Fault("the last of equal maxima", 6, _plain(pool=pool_last))
+    yield Fault("no ReLU after the last layer", 5, _open_logits(mlp_v21))
+    yield Fault("jnp.maximum instead of ReLU", 6, _plain(relu=(partial(jnp.maximum, 0),) * 4))
+    yield Fault("gradient to the last of equal maxima", 6, _plain(pool=pool_last))
     yield Fault("the unclipped loss of stock Keras 3", 6, cnn.replace(loss=losses.cross_entropy))
-    yield Fault("one softmax for two", 6, mlp_v21.replace(loss=losses.cross_entropy))
-    yield Fault("the sum for the mean", 7, cnn.replace(reduce=jnp.sum))
+    yield Fault("one softmax instead of two", 6, mlp_v21.replace(loss=losses.cross_entropy))
+    yield Fault("sum of the losses instead of the mean", 7, cnn.replace(reduce=jnp.sum))
     yield Fault("dropout left out", 7, cnn.replace(logits=_never_drops))
     yield Fault("dropout that does not scale", 7, _plain(drop=_unscaled))
-    yield Fault("the rate dropped for the rate kept", 7, mlp.replace(logits=_swapped_rate))
+    yield Fault("dropout rate swapped with the keep rate", 7, mlp.replace(logits=_swapped_rate))
     yield Fault("optax.adam(eps=1e-7)", 8, _with(cnn, lambda: optax.adam(1e-3, eps=1e-7)))
     yield Fault("epsilon 1e-8", 8, _with(cnn, lambda: keras_adam(eps=1e-8)))
     rounded = (float(np.float32(beta)) for beta in (0.9, 0.999))
     yield Fault("betas in float32", 8, _with(cnn, partial(keras_adam, 1e-3, *rounded)))
-    yield Fault("the rate folded into the momentum", 8, _with(mlp, _folded))
-    yield Fault("Nesterov's momentum", 8, _with(mlp, lambda: optax.sgd(0.01, 0.5, nesterov=True)))
-    yield Fault("momentum as a mean", 8, _with(mlp, _mean_momentum))
+    yield Fault("learning rate inside the momentum buffer", 8, _with(mlp, _folded))
+    yield Fault("Nesterov momentum", 8, _with(mlp, lambda: optax.sgd(0.01, 0.5, nesterov=True)))
+    yield Fault("momentum as a moving average", 8, _with(mlp, _mean_momentum))
     schedule = optax.exponential_decay(1e-3, 1, 0.999)
-    yield Fault("a rate that decays", 8, _with(cnn, lambda: keras_adam(schedule)))
-    yield Fault("a smaller batch's mean over the usual size", 9, cnn.replace(reduce=_usual_size))
+    yield Fault("a learning rate that decays", 8, _with(cnn, lambda: keras_adam(schedule)))
+    yield Fault(
+        "a smaller batch's mean divided by the usual size", 9, cnn.replace(reduce=_usual_size)
+    )
 
 
 def _plain(**parts: Any) -> Candidate:
@@ -135,7 +137,7 @@ def _with(port: Candidate, optimizer: Callable[[], optax.GradientTransformation]
 
 def _he(port: Candidate) -> Callable[[int], Weights]:
     def initial(seed: int) -> Weights:
-        # Glorot's range is that of the kernel's own fans; He's is wider where they are alike.
+        # Scales the Glorot-uniform range sqrt(6 / (fan_in + fan_out)) up to He's sqrt(6 / fan_in).
         return {
             name: value * np.sqrt(1 + value.shape[-1] / value.shape[-2])
             if value.ndim > 1

@@ -1,1 +1,1 @@
-"""The study's originals, on today's software and as recorded on the software of 2018."""
+"""The study's originals, on today's software and as recorded with the software of 2018."""

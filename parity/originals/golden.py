@@ -1,4 +1,4 @@
-"""The originals on the software of 2018, as recorded in `reference/legacy/golden`."""
+"""The originals on the software of 2018, read from the recordings in `reference/legacy/golden`."""
 
 import functools
 import hashlib
@@ -9,41 +9,44 @@ from typing import Any
 
 import numpy as np
 
-from parity.cases import Batch, Masks, Training
+from parity.case import Case, with_masks
 from parity.comparison import Sampled
+from parity.inputs import Batch, Masks, Training
 from parity.original import Original, OriginalError
-from parity.slope import Slope
-from parity.systems.case import Case, with_masks
+from parity.value_and_grad import ValueAndGrad
 from reference.legacy import seeded
 
 _FOLDER = Path(seeded.__file__).parent / "golden"
 
 
 class GoldenError(OriginalError):
-    """A golden file is absent, or not what its sum says."""
+    """A golden file is absent, or does not match its checksum."""
 
 
 class Golden:
-    """One golden file: whole arrays and samples by name, and what was written about them."""
+    """One golden file: complete or sampled arrays by name, and their metadata."""
 
     def __init__(self, name: str, folder: Path = _FOLDER):
         path = folder / f"{name}.npz"
         try:
-            self.text: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+            self.metadata: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
             content = path.read_bytes()
         except OSError as error:
-            raise GoldenError(f"{error.filename}: {error.strerror}; check it out again") from error
-        if hashlib.sha256(content).hexdigest() != self.text["sha256"]:
             raise GoldenError(
-                f"{path} is not the file that its .json describes; check it out again"
+                f"{error.filename}: {error.strerror}; restore it from the repository"
+            ) from error
+        if hashlib.sha256(content).hexdigest() != self.metadata["sha256"]:
+            raise GoldenError(
+                f"{path} does not match the checksum in its .json file; restore both from the "
+                "repository"
             )
         with np.load(path, allow_pickle=False) as arrays:
             self._arrays = {key: arrays[key] for key in arrays.files}
 
     def __getitem__(self, name: str) -> Any:
-        """The array, or the sample of one."""
+        """An array, or a sample of one if only a sample was recorded."""
         values = self._arrays[name]
-        shape = self.text["shapes"].get(name)
+        shape = self.metadata["shapes"].get(name)
         if shape is None:
             return values
         size = int(np.prod(shape))
@@ -57,11 +60,11 @@ class Golden:
         """The names of all arrays that begin with `prefix`, sorted."""
         return sorted(name for name in self._arrays if name.startswith(prefix))
 
-    def under(self, prefix: str) -> dict[str, Any]:
-        """All whose names begin with `prefix`, by the rest of their names.
+    def with_prefix(self, prefix: str) -> dict[str, Any]:
+        """All arrays whose names begin with `prefix`, by the rest of their names.
 
         Raises:
-            GoldenError: If there is none.
+            GoldenError: If no name begins with `prefix`.
         """
         found = {
             name.removeprefix(prefix): self[name]
@@ -74,10 +77,10 @@ class Golden:
 
 
 class GoldenOriginal(Original):
-    """What Keras 2.2.4 or PyTorch 1.0.0 did.
+    """The recorded results of Keras 2.2.4 or PyTorch 1.0.0.
 
     Attributes:
-        golden: The file.
+        golden: The golden file.
         part: Prefix of the model's arrays after the dtype: empty, or "v3/" or "v21/".
     """
 
@@ -93,23 +96,23 @@ class GoldenOriginal(Original):
         optimizer: str,
         recorded_recipe: Callable[[Sequence[np.ndarray], Sequence[Masks]], Training] | None = None,
     ):
-        """What was recorded for a case.
+        """Read the recordings for a case.
 
         Args:
-            case: The port's.
-            golden: The file.
+            case: The case of the port.
+            golden: The golden file.
             name: Framework and version.
             part: See the class.
-            by_size: Whether outputs and gradients were recorded for several sizes of images.
+            by_size: Whether outputs and gradients were recorded for several image sizes.
             losses: Prefix of the losses from logits, after `part`.
             optimizer: Name of the optimizer's arrays.
-            recorded_recipe: From rows and masks to the whole training that was recorded.
+            recorded_recipe: Makes the recorded complete training run, from rows and masks.
         """
         self.case = case
         self.golden = golden
         self.name = name
         self.part = part
-        self.lists_functions = "layers" in golden.text
+        self.lists_functions = "layers" in golden.metadata
         self._by_size = by_size
         self._losses = losses
         self._optimizer = optimizer
@@ -117,18 +120,18 @@ class GoldenOriginal(Original):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Those that were recorded."""
+        """The image sizes that were recorded."""
         return self.case.recorded_sizes
 
     def structure(self) -> list[tuple[str, str, tuple[int | None, ...], int]]:
-        """Layers at the study's size; for PyTorch, of those that have weights."""
+        """Layers at the study's image size; for PyTorch, only those that have weights."""
         if self.lists_functions:
             return [
                 (row["name"], row["kind"], tuple(row["output_shape"]), row["params"])
-                for row in self.golden.text["layers"]
+                for row in self.golden.metadata["layers"]
             ]
         shapes: dict[str, list[list[int]]] = {}
-        for row in self.golden.text[f"structure {self.part.rstrip('/')}"]:
+        for row in self.golden.metadata[f"structure {self.part.rstrip('/')}"]:
             shapes.setdefault(row["name"].partition(".")[0], []).append(row["shape"])
         return [
             (name, "Linear", (None, weight[0]), int(np.prod(weight)) + int(np.prod(bias)))
@@ -136,85 +139,85 @@ class GoldenOriginal(Original):
         ]
 
     def initial(self, draws: int) -> Mapping[str, np.ndarray]:
-        """Moments of the initial weights; as many draws as were recorded."""
-        return self.golden.under("initial/")
+        """Moments of the initial weights, for all recorded draws."""
+        return self.golden.with_prefix("initial/")
 
     def pixels(self) -> Mapping[str, Any]:
-        """What the loader and the augmentation made of the decoded cases."""
+        """Pixels that the loader and the augmentation made of the decoded pictures."""
         found: dict[str, Any] = {}
         for prefix in ("pixels/", "turned/"):
             if self.golden.has(prefix):
-                found |= {prefix + name: v for name, v in self.golden.under(prefix).items()}
+                found |= {prefix + name: v for name, v in self.golden.with_prefix(prefix).items()}
         names = ("mirrored", "upside down")
         return {**found, **{n: self.golden[n] for n in names if self.golden.has(n)}}
 
     def scaled(self) -> Mapping[str, Any]:
-        """What became of each of the 256 values."""
+        """The network's input for each of the 256 values of a pixel."""
         return {"every value": self.golden["scaled/every"].reshape(-1)}
 
     def order(self, images: int, batch_size: int, steps: int) -> list[int]:
-        """Sizes of the batches that were trained on."""
+        """Sizes of the batches in the recorded training."""
         return [len(rows) for rows in self.rows(images, batch_size)][:steps]
 
     def rows(self, images: int, batch_size: int) -> list[np.ndarray]:
-        """The rows of each batch that was trained on."""
+        """Indices of the images in each batch of the recorded training."""
         if self.golden.has("order/"):
-            (found,) = self.golden.under(f"order/{images}-{batch_size}-").values()
+            (found,) = self.golden.with_prefix(f"order/{images}-{batch_size}-").values()
         else:
             recorded = self.golden["order"]
             found = recorded.reshape(-1, recorded.shape[-1])
         return [row[row >= 0] for row in found]
 
     def forward(self, size: int, dtype: str) -> Mapping[str, Any]:
-        """Every layer's output of the case's first batch."""
-        found = self.golden.under(f"{self._at(dtype, size)}forward/")
+        """Every layer's output on the case's first batch."""
+        found = self.golden.with_prefix(f"{self._prefix(dtype, size)}forward/")
         return {**found, "whole": found[list(found)[-1]]}
 
-    def gradients(self, size: int, dtype: str, batch: Batch) -> Slope:
-        """Loss and gradients of the recorded batch."""
-        at = f"{self._at(dtype, size)}{'plain' if batch.masks is None else 'dropout'}/"
-        found = self.golden.under(at + "gradient/")
+    def gradients(self, size: int, dtype: str, batch: Batch) -> ValueAndGrad:
+        """Loss and gradients on the recorded batch."""
+        at = f"{self._prefix(dtype, size)}{'plain' if batch.masks is None else 'dropout'}/"
+        found = self.golden.with_prefix(at + "gradient/")
         inputs = {"input": found.pop("input")}
-        return Slope(float(self.golden[at + "loss"]), found, inputs)
+        return ValueAndGrad(float(self.golden[at + "loss"]), found, inputs)
 
     def gradients_of_draw(self, size: int, dtype: str, draw: int) -> Mapping[str, Any]:
-        """Gradients of one of the recorded batches, without dropout."""
+        """Gradients on one of the recorded batches, without dropout."""
         part = "plain" if draw == 0 else f"draw {draw}"
-        return self.golden.under(f"{self._at(dtype, size)}{part}/gradient/")
+        return self.golden.with_prefix(f"{self._prefix(dtype, size)}{part}/gradient/")
 
     def masks(self, size: int, dtype: str) -> Masks | None:
-        """The masks that were captured in the recorded gradients; none if it has no dropout."""
-        at = f"{self._at(dtype, size)}dropout/mask"
+        """The dropout masks that were captured with the gradients; None if there is no dropout."""
+        at = f"{self._prefix(dtype, size)}dropout/mask"
         return tuple(self.golden[name] for name in self.golden.names(at)) or None
 
     def losses(self, dtype: str) -> Mapping[str, Any]:
-        """Value and gradient of the loss where it saturates and ties."""
-        return self.golden.under(f"{dtype}/{self.part}{self._losses}")
+        """Values and gradients of the loss on logits that saturate and tie."""
+        return self.golden.with_prefix(f"{dtype}/{self.part}{self._losses}")
 
     def losses_of_probabilities(self, dtype: str) -> Mapping[str, Any]:
-        """The same from probabilities, inside and outside the clip; empty if not recorded."""
+        """The same from probabilities inside and outside the clip range; empty if not recorded."""
         prefix = f"{dtype}/loss/probabilities/"
-        return self.golden.under(prefix) if self.golden.has(prefix) else {}
+        return self.golden.with_prefix(prefix) if self.golden.has(prefix) else {}
 
     def ties(self, dtype: str) -> Mapping[str, Any]:
-        """Values and gradients where values tie."""
-        return self.golden.under(f"{dtype}/ties/")
+        """Values and gradients of ReLU and pooling where their inputs tie."""
+        return self.golden.with_prefix(f"{dtype}/ties/")
 
     def optimise(self, dtype: str, kept_steps: tuple[int, ...]) -> Mapping[str, Any]:
-        """Weights and means after the recorded steps."""
-        return self.golden.under(f"{dtype}/{self.part}{self._optimizer}/")
+        """Weights and accumulators after the recorded steps."""
+        return self.golden.with_prefix(f"{dtype}/{self.part}{self._optimizer}/")
 
     def train(self, training: Training, dtype: str) -> Mapping[str, Any]:
-        """Weights, means and losses of the recorded steps, or of the whole recipe."""
+        """Weights, accumulators and losses of the recorded steps, or of the complete recipe."""
         part = _steps(training.draw) if training.kept_steps == seeded.KEPT_STEPS else "recipe/"
-        found = self.golden.under(f"{dtype}/{self.part}{part}")
+        found = self.golden.with_prefix(f"{dtype}/{self.part}{part}")
         if part == "recipe/":
             steps = training.kept_steps[-1]
             found = {f"{steps}/{name}" if "/" in name else name: v for name, v in found.items()}
         return {name: v for name, v in found.items() if not name.startswith("masks")}
 
     def step_masks(self, dtype: str, draw: int = 0) -> list[Masks] | list[None]:
-        """The masks that were captured in the recorded steps, padded to the largest batch."""
+        """The dropout masks captured in the recorded steps, padded to the largest batch."""
         prefix = f"{dtype}/{self.part}{_steps(draw)}masks"
         names = self.golden.names(prefix)
         if not names:
@@ -230,7 +233,7 @@ class GoldenOriginal(Original):
         steps: int = seeded.STEPS,
         masks_from: str | None = None,
     ) -> list[Training]:
-        """The recorded trainings, with the masks that were captured."""
+        """The recorded training runs, with the captured dropout masks."""
         return [
             with_masks(
                 self.case.steps(size, dtype, draw, steps),
@@ -241,7 +244,7 @@ class GoldenOriginal(Original):
 
     @functools.cached_property
     def whole_recipe(self) -> Training | None:
-        """The whole recipe that was recorded in float64, if one was."""
+        """The complete training run that was recorded in float64, or None."""
         if self._recorded_recipe is None:
             return None
         rows = self.rows(294, 25)
@@ -251,7 +254,7 @@ class GoldenOriginal(Original):
         masks = [(mask[: len(chosen)],) for mask, chosen in zip(unpacked, rows, strict=True)]
         return self._recorded_recipe(rows, masks)
 
-    def _at(self, dtype: str, size: int) -> str:
+    def _prefix(self, dtype: str, size: int) -> str:
         return f"{dtype}/{size}/" if self._by_size else f"{dtype}/{self.part}"
 
 
@@ -259,14 +262,18 @@ def _steps(draw: int) -> str:
     return "steps/" if draw == 0 else f"steps of draw {draw}/"
 
 
-def golden_keras(case: Case) -> GoldenOriginal:
-    """Keras 2.2.4 on TensorFlow 1.12.0.
+def golden_keras(
+    case: Case, recorded_recipe: Callable[[Sequence[np.ndarray], Sequence[Masks]], Training]
+) -> GoldenOriginal:
+    """The recordings of Keras 2.2.4 on TensorFlow 1.12.0.
+
+    Args:
+        case: The case of the port.
+        recorded_recipe: Makes the recorded complete training run, from rows and masks.
 
     Raises:
         GoldenError: If the golden file is absent or damaged.
     """
-    from parity.systems.study_cnn import cnn_recipe
-
     return GoldenOriginal(
         case,
         Golden("keras-2.2.4"),
@@ -274,12 +281,12 @@ def golden_keras(case: Case) -> GoldenOriginal:
         by_size=True,
         losses="loss/logits/",
         optimizer="adam",
-        recorded_recipe=lambda rows, masks: cnn_recipe("float64", rows, masks),
+        recorded_recipe=recorded_recipe,
     )
 
 
 def golden_torch(case: Case, part: str) -> GoldenOriginal:
-    """PyTorch 1.0.0.
+    """The recordings of PyTorch 1.0.0.
 
     Raises:
         GoldenError: If the golden file is absent or damaged.

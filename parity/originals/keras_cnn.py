@@ -1,4 +1,4 @@
-"""The study's CNN on today's Keras and TensorFlow, as an original to compare with."""
+"""The study's CNN in today's Keras and TensorFlow, as an original to compare with."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +9,10 @@ import tensorflow as tf
 from PIL import Image
 
 from chifoumi_jax.convert import from_keras, to_keras
-from parity.cases import Batch, Training
-from parity.original import LiveOriginal, OriginalError, moments
-from parity.slope import Slope
-from parity.systems.case import Case
+from parity.case import Case
+from parity.inputs import Batch, Training
+from parity.original import LiveOriginal, OriginalError, summary_statistics
+from parity.value_and_grad import ValueAndGrad
 from reference import keras_cnn, order, photos
 from reference.legacy import seeded
 
@@ -29,13 +29,13 @@ class KerasOriginal(LiveOriginal):
         self.name = f"Keras {keras.__version__}"
         if keras.backend.backend() != "tensorflow":
             raise OriginalError(
-                f"Keras runs on {keras.backend.backend()}, the original is Keras on TensorFlow: "
+                f"Keras runs on {keras.backend.backend()}, but the original needs TensorFlow: "
                 "set KERAS_BACKEND=tensorflow"
             )
         self.dropout_rate = float(keras_cnn.build(64).get_layer("dropout_1").rate)
 
     def settings(self) -> dict[str, int | float]:
-        """Dropout is active in all epochs."""
+        """The study's settings; dropout is active in all epochs."""
         return {
             "image_size": keras_cnn.build().input_shape[1],
             "batch_size": keras_cnn.BATCH_SIZE,
@@ -45,7 +45,7 @@ class KerasOriginal(LiveOriginal):
         }
 
     def structure(self) -> list[tuple[str, str, tuple[int | None, ...], int]]:
-        """Layers at the study's size."""
+        """Layers at the study's image size."""
         return [
             (layer.name, type(layer).__name__, tuple(layer.output.shape), layer.count_params())
             for layer in keras_cnn.build().layers
@@ -59,51 +59,53 @@ class KerasOriginal(LiveOriginal):
         for draw in range(draws):
             keras.utils.set_random_seed(1000 + draw)
             found.append(dict(zip(names, keras_cnn.build(64).get_weights(), strict=True)))
-        return {name: np.array([moments(draw[name]) for draw in found]) for name in names}
+        return {
+            name: np.array([summary_statistics(draw[name]) for draw in found]) for name in names
+        }
 
     def pixels(self) -> dict[str, np.ndarray]:
-        """The loader's pixels of the cases of `seeded.RESIZES`."""
+        """The loader's pixels for the pictures and sizes of `seeded.RESIZES`."""
         return {
             f"pixels/{number}": photos.keras_resize(Image.fromarray(seeded.decoded(number)), size)
             for number, (_, size) in enumerate(seeded.RESIZES)
         }
 
     def scaled(self) -> dict[str, np.ndarray]:
-        """What becomes of each of the 256 values."""
+        """The network's input for each of the 256 values of a pixel."""
         return {"every value": keras_cnn.scale(np.arange(256, dtype=np.uint8))}
 
     def order(self, images: int, batch_size: int, steps: int) -> list[int]:
-        """Sizes of the batches."""
+        """Sizes of the first `steps` batches."""
         shown = order.batches(images, batch_size, np.arange)
         return [len(next(shown)) for _ in range(steps)]
 
     def forward(self, size: int, dtype: str) -> dict[str, np.ndarray]:
-        """Every layer's output of the case's first batch."""
+        """Every layer's output on the case's first batch."""
         pixels, _ = seeded.cnn_batch(size, 0)
         found = keras_cnn.outputs(_model(size, dtype), _images(pixels, dtype))
         named = {name: np.asarray(value) for name, value in found.items()}
         return {**named, "whole": named["activation_5"]}
 
-    def gradients(self, size: int, dtype: str, batch: Batch) -> Slope:
-        """Loss and gradients of one batch."""
+    def gradients(self, size: int, dtype: str, batch: Batch) -> ValueAndGrad:
+        """Loss and gradients on one batch."""
         model = _model(size, dtype)
         images = tf.constant(_images(batch.pixels, dtype))
         with tf.GradientTape() as tape:
             tape.watch(images)
             loss = _loss(model, images, batch, dtype)
         weights = model.trainable_variables
-        *found, at_images = tape.gradient(loss, [*[w.value for w in weights], images])
+        *found, images_gradient = tape.gradient(loss, [*[w.value for w in weights], images])
         named = dict(zip(seeded.cnn_shapes(size), map(np.asarray, found), strict=True))
-        return Slope(float(loss), named, {"input": np.asarray(at_images)})
+        return ValueAndGrad(float(loss), named, {"input": np.asarray(images_gradient)})
 
     def load(self, path: Path, size: int) -> np.ndarray:
-        """NEAREST, RGB."""
+        """A photo's RGB pixels, resized with NEAREST."""
         return photos.keras_pixels(path, size)
 
     def through_file(
         self, weights: Mapping[str, np.ndarray], form: str, folder: Path
     ) -> tuple[Any, Mapping[str, np.ndarray]]:
-        """Through a file that Keras saved, and back through one that it loads."""
+        """Weights to JAX through a file that Keras saved, and back through one that Keras loads."""
         size = self.case.size
         original = keras_cnn.build(size)
         original.set_weights(list(weights.values()))
@@ -124,7 +126,7 @@ class KerasOriginal(LiveOriginal):
         return model, dict(zip(weights, again.get_weights(), strict=True))
 
     def losses(self, dtype: str) -> dict[str, np.ndarray]:
-        """Loss and gradient of the edge cases, from logits."""
+        """Loss and gradient on logits that saturate and tie."""
         logits, labels = seeded.loss_logits(dtype)
         x = tf.constant(logits)
         with tf.GradientTape() as tape:
@@ -134,7 +136,7 @@ class KerasOriginal(LiveOriginal):
         return {"value": np.asarray(loss), "gradient": np.asarray(tape.gradient(loss, x))}
 
     def ties(self, dtype: str) -> dict[str, np.ndarray]:
-        """Pooled values and their gradient, where values tie."""
+        """Pooled values and their gradient, where the inputs tie."""
         x = tf.constant(seeded.tied_values(dtype))
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -143,7 +145,7 @@ class KerasOriginal(LiveOriginal):
         return {"pooled": np.asarray(pooled), "gradient": np.asarray(gradient)}
 
     def optimise(self, dtype: str, kept_steps: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """Adam alone, on prescribed gradients."""
+        """Weights and Adam's accumulators after steps with prescribed gradients."""
         shapes = seeded.cnn_shapes(64)
         weights = seeded.cnn_weights(64, dtype)
         variables = [tf.Variable(value) for value in weights.values()]
@@ -158,7 +160,7 @@ class KerasOriginal(LiveOriginal):
         return found
 
     def train(self, training: Training, dtype: str) -> dict[str, np.ndarray]:
-        """Weights and Adam's means after the kept steps, and each loss."""
+        """Weights and Adam's accumulators after the kept steps, and each step's loss."""
         model = _model(training.image_size, dtype, training)
         adam = keras_cnn.StudyAdam()
         step = keras_cnn.make_step(model, adam)
@@ -170,8 +172,8 @@ class KerasOriginal(LiveOriginal):
             loss, _ = step(_images(batch.pixels, dtype), targets, mask)
             losses.append(np.asarray(loss))
             if number in training.kept_steps:
-                means = adam if training.with_means else None
-                found |= _named(number, model.trainable_variables, means)
+                kept = adam if training.with_accumulators else None
+                found |= _named(number, model.trainable_variables, kept)
         return {**found, "loss": np.array(losses)}
 
     def predict(

@@ -1,4 +1,4 @@
-"""The study's MLPs on today's PyTorch, as originals to compare with."""
+"""The study's MLPs in today's PyTorch, as originals to compare with."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
 from chifoumi_jax.convert import from_torch, to_torch
-from parity.cases import Batch, Training
-from parity.original import LiveOriginal, moments
-from parity.slope import Slope
-from parity.systems.case import Case
+from parity.case import Case
+from parity.inputs import Batch, Training
+from parity.original import LiveOriginal, summary_statistics
+from parity.value_and_grad import ValueAndGrad
 from reference import photos, torch_mlp
 from reference.legacy import seeded
 
@@ -24,11 +24,11 @@ class TorchOriginal(LiveOriginal):
     file_forms = ("state_dict", ".pt", ".safetensors")
 
     def __init__(self, case: Case, version: str, *, log_probabilities: bool) -> None:
-        """An original of a case.
+        """Make the original of a case.
 
         Args:
-            case: The port's.
-            version: The study's, as `reference.torch_mlp` names it.
+            case: The case of the port.
+            version: The study's version, as `reference.torch_mlp` names it.
             log_probabilities: Whether the model ends with a log-softmax instead of a softmax.
         """
         self.case = case
@@ -39,7 +39,11 @@ class TorchOriginal(LiveOriginal):
         self.dropout_rate = float(dropout.p) if dropout else 0.0
 
     def settings(self) -> dict[str, int | float]:
-        """The notebook never went back to training mode after its first epoch."""
+        """The study's settings.
+
+        Dropout is active in the first epoch only, because the notebook never switched back to
+        training mode after it.
+        """
         return {
             "image_size": torch_mlp.IMAGE_SIZE,
             "batch_size": torch_mlp.BATCH_SIZES[self.version],
@@ -68,12 +72,12 @@ class TorchOriginal(LiveOriginal):
         torch.manual_seed(1000)
         found = [torch_mlp.build(self.version).state_dict() for _ in range(draws)]
         return {
-            name: np.array([moments(draw[name].numpy()) for draw in found])
+            name: np.array([summary_statistics(draw[name].numpy()) for draw in found])
             for name in seeded.mlp_shapes()
         }
 
     def pixels(self) -> dict[str, np.ndarray]:
-        """Pixels of the decoded cases, and one of them turned by each of `seeded.ANGLES`."""
+        """Pixels of the decoded pictures; one also rotated by `seeded.ANGLES` and mirrored."""
         images = [
             photos.torch_resize(Image.fromarray(seeded.decoded(number)), 32)
             for number in range(len(seeded.RESIZES))
@@ -88,11 +92,11 @@ class TorchOriginal(LiveOriginal):
         return found
 
     def scaled(self) -> dict[str, np.ndarray]:
-        """What becomes of each of the 256 values."""
+        """The network's input for each of the 256 values of a pixel."""
         return {"every value": torch_mlp.scale(np.arange(256, dtype=np.uint8)).numpy()}
 
     def order(self, images: int, batch_size: int, steps: int) -> list[int]:
-        """Sizes of the batches."""
+        """Sizes of the first `steps` batches."""
         data = torch.utils.data.TensorDataset(torch.arange(images))
         loader = torch.utils.data.DataLoader(data, batch_size=batch_size, shuffle=True)
         sizes: list[int] = []
@@ -101,7 +105,7 @@ class TorchOriginal(LiveOriginal):
         return sizes[:steps]
 
     def forward(self, size: int, dtype: str) -> dict[str, np.ndarray]:
-        """Every layer's output of the case's first batch."""
+        """Every layer's output on the case's first batch."""
         model = self._model(seeded.mlp_weights(dtype))
         images = _images(seeded.mlp_batch(0)[0], dtype)
         with torch.no_grad():
@@ -110,23 +114,23 @@ class TorchOriginal(LiveOriginal):
         named = {name: value.numpy() for name, value in found.items() if name != "output"}
         return {**named, "whole": (whole.exp() if self._log_probabilities else whole).numpy()}
 
-    def gradients(self, size: int, dtype: str, batch: Batch) -> Slope:
-        """Loss and gradients of one batch."""
+    def gradients(self, size: int, dtype: str, batch: Batch) -> ValueAndGrad:
+        """Loss and gradients on one batch."""
         model = self._model(seeded.mlp_weights(dtype))
         images = _images(batch.pixels, dtype).requires_grad_()
         loss = _loss(model, images, batch)
         loss.backward()
         named = {name: _gradient(value) for name, value in model.named_parameters()}
-        return Slope(loss.item(), named, {"input": _gradient(images)})
+        return ValueAndGrad(loss.item(), named, {"input": _gradient(images)})
 
     def load(self, path: Path, size: int) -> np.ndarray:
-        """BILINEAR, gray."""
+        """A photo's gray pixels, resized with BILINEAR."""
         return photos.torch_pixels(path, size)
 
     def through_file(
         self, weights: Mapping[str, np.ndarray], form: str, folder: Path
     ) -> tuple[Any, Mapping[str, np.ndarray]]:
-        """Through a state dict or a file of one, and back through a safetensors file."""
+        """Weights to JAX through a state dict or its file, and back through a safetensors file."""
         import safetensors.torch
 
         original = self._model(weights)
@@ -143,7 +147,7 @@ class TorchOriginal(LiveOriginal):
         return model, {name: value.numpy() for name, value in again.state_dict().items()}
 
     def losses(self, dtype: str) -> dict[str, np.ndarray]:
-        """Loss and gradient of the edge cases, from logits."""
+        """Loss and gradient on logits that saturate and tie."""
         logits, labels = seeded.loss_logits(dtype)
         x = torch.from_numpy(logits).requires_grad_()
         last = F.log_softmax(x, 1) if self._log_probabilities else F.softmax(x, 1)
@@ -158,7 +162,7 @@ class TorchOriginal(LiveOriginal):
         return {"relu": _gradient(x)}
 
     def optimise(self, dtype: str, kept_steps: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """SGD alone, on prescribed gradients."""
+        """Weights and momentum buffers after SGD steps with prescribed gradients."""
         model = self._model(seeded.mlp_weights(dtype))
         sgd = torch_mlp.build_optimizer(model, self.version)
         found: dict[str, np.ndarray] = {}
@@ -172,7 +176,7 @@ class TorchOriginal(LiveOriginal):
         return found
 
     def train(self, training: Training, dtype: str) -> dict[str, np.ndarray]:
-        """Weights and momenta after the kept steps, and each loss."""
+        """Weights and momentum buffers after the kept steps, and each step's loss."""
         model = self._model(training.weights)
         sgd = torch_mlp.build_optimizer(model, self.version)
         found: dict[str, np.ndarray] = {}

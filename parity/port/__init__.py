@@ -1,4 +1,4 @@
-"""Proving that anyone's port of a Keras or PyTorch model computes what the original does."""
+"""Proves that any port of a Keras or PyTorch model computes the same as the original."""
 
 from parity.port.compare import compare, transfer
 from parity.port.mapping.mapping import WeightMapping

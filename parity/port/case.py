@@ -1,4 +1,4 @@
-"""A reference and a candidate, made comparable: the same batch, names and layouts for both."""
+"""A reference and a candidate with the same batch, names and layouts, ready to compare."""
 
 import dataclasses
 import functools
@@ -15,22 +15,22 @@ from parity.port.candidates.observe import COMPILE, Observer, observer
 from parity.port.layer import Arrays, Call, Objective, Run
 from parity.port.mapping.mapping import WeightMapping
 from parity.port.references.base import Reference
-from parity.port.trees import arguments, cast, is_float, named
-from parity.slope import Slope
+from parity.port.trees import call_arguments, cast, is_float, named_leaves
+from parity.value_and_grad import ValueAndGrad
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A reference, a candidate, and how arrays go from one to the other.
+    """A reference, a candidate, and the conversions between their layouts.
 
     Attributes:
         reference: The original.
         candidate: The port.
-        batch: In the reference's layout.
-        to_candidate: From the batch to what the candidate is called with.
-        to_reference: From the candidate's outputs to the reference's layout.
-        dtype: The precision of the exact comparisons: "float64", or "float32" where one side
-            cannot do better.
+        batch: Inputs in the reference's layout.
+        to_candidate: Converts the batch to the candidate's inputs.
+        to_reference: Converts the candidate's outputs to the reference's layout.
+        dtype: The precision of the exact comparisons: "float64", or "float32" if one side cannot
+            compute in float64.
     """
 
     reference: Reference
@@ -42,70 +42,77 @@ class Pair:
 
     @functools.cached_property
     def module_kinds(self) -> dict[str, str]:
-        """What Flax layer stands at which of the candidate's paths, as far as that is known."""
+        """The kind of the Flax layer at each path of the candidate, as far as known."""
         args, kwargs = self.candidate_call(self.dtype)
-        return self.at(self.dtype).module_kinds(args, kwargs)
+        return self.candidate_at(self.dtype).module_kinds(args, kwargs)
 
     @functools.cached_property
-    def _at(self) -> dict[str, Candidate]:
-        return {dtype: self.candidate.at(dtype) for dtype in ("float32", "float64")}
+    def _candidates(self) -> dict[str, Candidate]:
+        return {dtype: self.candidate.at_precision(dtype) for dtype in ("float32", "float64")}
 
-    def at(self, dtype: str) -> Candidate:
-        """The candidate, computing at this precision."""
-        return self._at[dtype]
+    def candidate_at(self, dtype: str) -> Candidate:
+        """The candidate at this precision."""
+        return self._candidates[dtype]
 
     def candidate_call(self, dtype: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What the candidate is called with."""
-        return arguments(self.to_candidate(jax.tree.map(jnp.asarray, cast(self.batch, dtype))))
+        """The candidate's positional and keyword arguments."""
+        return call_arguments(self.to_candidate(jax.tree.map(jnp.asarray, cast(self.batch, dtype))))
 
     def run(self, weights: Arrays, dtype: str, train: bool) -> Run:
-        """The candidate's pass with these weights, by the candidate's paths."""
+        """A forward pass of the candidate with these weights, given by the candidate's paths."""
         args, kwargs = self.candidate_call(dtype)
         arrays = {path: jnp.asarray(array) for path, array in cast(weights, dtype).items()}
-        observe = self._observers.setdefault((dtype, train), observer(self.at(dtype), train))
+        candidate = self.candidate_at(dtype)
+        observe = self._observers.setdefault((dtype, train), observer(candidate, train))
         outputs, statistics, calls = observe(arrays, args, kwargs)
-        found = {k: np.asarray(v) for k, v in named("output", self.to_reference(outputs)).items()}
+        leaves = named_leaves("output", self.to_reference(outputs))
+        found = {name: np.asarray(leaf) for name, leaf in leaves.items()}
         return Run(found, _numpy(statistics), tuple(calls))
 
     @functools.cached_property
     def _observers(self) -> dict[tuple[str, bool], Observer]:
         return {}
 
-    def slope_function(
+    def value_and_grad_function(
         self, dtype: str, train: bool, objective: Objective
-    ) -> Callable[[Arrays], Slope]:
-        """From the candidate's weights to the objective and its gradients, compiled once."""
-        candidate = self.at(dtype)
-        trained = {leaf.path: leaf.trained for leaf in candidate.leaves()}
+    ) -> Callable[[Arrays], ValueAndGrad]:
+        """A function from the candidate's weights to the objective and its gradients.
+
+        It is compiled once.
+        """
+        candidate = self.candidate_at(dtype)
+        is_trained = {leaf.path: leaf.trained for leaf in candidate.leaves()}
         batch = jax.tree.map(jnp.asarray, cast(self.batch, dtype))
         inputs, structure = jax.tree.flatten(batch)
-        names = list(named("input", batch))
+        names = list(named_leaves("input", batch))
         floats = {n: a for n, a in zip(names, inputs, strict=True) if is_float(a)}
 
-        def value(moving: Any, floats: Any, resting: Any) -> tuple[jax.Array, Any]:
-            whole = [floats.get(n, a) for n, a in zip(names, inputs, strict=True)]
-            args, kwargs = arguments(self.to_candidate(jax.tree.unflatten(structure, whole)))
-            outputs, statistics = candidate.apply({**moving, **resting}, args, kwargs, train)
+        def value(trained: Any, floats: Any, frozen: Any) -> tuple[jax.Array, Any]:
+            every = [floats.get(n, a) for n, a in zip(names, inputs, strict=True)]
+            args, kwargs = call_arguments(self.to_candidate(jax.tree.unflatten(structure, every)))
+            outputs, statistics = candidate.apply({**trained, **frozen}, args, kwargs, train)
             return self._value(outputs, objective), statistics
 
         run = jax.jit(
             jax.value_and_grad(value, argnums=(0, 1), has_aux=True), compiler_options=COMPILE
         )
 
-        def slope(weights: Arrays) -> Slope:
+        def value_and_grad(weights: Arrays) -> ValueAndGrad:
             arrays = {path: jnp.asarray(array) for path, array in cast(weights, dtype).items()}
-            moving = {path: array for path, array in arrays.items() if trained[path]}
-            resting = {path: array for path, array in arrays.items() if not trained[path]}
-            (found, statistics), (gradients, at_inputs) = run(moving, floats, resting)
-            return Slope(float(found), _numpy(gradients), _numpy(at_inputs), _numpy(statistics))
+            trained = {path: array for path, array in arrays.items() if is_trained[path]}
+            frozen = {path: array for path, array in arrays.items() if not is_trained[path]}
+            (found, statistics), (gradients, inputs_gradients) = run(trained, floats, frozen)
+            return ValueAndGrad(
+                float(found), _numpy(gradients), _numpy(inputs_gradients), _numpy(statistics)
+            )
 
-        return slope
+        return value_and_grad
 
     def _value(self, outputs: Any, objective: Objective) -> jax.Array:
         if objective.loss is not None:
             value: jax.Array = objective.loss(outputs)
             return value
-        found = named("output", self.to_reference(outputs))
+        found = named_leaves("output", self.to_reference(outputs))
         if set(found) != set(objective.cotangents):
             raise ValueError(different_outputs(list(found), list(objective.cotangents)))
         terms = [jnp.sum(found[name] * factor) for name, factor in objective.cotangents.items()]
@@ -118,11 +125,11 @@ class Case:
 
     Attributes:
         pair: Both sides.
-        mapping: Between their weights.
+        mapping: The mapping between their weights.
         weights: The reference's weights, by its names, in the precision of the comparison.
-        extra: The candidate's own values of what the mapping does not give it.
-        seed: Of the cotangents.
-        losses: The user's objective for the candidate's outputs and for the reference's.
+        extra: The candidate's own values of the parameters that the mapping does not fill.
+        seed: Seed of the cotangents.
+        losses: The user's objectives, of the candidate's outputs and of the reference's.
     """
 
     pair: Pair
@@ -133,7 +140,7 @@ class Case:
     losses: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
 
     def mapped(self, weights: Arrays) -> dict[str, np.ndarray]:
-        """The candidate's weights."""
+        """The candidate's weights, from the reference's."""
         return {**self.extra, **self.mapping.apply(weights)}
 
     @property
@@ -141,19 +148,19 @@ class Case:
         """Whether gradients are taken in training mode."""
         return not self.pair.candidate.why_no_training()
 
-    def require_slope(self) -> None:
-        """Raise `AbsentError` where there is nothing to differentiate."""
+    def require_objective(self) -> None:
+        """Raise `AbsentError` if there is nothing to differentiate."""
         if self.losses is None and not self.objectives[1].cotangents:
-            raise AbsentError("no output is of floating point: give `loss=` to compare gradients")
+            raise AbsentError("no output is floating-point: give `loss=` to compare gradients")
 
     @functools.cached_property
-    def candidate_slope(self) -> Callable[[Arrays], Slope]:
+    def candidate_value_and_grad(self) -> Callable[[Arrays], ValueAndGrad]:
         """The candidate's objective and gradients, compiled once for all rungs."""
-        return self.pair.slope_function(self.pair.dtype, self.trains, self.objectives[0])
+        return self.pair.value_and_grad_function(self.pair.dtype, self.trains, self.objectives[0])
 
     @functools.cached_property
     def objectives(self) -> tuple[Objective, Objective]:
-        """The candidate's and the reference's: a seeded random sum of the outputs, or losses."""
+        """The candidate's and the reference's objective: a random sum of the outputs, or losses."""
         if self.losses is not None:
             return Objective({}, self.losses[0]), Objective({}, self.losses[1])
         pair = self.pair
@@ -164,16 +171,16 @@ class Case:
             for name, array in outputs.items()
             if is_float(array)
         }
-        size = sum(float(np.sum(np.abs(outputs[name] * factors[name]))) for name in factors)
-        return (Objective(factors, size=size),) * 2
+        scale = sum(float(np.sum(np.abs(outputs[name] * factors[name]))) for name in factors)
+        return (Objective(factors, scale=scale),) * 2
 
 
 def different_outputs(candidate: list[str], reference: list[str]) -> str:
-    """What to do when the sides return different structures."""
+    """The error message for sides that return different structures."""
     return (
         f"the candidate returns {', '.join(candidate)}, the reference {', '.join(reference)}: "
-        "have both return the same, or give to_reference=, a function from the candidate's "
-        "outputs to the reference's"
+        "make both return the same structure, or give to_reference=, a function from the "
+        "candidate's outputs to the reference's"
     )
 
 

@@ -1,21 +1,21 @@
-"""The comparison of a port with its original, and the transfer of weights."""
+"""Compares a port with its original, and transfers the original's weights."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from parity.check import judge
+from parity.check import run_check
 from parity.comparison import Comparison
 from parity.port.case import Case
 from parity.port.prepare import Prepared, prepare
-from parity.port.preserve_rng import undisturbed
+from parity.port.preserve_rng import preserve_rng
+from parity.port.recognise import candidate_of
 from parity.port.report import Report
 from parity.port.rungs.bounds import Bound, bound_of, check_bounds, rung_names
 from parity.port.rungs.checks import absent, check, computed_checks
 from parity.port.rungs.structure import compare_structure
 from parity.port.rungs.weights import compare_weights
-from parity.port.sides import candidate_of
 
 
 def compare(
@@ -34,40 +34,40 @@ def compare(
 ) -> Report:
     """Compare a JAX model with its Keras or PyTorch original, with the original's weights in both.
 
-    Neither object is changed: weights, modes and random numbers stay as they are.
+    Neither object is changed: weights, modes and random number generators keep their state.
 
     Args:
         candidate: A Flax NNX module, `(linen_module, variables)`, or `(function, params)` for a
             function that is called as `function(params, *inputs)`.
         reference: A `torch.nn.Module`, or a `keras.Model` on TensorFlow.
-        batch: What the reference is called with, as numpy arrays in its own layout. A tuple or
-            list is several arguments, a mapping named ones.
-        rungs: Numbers or names of some of structure (1), weights (4), forward (5), gradients (7)
-            and trajectory (9); all if None.
-        mapping: Where the proposed one is wrong: from a reference's parameter to the candidate's
-            path, or to `(path, function)`.
-        bounds: Largest errors that pass, by a rung's number or name or by (name, dtype).
+        batch: The reference's inputs, as numpy arrays in its own layout. A tuple or list holds
+            positional arguments, a mapping keyword arguments.
+        rungs: Numbers or names of the rungs to compare, among structure (1), weights (4),
+            forward (5), gradients (7) and trajectory (9); all if None.
+        mapping: Corrections of the proposed weight mapping: from a parameter of the reference to a
+            path of the candidate, or to `(path, function)`.
+        bounds: The largest errors that pass, by a rung's number or name or by (name, dtype).
         train: Whether training mode, gradients and the trajectory are compared.
-        seed: Of the random factors of the outputs that are differentiated.
-        loss: What is differentiated instead: a function of the candidate's outputs, and one of
-            the reference's, each to a scalar.
-        to_reference: From the candidate's outputs to the reference's layout. By default images
-            get PyTorch's channels first.
-        to_candidate: From the batch to what the candidate is called with; traced by JAX. By
-            default PyTorch's images get their channels last.
+        seed: Seed of the random factors by which the outputs are summed to the default objective.
+        loss: The objective to differentiate instead: a function of the candidate's outputs, and one
+            of the reference's, each of which returns a scalar.
+        to_reference: Converts the candidate's outputs to the reference's layout. By default, image
+            outputs are converted to channels first for PyTorch.
+        to_candidate: Converts the batch to the candidate's inputs; traced by JAX. By default,
+            PyTorch's images are converted to channels last.
 
     Returns:
-        What was found. A port that differs, or does not run, raises nothing.
+        The verdicts of all rungs. A port that differs or does not run raises no exception.
 
     Raises:
-        TypeError: If candidate or reference is nothing that can be compared.
-        ValueError: If a rung or a name in `mapping` or `bounds` does not exist, or the batch is
+        TypeError: If the candidate or the reference has an unsupported type.
+        ValueError: If a rung or a name in `mapping` or `bounds` does not exist, or if the batch is
             empty.
-        Exception: Whatever the reference raises for a batch that it does not take.
+        Exception: Any exception that the reference raises on the batch.
     """
     names = rung_names(rungs)
     check_bounds(bounds)
-    with undisturbed():
+    with preserve_rng():
         prepared = prepare(candidate, reference, batch, mapping, to_reference, to_candidate, seed)
         mapped = prepared.mapping
         why = ""
@@ -86,11 +86,12 @@ def compare(
             )
             if rung in names
         ]
-        if prepared.coarse and bounds is None and "forward" in names:
-            bound = Bound(0.0, "float64 shows what float32 hides")
-            every.append(check("forward", "precision", bound, _too_coarse(prepared.coarse)))
+        if prepared.why_not_float64 and bounds is None and "forward" in names:
+            bound = Bound(0.0, "float64 shows faults that float32 hides")
+            run = _low_precision(prepared.why_not_float64)
+            every.append(check("forward", "precision", bound, run))
         every += computed_checks(names, _case(prepared, seed, loss), bounds, train, why)
-        verdicts = tuple(judge(one, None) for one in every)
+        verdicts = tuple(run_check(one, None) for one in every)
     return Report(verdicts, mapped, prepared.notes, prepared.ported)
 
 
@@ -104,21 +105,21 @@ def transfer(
     to_reference: Callable[[Any], Any] | None = None,
     to_candidate: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """The candidate with the reference's weights, as a new object; see `compare`.
+    """A new object: the candidate with the reference's weights. See `compare` for the arguments.
 
     Raises:
         ValueError: If a parameter of the reference has no place in the candidate.
     """
-    with undisturbed():
+    with preserve_rng():
         found = prepare(candidate, reference, batch, mapping, to_reference, to_candidate, seed)
         return found.ported()
 
 
-def _too_coarse(reason: str) -> Callable[[], Comparison]:
+def _low_precision(reason: str) -> Callable[[], Comparison]:
     def run() -> Comparison:
         raise ValueError(
-            f"{reason}: in that precision a fault of 1e-4 would pass. Let the port compute and "
-            "return what it is given, or say with bounds= what is to pass"
+            f"{reason}: in that precision a fault of 1e-4 would pass; make the port compute in the "
+            "precision of its inputs, or give the largest errors that pass as bounds="
         )
 
     return run

@@ -1,4 +1,4 @@
-"""What a reference is made of, and what a run of either side leaves behind."""
+"""The layers of a reference, and the results of a forward pass of either side."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """A weight or a statistic of the reference.
+    """A weight or a running statistic of the reference.
 
     Attributes:
-        name: As the reference names it, such as `conv1.weight` or `dense/kernel`.
-        role: What it is in its layer, whatever the framework: "kernel", "bias", "scale", "mean",
-            "var", "embedding", "slope"; "input", "hidden", "input bias", "hidden bias" in
+        name: The reference's name, such as `conv1.weight` or `dense/kernel`.
+        role: Its role in the layer, the same for all frameworks: "kernel", "bias", "scale",
+            "mean", "var", "embedding", "slope"; "input", "hidden", "input bias", "hidden bias" in
             recurrent layers; its own name in a layer of an unknown kind.
         shape: Its shape.
-        trained: Whether a step of training moves it; running statistics are not trained.
-        optional: Whether a port may have it as a constant instead.
+        trained: Whether training updates it by its gradient; running statistics are not trained.
+        optional: Whether the port may hold it as a constant instead of a parameter.
     """
 
     name: str
@@ -35,14 +35,14 @@ class Layer:
     """A layer of the reference that holds parameters.
 
     Attributes:
-        name: As the reference names it.
+        name: The reference's name.
         kind: "Linear", "Conv", "Depthwise", "ConvTranspose", "BatchNorm", "Norm", "Embedding",
             "PReLU", "LSTM", "GRU", "RNN", "Attention" or "Other".
         framework: "torch" or "keras".
-        parameters: All that it holds.
+        parameters: All its parameters and running statistics.
         gates: Order of a recurrent layer's gates: "ifgo", "rzn", "zrn" or "n".
         channels_first: Whether its inputs and outputs have their channels at axis 1.
-        flattened: What a linear layer's input was before it was flattened, without the batch.
+        flattened: Shape of a linear layer's input before the flatten, without the batch axis.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One call of a layer: its arrays, as its own framework lays them out.
+    """One call of a layer: its arrays, in the layout of its framework.
 
     Attributes:
-        place: The reference's layer, or the candidate's module.
-        inputs: The arrays that it was given.
-        outputs: The arrays that it returned, each a reading of its output: with a Keras layer,
-            after the activation and before.
+        place: Name of the reference's layer, or path of the candidate's module.
+        inputs: Its input arrays.
+        outputs: Its output arrays, one for each possible meaning of "output": for a Keras layer,
+            after the activation and before it.
     """
 
     place: str
@@ -76,8 +76,8 @@ class Run:
 
     Attributes:
         outputs: The model's outputs by name, in the reference's layout.
-        statistics: What is not trained, after the pass.
-        calls: The calls of layers in the order in which they returned.
+        statistics: The running statistics and other untrained arrays, after the pass.
+        calls: The calls of layers, in the order in which they returned.
     """
 
     outputs: Arrays
@@ -87,14 +87,15 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What is differentiated.
+    """The objective that is differentiated.
 
     Attributes:
-        cotangents: For each output its factors in the sum that is the objective.
+        cotangents: Factors of the outputs, by output name; the objective is the sum of all outputs
+            times their factors.
         loss: The user's function of the model's outputs instead, if any.
-        size: Of the sum's terms, added without their signs: what its rounding is relative to.
+        scale: Sum of the absolute values of the sum's terms; its rounding is relative to this.
     """
 
     cotangents: Arrays
     loss: Any = None
-    size: float | None = None
+    scale: float | None = None

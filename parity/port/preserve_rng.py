@@ -1,4 +1,4 @@
-"""Leaving the process's random numbers as they were."""
+"""Preserves the state of the process's random number generators."""
 
 import contextlib
 import random
@@ -9,10 +9,10 @@ import numpy as np
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Python's, NumPy's and PyTorch's generators are afterwards where they were before."""
+def preserve_rng() -> Iterator[None]:
+    """Restore the states of Python's, NumPy's and PyTorch's generators on exit."""
     with contextlib.ExitStack() as stack:
-        # Making a Keras layer draws a seed from Python's.
+        # Creating a Keras layer draws a seed from Python's generator.
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
         if "torch" in sys.modules:

@@ -1,4 +1,4 @@
-"""From what the user gives to a candidate and a reference."""
+"""Recognises the type of the user's models, and makes a candidate and a reference of them."""
 
 import sys
 from typing import Any
@@ -13,7 +13,7 @@ from parity.port.references.base import Reference
 
 
 def candidate_of(candidate: Any) -> Candidate:
-    """The port.
+    """The port, from the user's model.
 
     Args:
         candidate: An NNX module, `(linen_module, variables)` or `(function, params)`.
@@ -38,11 +38,11 @@ def candidate_of(candidate: Any) -> Candidate:
 
 
 def reference_of(reference: Any, batch: Any) -> Reference:
-    """The original. Neither framework is imported that the model is not of.
+    """The original, from the user's model. Only that model's framework is imported.
 
     Args:
         reference: A `torch.nn.Module` or a `keras.Model`.
-        batch: What it is called with.
+        batch: Its inputs; see `parity.compare`.
 
     Raises:
         TypeError: If it is neither.

@@ -1,4 +1,4 @@
-"""What a comparison found, for people and for programs."""
+"""The report of a comparison, as text and as JSON."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from parity.comparison import Difference
 from parity.port.mapping.mapping import WeightMapping
 from parity.verdicts import explain, title
 
-_LIKE_FLOAT32 = 1e-6
+_FLOAT32_ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Report:
 
     Attributes:
         verdicts: From the lowest rung to the highest.
-        mapping: Which weight is which.
-        notes: What else was decided, such as the precision.
+        mapping: The mapping between the weights.
+        notes: Further decisions, such as the precision.
         port: Makes the candidate with the reference's weights.
     """
 
@@ -33,13 +33,13 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether something was compared, and nothing failed."""
+        """Whether at least one check passed and none failed."""
         found = {verdict.status for verdict in self.verdicts}
         return "PASS" in found and "FAIL" not in found
 
     @functools.cached_property
     def ported(self) -> Any:
-        """The candidate with the reference's weights: a new object of the kind that was given.
+        """The candidate with the reference's weights: a new object of the same kind.
 
         Raises:
             ValueError: If a parameter of the reference has no place in the candidate.
@@ -48,22 +48,22 @@ class Report:
 
     @property
     def first_fault(self) -> str:
-        """The first layer, parameter or step that differs; an empty string if none does."""
+        """The first layer, parameter or step that differs; an empty string if none differs."""
         for verdict in self.verdicts:
             if verdict.status == "FAIL":
                 return f"{title(verdict.check)}: {_fault(verdict)}"
         return ""
 
     def to_json(self) -> str:
-        """Everything in the report as JSON."""
+        """The complete report as JSON."""
         return json.dumps(
             {
                 "passed": self.passed,
                 "first_fault": self.first_fault,
                 "rungs": [_as_dict(verdict) for verdict in self.verdicts],
                 "mapping": [
-                    {"reference": name, "candidate": path, "rule": words}
-                    for name, path, words in self.mapping.rows()
+                    {"reference": name, "candidate": path, "rule": rule}
+                    for name, path, rule in self.mapping.rows()
                 ],
                 "missing": self.mapping.missing,
                 "unused": list(self.mapping.unused),
@@ -90,14 +90,14 @@ class Report:
 
 
 def _messages(verdicts: tuple[Verdict, ...]) -> list[str]:
-    """What the rungs that did not fail have to say, each reason once."""
-    said: dict[str, list[str]] = {}
+    """The messages of the checks that did not fail, each message once."""
+    titles_by_message: dict[str, list[str]] = {}
     for verdict in verdicts:
         if verdict.message and verdict.status != "FAIL":
-            said.setdefault(verdict.message, []).append(title(verdict.check))
+            titles_by_message.setdefault(verdict.message, []).append(title(verdict.check))
     return [
         f"{titles[0] if len(titles) == 1 else f'{len(titles)} checks'}: {message}"
-        for message, titles in said.items()
+        for message, titles in titles_by_message.items()
     ]
 
 
@@ -107,25 +107,25 @@ def _fault(verdict: Verdict) -> str:
         return explain(verdict)
     found = verdict.comparison.differences
     before = found[: found.index(first)]
-    said = f"{first.sentence()}, bound {verdict.check.bound:g}{_context(first, before)}"
-    if "float64" in verdict.check.case and verdict.check.bound < first.error < _LIKE_FLOAT32:
-        said += (
-            "; as small as a rounding to float32: a constant is kept, or something computed, in it "
-            "(as jax.nn.dot_product_attention's softmax is)"
+    text = f"{first.sentence()}, bound {verdict.check.bound:g}{_context(first, before)}"
+    if "float64" in verdict.check.case and verdict.check.bound < first.error < _FLOAT32_ROUNDING:
+        text += (
+            "; as small as a rounding to float32: a constant is stored or a value is computed in "
+            "float32 (as jax.nn.dot_product_attention's softmax is)"
         )
-    return said
+    return text
 
 
 def _context(first: Difference, before: tuple[Difference, ...]) -> str:
-    """What agrees before the first difference."""
+    """Text that locates the first difference by the quantities before it, which agree."""
     names = [difference.quantity for difference in before]
     kind, _, layer = first.quantity.partition(" of ")
     if not layer:
         return ""
     if kind == "input":
         past = [name.partition(" of ")[2] for name in names if name.startswith("output of ")]
-        after = f"; the output of {past[-1]} agrees, so that the fault lies between" if past else ""
-        return after or "; no layer comes before, so that the fault lies in what is done first"
+        after = f"; the output of {past[-1]} agrees, so the fault is between them" if past else ""
+        return after or "; no layer comes before, so the fault is before the first layer"
     return "; its input agrees" if f"input of {layer}" in names else ""
 
 

@@ -1,4 +1,4 @@
-"""Batches and outputs, which may be one array or a structure of them, by name."""
+"""Batches and outputs: one array or a structure of arrays, with names for the leaves."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 
-def named(prefix: str, tree: Any) -> dict[str, Any]:
-    """The leaves of a structure; one array alone is named by the prefix."""
+def named_leaves(prefix: str, tree: Any) -> dict[str, Any]:
+    """The leaves of a structure by name; a single array is named by the prefix alone."""
     if isinstance(tree, Mapping):
         tree = dict(tree)
     return {
@@ -17,8 +17,8 @@ def named(prefix: str, tree: Any) -> dict[str, Any]:
     }
 
 
-def arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """How a model is called: a tuple or list holds several arguments, a mapping named ones."""
+def call_arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A model's positional and keyword arguments: of a tuple or list, or of a mapping."""
     if isinstance(batch, Mapping):
         return (), dict(batch)
     if isinstance(batch, tuple | list):
@@ -27,7 +27,7 @@ def arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def cast(batch: Any, dtype: str) -> Any:
-    """The batch as numpy arrays, those of floating point at a precision."""
+    """The batch as numpy arrays; floating-point arrays are cast to `dtype`."""
 
     def one(array: Any) -> np.ndarray:
         array = np.asarray(array)
@@ -37,10 +37,10 @@ def cast(batch: Any, dtype: str) -> Any:
 
 
 def is_float(array: Any) -> bool:
-    """Whether it is of floating point, bfloat16 included."""
+    """Whether its dtype is floating-point, including bfloat16."""
     return bool(jax.numpy.issubdtype(array.dtype, jax.numpy.floating))
 
 
 def map_floats(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Apply a function to what is of floating point."""
+    """Apply a function to the floating-point leaves."""
     return jax.tree.map(lambda leaf: function(leaf) if is_float(leaf) else leaf, tree)

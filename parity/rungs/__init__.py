@@ -1,1 +1,1 @@
-"""The rungs of the ladder for the study's ports, one a file."""
+"""The rungs of the ladder for the study's ports, one file each."""

@@ -1,4 +1,4 @@
-"""Rung 10: the same predictions after the same training, and the same accuracy after any."""
+"""Rung 10: equal predictions after equal training, equal accuracy after independent training."""
 
 import functools
 import math
@@ -18,8 +18,8 @@ from parity.rungs.trajectory import final_weights, trained_by_original, trained_
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """Independent training ends alike; after rung 9 every prediction agrees."""
-    # Of the recorded weights only samples are kept, with which nothing can be predicted.
+    """Equal accuracy after independent training; equal predictions after the complete recipe."""
+    # Recordings hold only samples of the weights, with which no prediction is possible.
     if not isinstance(original, LiveOriginal):
         return
     if original.case.trains_independently:
@@ -45,13 +45,13 @@ def _equivalence(candidate: Candidate) -> Comparison:
         equivalence.accuracies(result, "jax"), equivalence.accuracies(result, "keras")
     )
     runs = min(len(result["runs"][side]) for side in ("jax", "keras"))
-    # The spread of few runs says little about how many are needed: hence the plan's number too.
+    # Also at least the planned number, because the spread of few runs is a poor estimate.
     needed = max(found.needed, equivalence.LEAST_SEEDS)
-    reason = "" if runs >= needed else f"{runs} runs a side, {needed} are needed"
-    power = Difference("runs a side", math.inf if reason else 0.0, reason=reason)
+    reason = "" if runs >= needed else f"{runs} runs per framework, {needed} are needed"
+    power = Difference("runs per framework", math.inf if reason else 0.0, reason=reason)
     learnt = [_learnt(result, side) for side in ("jax", "keras")]
     test = Difference(
-        "p value, that the means differ by less than the margin",
+        "p value of the test that the means differ by less than the margin",
         found.p,
         max_abs=abs(found.difference),
         candidate=float(np.mean(equivalence.accuracies(result, "jax"))),
@@ -61,7 +61,7 @@ def _equivalence(candidate: Candidate) -> Comparison:
 
 
 def _learnt(result: dict[str, Any], side: str) -> Difference:
-    # Two frameworks that both learn nothing are equal, too.
+    # Guards the test, because two frameworks that learn nothing also reach equal accuracy.
     chance, runs = equivalence.share_at_chance(result, side)
     reason = f"{chance} of {runs} runs stayed at chance" if 2 * chance >= runs else ""
     name = f"{side}: most runs learnt"
@@ -77,16 +77,16 @@ def _predictions(original: LiveOriginal, candidate: Candidate) -> Comparison:
     with pinned("float64"):
         weights = final_weights(trained_by_port(candidate, original), training)
         ours = port.predict(candidate, weights, pictures, training.image_size, "float64")
-    apart = np.flatnonzero(ours.argmax(1) != theirs.argmax(1))
-    first = f"picture {apart[0]} first" if apart.size else ""
+    differing = np.flatnonzero(ours.argmax(1) != theirs.argmax(1))
+    first = f"picture {differing[0]} first" if differing.size else ""
     if len(np.unique(theirs.argmax(1))) < 2:
         return Comparison(
             (Difference("labels", math.inf, reason="the original gives every picture one label"),)
         )
     difference = Difference(
         "predicted labels",
-        float(apart.size),
+        float(differing.size),
         max_abs=float(np.abs(ours - theirs).max()),
-        reason=f"{apart.size} of {len(pictures)} differ, {first}" if apart.size else "",
+        reason=f"{differing.size} of {len(pictures)} differ, {first}" if differing.size else "",
     )
     return Comparison((difference,), f"{len(pictures)} predictions")

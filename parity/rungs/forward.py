@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from parity import candidate as port
 from parity.candidate import Candidate
+from parity.case import Case
 from parity.check import Check
 from parity.original import LiveOriginal, Original
 from parity.precision import pinned
-from parity.systems.case import Case
-from parity.systems.registry import against
+from parity.systems.registry import cached_comparison
 
 _BOUNDS = {"float32": 5e-6, "float64": 1e-14}
 _BECAUSE = {
@@ -19,7 +19,7 @@ _BECAUSE = {
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """Each size and precision."""
+    """One check for each image size and precision."""
     for size in original.sizes:
         for dtype in ("float32", "float64"):
             yield original.check(
@@ -27,7 +27,7 @@ def checks(original: Original) -> Iterator[Check]:
                 case=f"{dtype}, {size} px",
                 bound=_BOUNDS[dtype],
                 because=_BECAUSE[dtype],
-                run=against(
+                run=cached_comparison(
                     functools.partial(original.forward, size, dtype),
                     functools.partial(_outputs, original.case, size, dtype),
                     *("from_arrays", "scale", "outputs", "logits"),

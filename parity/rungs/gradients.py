@@ -1,8 +1,9 @@
 """Rung 7: the gradient of every weight and of the input, without dropout and with a given mask.
 
-At 600 pixels a float32 rounding now and then lets another of two nearly equal values win a pooling
-window, which moves a whole gradient to another place. There the question in float32 is the one of
-the trajectory: is JAX's gradient no farther from the float64 one than twice the original's own is?
+At 600 pixels, float32 rounding sometimes changes which of two nearly equal values is the maximum of
+a pooling window, which moves a complete gradient entry to another place. The float32 check at this
+size is therefore that of the trajectory: the distance of JAX's gradients from the float64 gradients
+may be at most twice that of the original's float32 gradients.
 """
 
 import functools
@@ -13,15 +14,15 @@ import numpy as np
 
 from parity import candidate as port
 from parity.candidate import Candidate
-from parity.cases import Masks
 from parity.check import Check
 from parity.comparison import Comparison, Difference
 from parity.distance import distance, norm
+from parity.inputs import Masks
 from parity.original import LiveOriginal, Original
 from parity.originals.golden import GoldenOriginal
 from parity.precision import pinned
-from parity.slope import Slope, compare_slopes
-from parity.systems.registry import once
+from parity.systems.registry import cached_by_parts
+from parity.value_and_grad import ValueAndGrad, compare_values_and_grads
 from reference.legacy import seeded
 
 _BOUNDS = {"float32": 2e-5, "float64": 5e-14}
@@ -32,7 +33,7 @@ _BECAUSE = {
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """Each size and precision, without dropout and, where there is any, with it."""
+    """Each image size and precision, without dropout and, if the model has dropout, with it."""
     small = original.case.size
     for size in original.sizes:
         for dtype in ("float32", "float64"):
@@ -41,8 +42,8 @@ def checks(original: Original) -> Iterator[Check]:
                     7,
                     case=f"float32, {size} px, no dropout, {seeded.DRAWS} draws",
                     bound=2.0,
-                    because="how far from float64, relative to how far the original's float32 is",
-                    run=functools.partial(_no_farther, original, size),
+                    because="distance from float64, relative to that of the original's float32",
+                    run=functools.partial(_compare_distances, original, size),
                 )
                 continue
             for masks in _masks(original, size, dtype):
@@ -56,8 +57,8 @@ def checks(original: Original) -> Iterator[Check]:
                 )
 
 
-def _no_farther(original: GoldenOriginal, size: int, candidate: Candidate) -> Comparison:
-    # Means over draws and quantities of the squared relative distances, so that each counts alike.
+def _compare_distances(original: GoldenOriginal, size: int, candidate: Candidate) -> Comparison:
+    # Root mean square of relative distances, so that all draws and quantities have equal weight.
     ours: list[float] = []
     theirs: list[float] = []
     case = original.case
@@ -67,8 +68,8 @@ def _no_farther(original: GoldenOriginal, size: int, candidate: Candidate) -> Co
         recorded = original.gradients_of_draw(size, "float32", draw)
         with pinned("float32"):
             batch = case.first_batch(size, draw=draw)
-            slope = port.gradients(candidate, weights, batch, size, "float32")
-        found = {**slope.gradients, **slope.inputs}
+            computed = port.gradients(candidate, weights, batch, size, "float32")
+        found = {**computed.gradients, **computed.inputs}
         for name, truth in exact.items():
             for side, gradients in ((ours, found), (theirs, recorded)):
                 side.append(distance(gradients, {name: truth}) / norm({name: truth}))
@@ -89,10 +90,10 @@ def _run(
     case = original.case
     batch = case.first_batch(size, masks)
 
-    @once("from_arrays", "to_arrays", "scale", "logits", "loss", "reduce")
-    def ours(candidate: Candidate) -> Slope:
+    @cached_by_parts("from_arrays", "to_arrays", "scale", "logits", "loss", "reduce")
+    def ours(candidate: Candidate) -> ValueAndGrad:
         with pinned(dtype):
             return port.gradients(candidate, case.weights(size, dtype), batch, size, dtype)
 
     theirs = functools.cache(functools.partial(original.gradients, size, dtype, batch))
-    return lambda candidate: compare_slopes(ours(candidate), theirs())
+    return lambda candidate: compare_values_and_grads(ours(candidate), theirs())

@@ -1,4 +1,4 @@
-"""Rung 2: initial weights of the same distribution, statistically, from seeded draws."""
+"""Rung 2: initial weights follow the same distribution, tested statistically on seeded draws."""
 
 import functools
 import math
@@ -9,8 +9,8 @@ import numpy as np
 from parity.candidate import Candidate
 from parity.check import Check
 from parity.comparison import Comparison, Difference
-from parity.original import Original, moments
-from parity.systems.registry import once
+from parity.original import Original, summary_statistics
+from parity.systems.registry import cached_by_parts
 
 DRAWS = 40
 _MOMENTS = ("mean", "mean square", "mean fourth power")
@@ -19,7 +19,7 @@ _EXTREME = 25.0
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """Moments, then extremes."""
+    """Moments, then minima and maxima."""
     theirs = functools.cache(lambda: original.initial(DRAWS))
     shapes = original.case.shapes()
     sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
@@ -28,7 +28,7 @@ def checks(original: Original) -> Iterator[Check]:
         quick=True,
         case="moments",
         bound=_Z,
-        because="z score; of 30 such scores one exceeds 5 by chance in 1 of 50,000 ladders",
+        because="z score; by chance, one of 30 such scores exceeds 5 in 1 of 50,000 ladders",
         run=lambda candidate: _compare_moments(_draw(candidate), theirs(), sizes),
     )
     yield original.check(
@@ -36,15 +36,15 @@ def checks(original: Original) -> Iterator[Check]:
         quick=True,
         case="extremes",
         bound=_EXTREME,
-        because="N (1 - max/bound) of N uniform draws is exponential: above 25 once in 7e10",
+        because="N (1 - max/limit) of N uniform draws is exponential: above 25 once in 7e10",
         run=lambda candidate: _compare_extremes(_draw(candidate), theirs(), sizes),
     )
 
 
-@once("initial")
+@cached_by_parts("initial")
 def _draw(candidate: Candidate) -> dict[str, np.ndarray]:
     draws = [candidate.initial(seed) for seed in range(DRAWS)]
-    return {name: np.array([moments(draw[name]) for draw in draws]) for name in draws[0]}
+    return {name: np.array([summary_statistics(draw[name]) for draw in draws]) for name in draws[0]}
 
 
 def _compare_moments(
@@ -55,14 +55,14 @@ def _compare_moments(
         for place, moment in enumerate(_MOMENTS, start=2):
             mine, yours = ours[name][:, place], theirs[name][:, place]
             spread = math.hypot(_standard_error(mine), _standard_error(yours))
-            apart = abs(float(mine.mean() - yours.mean()))
-            # Biases that are all zero have no spread, and must be equal.
-            error = apart / spread if spread else (0.0 if apart == 0 else math.inf)
+            difference = abs(float(mine.mean() - yours.mean()))
+            # Biases that are all zero have no spread; they must be equal.
+            error = difference / spread if spread else (0.0 if difference == 0 else math.inf)
             found.append(
                 Difference(
                     f"{name} ({moment})",
                     error,
-                    max_abs=apart,
+                    max_abs=difference,
                     candidate=float(mine.mean()),
                     reference=float(yours.mean()),
                 )
@@ -76,15 +76,19 @@ def _compare_extremes(
     found = []
     for name in theirs:
         count = sizes[name] * min(len(ours[name]), len(theirs[name]))
-        for what, pick in (("least", np.min), ("greatest", np.max)):
-            column = 0 if what == "least" else 1
+        for extreme, pick in (("minimum", np.min), ("maximum", np.max)):
+            column = 0 if extreme == "minimum" else 1
             mine, yours = float(pick(ours[name][:, column])), float(pick(theirs[name][:, column]))
             scale = max(abs(mine), abs(yours))
-            apart = abs(mine - yours)
-            error = count * apart / scale if scale else 0.0
+            difference = abs(mine - yours)
+            error = count * difference / scale if scale else 0.0
             found.append(
                 Difference(
-                    f"{name} ({what})", error, max_abs=apart, candidate=mine, reference=yours
+                    f"{name} ({extreme})",
+                    error,
+                    max_abs=difference,
+                    candidate=mine,
+                    reference=yours,
                 )
             )
     return Comparison(tuple(found))
@@ -95,8 +99,8 @@ def _standard_error(values: np.ndarray) -> float:
 
 
 def _power(theirs: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> str:
-    # The mean square of N uniform draws has the relative standard error sqrt(0.8 / N). A
-    # difference of (5 + 2.33) standard errors of two such means is found in 99 of 100 cases.
+    # The mean square of N uniform draws has the relative standard error sqrt(0.8 / N). The test
+    # finds a difference of (5 + 2.33) standard errors of two such means in 99 of 100 cases.
     smallest = min(sizes[name] for name in theirs if np.any(theirs[name]))
     share = (_Z + 2.33) * math.sqrt(2 * 0.8 / (smallest * DRAWS))
-    return f"finds a spread {share / 2:.1%} too large in the smallest weight, 99 times of 100"
+    return f"finds a spread {share / 2:.1%} too large in the smallest weight in 99 of 100 cases"

@@ -17,7 +17,7 @@ from parity.rungs import (
     trajectory,
     weights,
 )
-from parity.systems.registry import CASES, is_called
+from parity.systems.registry import SYSTEMS, matches_name
 
 _RUNGS: Sequence[Callable[[Original], Iterator[Check]]] = (
     structure.checks,
@@ -35,13 +35,21 @@ _RUNGS: Sequence[Callable[[Original], Iterator[Check]]] = (
 
 
 def originals(only: str | None = None) -> list[Original]:
-    """Today's and those of 2018; of one port if `only` is its name, of both MLPs for "mlp".
+    """The originals on today's software and on that of 2018.
+
+    Args:
+        only: Selects the ports; see `matches_name`. All if None.
 
     Raises:
-        OriginalError: If a recording is absent or damaged, or Keras runs on another framework.
+        OriginalError: If a recording is absent or damaged, or if Keras runs on another backend than
+            TensorFlow.
     """
-    cases = [case for case in CASES.values() if only is None or is_called(case.name, only)]
-    return [original for case in cases for original in case.originals()]
+    return [
+        original
+        for case, originals_of_case in SYSTEMS
+        if only is None or matches_name(case.name, only)
+        for original in originals_of_case()
+    ]
 
 
 def checks(every: Sequence[Original]) -> list[Check]:

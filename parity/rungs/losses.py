@@ -1,4 +1,4 @@
-"""Rung 6: the loss where it is harmless, where it saturates and where it is clipped."""
+"""Rung 6: the loss at moderate inputs, where it saturates, and where it is clipped."""
 
 import functools
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _BECAUSE = {
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """From logits; where recorded, from probabilities; ties; the printed metric."""
+    """Losses from logits, and from probabilities if recorded; ties; the printed metric."""
     for dtype in ("float32", "float64"):
         limits: dict[str, Any] = {"bound": _BOUNDS[dtype], "because": _BECAUSE[dtype]}
         yield original.check(
@@ -46,11 +46,11 @@ def checks(original: Original) -> Iterator[Check]:
             6,
             case=f"{dtype}, ties of ReLU and pooling",
             bound=0.0,
-            because="values and gradients are picked or added, never rounded",
+            because="values and gradients are selected or added, never rounded",
             run=functools.partial(_ties, original, dtype),
             quick=dtype == "float64" and isinstance(original, LiveOriginal),
         )
-    if isinstance(original, GoldenOriginal) and "metric" in original.golden.text:
+    if isinstance(original, GoldenOriginal) and "metric" in original.golden.metadata:
         yield original.check(
             6,
             case="an epoch's printed metric",
@@ -89,7 +89,7 @@ def _ties(original: Original, dtype: str, candidate: Candidate) -> Comparison:
 
 
 def _printed(original: GoldenOriginal, candidate: Candidate) -> Comparison:
-    recorded = original.golden.text["metric"]
+    recorded = original.golden.metadata["metric"]
     batches = list(zip(recorded["values"], recorded["sizes"], strict=True))
     ours = {"printed": np.array(candidate.printed(batches))}
     return compare(ours, {"printed": np.array(recorded["printed"])})

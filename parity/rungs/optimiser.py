@@ -7,11 +7,11 @@ import numpy as np
 
 from parity import candidate as port
 from parity.candidate import Candidate
+from parity.case import Case
 from parity.check import Check
 from parity.original import LiveOriginal, Original
 from parity.precision import pinned
-from parity.systems.case import Case
-from parity.systems.registry import against
+from parity.systems.registry import cached_comparison
 from reference.legacy import seeded
 
 KEPT_STEPS = (1, 5, 100)
@@ -23,14 +23,14 @@ _BECAUSE = {
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """Each precision."""
+    """One check for each precision."""
     for dtype in ("float32", "float64"):
         yield original.check(
             8,
             case=f"{dtype}, 1, 5 and 100 steps",
             bound=_BOUNDS[dtype],
             because=_BECAUSE[dtype],
-            run=against(
+            run=cached_comparison(
                 functools.partial(original.optimise, dtype, KEPT_STEPS),
                 functools.partial(_optimised, original.case, dtype),
                 *("from_arrays", "to_arrays", "optimizer"),

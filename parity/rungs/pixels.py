@@ -1,4 +1,4 @@
-"""Rung 3: the same pixels from the same decoded image, and the same order of the images."""
+"""Rung 3: equal pixels from the same decoded image, and the same order of the images."""
 
 import functools
 import math
@@ -12,11 +12,11 @@ from PIL import Image
 
 from chifoumi_jax.data import load_pixels
 from parity.candidate import Candidate
+from parity.case import Case
 from parity.check import AbsentError, Check
 from parity.comparison import Comparison, Difference, compare_exactly
 from parity.original import LiveOriginal, Original
 from parity.originals.golden import GoldenOriginal
-from parity.systems.case import Case
 from reference.legacy import seeded
 
 _PHOTOS = 48
@@ -24,7 +24,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """Resized, augmented, scaled; then the order."""
+    """Resizing, augmentation and scaling; then the order of the batches."""
     pixels, scaled = functools.cache(original.pixels), functools.cache(original.scaled)
     yield original.check(
         3,
@@ -52,7 +52,7 @@ def checks(original: Original) -> Iterator[Check]:
             bound=0.0,
             quick=True,
             case="rescaled file by file",
-            because="the loader's own product, bit for bit",
+            because="the loader's own output, equal bit for bit",
             run=lambda candidate: _rescaled(candidate, original),
         )
         yield original.check(
@@ -60,7 +60,7 @@ def checks(original: Original) -> Iterator[Check]:
             bound=0.0,
             quick=True,
             case="from a JPEG file, once decoded",
-            because="decoders differ by version; what follows is whole numbers, equal or not",
+            because="decoders differ by version; later steps are whole numbers, equal or not",
             run=lambda candidate: _decoded_jpeg(candidate, original),
         )
     if isinstance(original, LiveOriginal):
@@ -103,7 +103,7 @@ def _pixels(candidate: Candidate, case: Case, names: list[str]) -> dict[str, np.
 
 
 def _rescaled(candidate: Candidate, original: GoldenOriginal) -> Comparison:
-    theirs = {n: v for n, v in original.golden.under("scaled/").items() if n != "every"}
+    theirs = {n: v for n, v in original.golden.with_prefix("scaled/").items() if n != "every"}
     ours = {
         number: np.asarray(
             candidate.scale(
@@ -126,9 +126,9 @@ def _decoded_jpeg(candidate: Candidate, original: GoldenOriginal) -> Comparison:
 def _photos(original: LiveOriginal, candidate: Candidate) -> Comparison:
     folder = os.environ.get("CHIFOUMI_PHOTOS")
     if not folder:
-        raise AbsentError("no photos: name a folder of them with --photos or CHIFOUMI_PHOTOS")
+        raise AbsentError("no photos: give their folder with --photos or CHIFOUMI_PHOTOS")
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
-    # Evenly over the folder, so that every class and session has its part.
+    # Evenly spaced over the folder, so that every class and session is represented.
     chosen = paths[:: max(1, len(paths) // _PHOTOS)]
     return _loaded(original, {path.relative_to(folder).as_posix(): path for path in chosen})
 
@@ -145,7 +145,7 @@ def _files(original: LiveOriginal, candidate: Candidate) -> Comparison:
 
 
 def _loaded(original: LiveOriginal, paths: Mapping[str, Path]) -> Comparison:
-    # The loader itself: a port's part begins after the decoder.
+    # Tests the loader itself, because a candidate's parts begin after decoding.
     size, layout = original.case.photo_size, original.case.recipe.layout
     ours = {name: load_pixels(path, size, layout) for name, path in paths.items()}
     theirs = {name: original.load(path, size) for name, path in paths.items()}

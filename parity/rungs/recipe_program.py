@@ -1,7 +1,8 @@
-"""The training that a user runs: the program that a recipe builds, not its parts put together.
+"""Rung 9 for the program that a recipe builds, which is the training that a user runs.
 
-The rungs below take the port apart. Here `program.build` puts it together as `chifoumi train` does,
-with the recipe's loss, optimiser and rate, and draws its own masks, which the original is given.
+The other rungs compare the port's parts. Here `program.build` assembles them as `chifoumi train`
+does, with the recipe's loss, optimiser and learning rate. The program draws its own dropout masks,
+and the original trains with the same masks.
 """
 
 import dataclasses
@@ -21,12 +22,12 @@ from chifoumi_jax.recipes import Recipe
 from chifoumi_jax.training.program import Program, build
 from chifoumi_jax.training.step import device_mesh
 from parity.candidate import Candidate
-from parity.cases import Training
 from parity.check import Check
 from parity.comparison import Comparison, Difference, compare_exactly
+from parity.inputs import Training
 from parity.original import LiveOriginal, Original
 from parity.precision import pinned
-from parity.rungs.trajectory import NO_FARTHER, Run, no_farther, weights_only
+from parity.rungs.trajectory import MAX_DISTANCE_RATIO, Run, distance_ratios, weights_only
 from reference.legacy import seeded
 
 DRAWS = seeded.DRAWS
@@ -34,7 +35,7 @@ _STANDARD_ERRORS = 5.0
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """The recipe's settings, its masks, and its steps."""
+    """The recipe's settings, its dropout masks, and its training steps."""
     if not isinstance(original, LiveOriginal):
         return
     yield original.check(
@@ -49,21 +50,21 @@ def checks(original: Original) -> Iterator[Check]:
             9,
             case="dropout masks of the recipe",
             bound=_STANDARD_ERRORS,
-            because="standard errors of the share that is kept; beyond 5 once in 2 million",
+            because="standard errors of the share of kept units; above 5 once in 2 million",
             run=functools.partial(_masks, original),
         )
     yield original.check(
         9,
         case=f"float32, 1, 5 and 20 steps of the recipe's program, {DRAWS} draws",
-        bound=NO_FARTHER,
-        because="how far from float64, relative to how far the original's own float32 is",
+        bound=MAX_DISTANCE_RATIO,
+        because="distance from float64, relative to that of the original's own float32",
         run=functools.partial(_steps, original),
     )
 
 
 def _recipe(original: Original) -> Recipe:
     case = original.case
-    # Rung 3 compares augmentations; here both sides train on the same pixels.
+    # No augmentation, because rung 3 compares it; here both sides train on the same pixels.
     return case.recipe.replace(augmentation="none", image_size=case.size)
 
 
@@ -104,18 +105,18 @@ def _steps(original: LiveOriginal, candidate: Candidate) -> Comparison:
             truth = original.train(dataclasses.replace(masked, weights=exact), "float64")
             yield list(exact), mine, original.train(masked, "float32"), truth
 
-    return no_farther(runs())
+    return distance_ratios(runs())
 
 
 def _trained(
     original: LiveOriginal, candidate: Candidate, training: Training
 ) -> tuple[Mapping[str, np.ndarray], Training]:
-    """Weights after the kept steps, and the training with the masks that the program drew."""
+    """Weights after the kept steps, and the training run with the masks that the program drew."""
     program = _program(original, len(training.batches))
     start = candidate.from_arrays(training.weights, training.image_size, "float32")
     key = jax.random.key(training.draw)
     state = program.init(key)._replace(params=nnx.state(start, nnx.Param))
-    # A smaller batch is filled up, as the pipeline does, to what all devices share.
+    # Smaller batches are padded to a multiple of the number of devices, as in the pipeline.
     largest = max(len(batch.labels) for batch in training.batches)
     size = math.ceil(largest / program.devices) * program.devices
     batches: list[Any] = []

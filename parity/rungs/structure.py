@@ -1,4 +1,4 @@
-"""Rung 1: the same layers in the same order, with the same shapes and numbers of parameters."""
+"""Rung 1: the same layers in the same order, with equal shapes and parameter counts."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from parity.original import Original
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """Rows of the table, and their sum."""
+    """The rows of the table of layers, and the total number of parameters."""
 
     def run(candidate: Candidate) -> Comparison:
         ours = [(row.name, row.kind, row.output_shape, row.params) for row in candidate.structure()]
@@ -36,7 +36,7 @@ def checks(original: Original) -> Iterator[Check]:
     )
 
 
-def _difference(what: str, ours: object, theirs: object) -> Difference:
+def _difference(quantity: str, ours: object, theirs: object) -> Difference:
     if ours == theirs:
-        return Difference(what, 0.0)
-    return Difference(what, math.inf, reason=f"{ours} where the original has {theirs}")
+        return Difference(quantity, 0.0)
+    return Difference(quantity, math.inf, reason=f"{ours}, the original has {theirs}")

@@ -1,8 +1,8 @@
-"""Rung 9: training, step for step.
+"""Rung 9: training, step by step.
 
-In float64 the weights after the study's whole recipe are equal to rounding. In float32 training
-is chaotic after some twenty steps, so that the question is another: are JAX's weights no farther
-from the float64 run than twice the original's own float32 weights are?
+In float64 the weights after the study's complete recipe are equal up to rounding. In float32,
+training is chaotic after some twenty steps, so that another quantity is compared: the distance of
+JAX's weights from the float64 run may be at most twice that of the original's own float32 weights.
 """
 
 import dataclasses
@@ -15,39 +15,39 @@ import numpy as np
 
 from parity import candidate as port
 from parity.candidate import Candidate
-from parity.cases import (
-    Training,
-)
 from parity.check import Check
 from parity.comparison import (
     Comparison,
     Difference,
     compare,
 )
-from parity.distance import compare_after_steps, distance, share_of_way
+from parity.distance import compare_after_steps, distance, relative_to_movement
 from parity.faults.plain_cnn import PlainCNN
+from parity.inputs import Training
 from parity.original import LiveOriginal, Original
 from parity.originals.golden import GoldenOriginal
 from parity.precision import pinned
 from reference.legacy import seeded
 
-# Names of the weights, and the port's, the original's and the float64 run's after the kept steps.
+# Names of the weights; then the weights of the port, the original and the float64 run after the
+# kept steps.
 Run = tuple[Sequence[str], Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
 
-# Roundings of the same size in another order scatter by less than that: measured 0.2 to 1.2. A
-# fault makes it tens and more.
-NO_FARTHER = 2.0
-# At 600 pixels a step is long, and more steps say nothing more of sums over so many places.
+# Rounding in another order of summation gives ratios below this: measured 0.2 to 1.2. A fault gives
+# ratios of ten and more.
+MAX_DISTANCE_RATIO = 2.0
+# Few steps at 600 pixels, because a step is slow and more steps add no information about the long
+# sums.
 FLOAT32_STEPS = {600: (1, 3), 64: seeded.KEPT_STEPS, 32: seeded.KEPT_STEPS}
 
 
 def checks(original: Original) -> Iterator[Check]:
-    """The first steps, the whole recipe, and the distance in float32."""
+    """The first steps, the complete recipe, and the distances in float32."""
     yield original.check(
         9,
         case="float64, 1, 5 and 20 steps",
         bound=1e-9,
-        because="weights, means and losses; chosen far above rounding, far below any fault",
+        because="weights, accumulators, losses; chosen far above rounding, far below any fault",
         run=functools.partial(_steps, original),
         quick=isinstance(original, LiveOriginal),
     )
@@ -56,22 +56,22 @@ def checks(original: Original) -> Iterator[Check]:
             9,
             case="float64, the whole recipe",
             bound=1e-9,
-            because="relative to the distance travelled; rounding alone was measured at 4e-15",
+            because="relative to the weights' movement; rounding alone was measured at 4e-15",
             run=functools.partial(_recipe, original),
         )
     for size, draws in _float32_cases(original):
         yield original.check(
             9,
-            case=f"float32, {said(FLOAT32_STEPS[size])} steps, {size} px, {len(draws)} draws",
-            bound=NO_FARTHER,
-            because="how far from float64, relative to how far the original's own float32 is, or "
-            "plain JAX' where that is farther",
-            run=functools.partial(_float32, original, size, draws),
+            case=f"float32, {listed(FLOAT32_STEPS[size])} steps, {size} px, {len(draws)} draws",
+            bound=MAX_DISTANCE_RATIO,
+            because="distance from float64, relative to that of the original's own float32, or of "
+            "plain JAX if that is larger",
+            run=functools.partial(_compare_float32, original, size, draws),
         )
 
 
 def whole_recipe(original: Original) -> Training:
-    """The whole recipe of an original that has one."""
+    """The complete training run of an original that has one."""
     training = original.whole_recipe
     assert training is not None
     return training
@@ -79,19 +79,19 @@ def whole_recipe(original: Original) -> Training:
 
 @functools.cache
 def trained_by_original(original: Original) -> Mapping[str, Any]:
-    """What the original's whole recipe ends with."""
+    """The original's weights and accumulators after the complete recipe."""
     return original.train(whole_recipe(original), "float64")
 
 
 @functools.cache
 def trained_by_port(candidate: Candidate, original: Original) -> Mapping[str, np.ndarray]:
-    """What the port's whole recipe ends with."""
+    """The port's weights and accumulators after the complete recipe."""
     with pinned("float64"):
         return port.train(candidate, whole_recipe(original), "float64")
 
 
 def final_weights(trained: Mapping[str, Any], training: Training) -> dict[str, Any]:
-    """The weights among what training gave."""
+    """The weights after the last kept step."""
     last = training.kept_steps[-1]
     return {name: trained[f"{last}/params/{name}"] for name in training.weights}
 
@@ -113,20 +113,20 @@ def _recipe(original: Original, candidate: Candidate) -> Comparison:
     training = whole_recipe(original)
     ours = final_weights(trained_by_port(candidate, original), training)
     theirs = final_weights(trained_by_original(original), training)
-    # The bound holds for all weights together; each by itself shows where a fault sits.
+    # The single weights show where a fault is; the bound is meant for all weights together.
     found = compare_after_steps(ours, theirs, training.weights, floor=0.0)
-    whole = share_of_way(ours, theirs, training.weights)
-    together = Difference("all weights, of the distance travelled", whole)
-    note = f"{len(training.batches)} steps, {whole:.1e} of the distance travelled"
-    return Comparison((*found.differences, together), note)
+    relative = relative_to_movement(ours, theirs, training.weights)
+    total = Difference("all weights, relative to their movement", relative)
+    note = f"{len(training.batches)} steps, {relative:.1e} of the weights' movement"
+    return Comparison((*found.differences, total), note)
 
 
-def _float32(
+def _compare_float32(
     original: Original, size: int, draws: Sequence[int], candidate: Candidate
 ) -> Comparison:
     last = FLOAT32_STEPS[size][-1]
     drawn = original.trainings("float32", size, draws, steps=last)
-    trainings = [in_float32(size, one) for one in drawn]
+    trainings = [float32_training(size, one) for one in drawn]
 
     def trained(by: Candidate) -> list[Mapping[str, Any]]:
         with pinned("float32"):
@@ -139,32 +139,32 @@ def _float32(
         )
     ]
     steps = FLOAT32_STEPS[size]
-    found = no_farther(runs, steps)
-    if isinstance(original, LiveOriginal) and found.first_beyond(NO_FARTHER) is not None:
-        # On some processors TensorFlow does without oneDNN, whose sums were measured to be eight
-        # times farther; a recording is the same everywhere.
-        found = no_farther(runs, steps, trained(PlainCNN().candidate()))
+    found = distance_ratios(runs, steps)
+    if isinstance(original, LiveOriginal) and found.first_beyond(MAX_DISTANCE_RATIO) is not None:
+        # Without oneDNN, as on some processors, TensorFlow was measured to be eight times closer to
+        # float64; a recording is the same on every machine.
+        found = distance_ratios(runs, steps, trained(PlainCNN().candidate()))
     return found
 
 
-def no_farther(
+def distance_ratios(
     runs: Iterable[Run],
     steps: Sequence[int] = seeded.KEPT_STEPS,
     plain: Sequence[Mapping[str, Any]] = (),
 ) -> Comparison:
-    """How far from float64 after each kept step, relative to the original's own float32.
+    """The port's distance from float64 after each kept step, relative to the original's float32.
 
     Args:
-        runs: Of each draw.
-        steps: Which they kept.
-        plain: What XLA's own convolutions give for each; they are what is compared with where they
-            are farther than the original.
+        runs: The runs of each draw.
+        steps: The steps after which their weights were kept.
+        plain: For each draw, the weights trained with XLA's own convolutions. If their distance is
+            larger than the original's, the ratio is relative to it.
     """
     runs = list(runs)
     found = []
     for step in steps:
 
-        def far(trained: Iterable[Mapping[str, Any]], step: int = step) -> float:
+        def distance_from_float64(trained: Iterable[Mapping[str, Any]], step: int = step) -> float:
             squares = []
             for (names, _, yours, truth), weights in zip(runs, trained, strict=True):
                 here, kept, exact = (
@@ -174,47 +174,50 @@ def no_farther(
                 squares.append(distance(exact, here, like=kept) ** 2)
             return math.sqrt(np.mean(squares))
 
-        ours = far(mine for _, mine, _, _ in runs)
-        near = max(far(yours for _, _, yours, _ in runs), far(plain) if plain else 0.0)
-        ratio = ours / near if near else math.inf
+        ours = distance_from_float64(mine for _, mine, _, _ in runs)
+        theirs = max(
+            distance_from_float64(yours for _, _, yours, _ in runs),
+            distance_from_float64(plain) if plain else 0.0,
+        )
+        ratio = ours / theirs if theirs else math.inf
         name = f"distance from float64 after {step} steps"
-        found.append(Difference(name, ratio, abs(ours - near), candidate=ours, reference=near))
+        found.append(Difference(name, ratio, abs(ours - theirs), candidate=ours, reference=theirs))
     return Comparison(tuple(found))
 
 
 def _truths(original: Original, size: int, draws: Sequence[int]) -> list[Mapping[str, Any]]:
-    # No float64 recording has the masks of a float32 one. The ground truth is the port instead,
-    # which is already proven in float64.
+    # No float64 recording has the masks of a float32 one, so the port, already proven in float64,
+    # is the ground truth.
     if isinstance(original, GoldenOriginal):
         with pinned("float64"):
-            sound = original.case.port
+            proven = original.case.port
             recorded = original.trainings("float64", size, draws, masks_from="float32")
-            return [port.train(sound, in_float32(size, one), "float64") for one in recorded]
+            return [port.train(proven, float32_training(size, one), "float64") for one in recorded]
     every = original.trainings("float64", size, draws, steps=FLOAT32_STEPS[size][-1])
-    return [original.train(in_float32(size, one), "float64") for one in every]
+    return [original.train(float32_training(size, one), "float64") for one in every]
 
 
-def in_float32(size: int, training: Training) -> Training:
-    """The steps of it that are looked at in float32, and the weights alone."""
+def float32_training(size: int, training: Training) -> Training:
+    """The part of a training run that is compared in float32: few steps, and the weights alone."""
     steps = FLOAT32_STEPS[size]
     batches = training.batches[: steps[-1]]
     return dataclasses.replace(weights_only(training), batches=batches, kept_steps=steps)
 
 
-def said(numbers: Sequence[int]) -> str:
-    """1, 5 and 20."""
+def listed(numbers: Sequence[int]) -> str:
+    """Numbers as text, such as "1, 5 and 20"."""
     *most, last = map(str, numbers)
     return f"{', '.join(most)} and {last}"
 
 
 def weights_only(training: Training) -> Training:
-    """The same training, in which the optimiser's means are not looked at."""
-    return dataclasses.replace(training, with_means=False)
+    """The same training run, of which the optimiser's accumulators are not compared."""
+    return dataclasses.replace(training, with_accumulators=False)
 
 
 def _float32_cases(original: Original) -> list[tuple[int, tuple[int, ...]]]:
     case = original.case
     if isinstance(original, GoldenOriginal):
         return [(case.size, tuple(range(case.recorded_draws)))]
-    # At the small size `recipe_program` asks the same of the program that the recipe builds.
+    # At the small size, `recipe_program` makes this check on the program that the recipe builds.
     return [(size, (0,)) for size in case.large_sizes]

@@ -1,1 +1,1 @@
-"""The study's systems: for each a case, which pairs a JAX port with its originals."""
+"""The study's systems: each has a case with a JAX port, and functions that make its originals."""

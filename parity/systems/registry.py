@@ -1,54 +1,63 @@
-"""The study's ports by name, and what a port's parts give, kept while they are compared."""
+"""The study's ports by name, and caches for the results of a port's parts."""
 
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from parity.candidate import Candidate
+from parity.case import Case
 from parity.comparison import Comparison, compare
+from parity.original import Original
 from parity.systems import study_cnn, study_mlp
-from parity.systems.case import Case
 
 T = TypeVar("T")
 
-CASES: dict[str, Case] = {
-    case.name: case for case in (study_cnn.CASE, study_mlp.CASE_V3, study_mlp.CASE_V21)
-}
+SYSTEMS: tuple[tuple[Case, Callable[[], list[Original]]], ...] = (
+    (study_cnn.CASE, study_cnn.originals),
+    (study_mlp.CASE_V3, study_mlp.originals_v3),
+    (study_mlp.CASE_V21, study_mlp.originals_v21),
+)
+"""Each port, and a function that makes its originals and imports their frameworks."""
+
+CASES: dict[str, Case] = {case.name: case for case, _ in SYSTEMS}
 
 
-def is_called(name: str, only: str) -> bool:
-    """Whether a user who asks for `only` means the candidate of this name."""
-    # Both MLPs are "mlp", and no port is "t".
+def matches_name(name: str, only: str) -> bool:
+    """Whether `--only` with this value selects the candidate of this name."""
+    # Whole words match, so that "mlp" selects both MLPs and "t" selects nothing.
     return f"-{only}-" in f"-{name}-"
 
 
-def once(*parts: str) -> Callable[[Callable[[Candidate], T]], Callable[[Candidate], T]]:
-    """Keep what a function gives for a port, by the parts of the port that it uses.
+def cached_by_parts(*parts: str) -> Callable[[Callable[[Candidate], T]], Callable[[Candidate], T]]:
+    """Cache a function of a port by the parts of the port that it uses.
 
-    A port with a fault in another part has the same result, which need not be computed again.
+    A port with a fault in another part has the same result, so that it is not computed again.
     """
 
     def decorate(function: Callable[[Candidate], T]) -> Callable[[Candidate], T]:
-        kept = functools.lru_cache(maxsize=2)(function)
+        cached = functools.lru_cache(maxsize=2)(function)
 
         @functools.wraps(function)
         def with_these_parts(candidate: Candidate) -> T:
             used = {part: getattr(candidate, part) for part in parts}
-            return kept(CASES[candidate.name].port.replace(**used))
+            return cached(CASES[candidate.name].port.replace(**used))
 
         return with_these_parts
 
     return decorate
 
 
-def against(
+def cached_comparison(
     theirs: Callable[[], Mapping[str, Any]],
     ours: Callable[[Candidate], Mapping[str, Any]],
     *parts: str,
 ) -> Callable[[Candidate], Comparison]:
-    """Compare what a port gives, which depends on `parts` of it alone, with what its original does.
+    """A function that compares a port's result with its original's; both results are cached.
 
-    Both are computed when first asked for, and kept.
+    Args:
+        theirs: Computes the original's result.
+        ours: Computes the port's result, which depends only on `parts` of the port.
+        parts: Names of these parts.
     """
-    kept, original = once(*parts)(ours), functools.cache(theirs)
-    return lambda candidate: compare(kept(candidate), original())
+    port, original = cached_by_parts(*parts)(ours), functools.cache(theirs)
+    return lambda candidate: compare(port(candidate), original())

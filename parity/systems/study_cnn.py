@@ -1,4 +1,4 @@
-"""The study's CNN: its JAX port, its Keras originals, and what they are compared on."""
+"""The study's CNN: its JAX port, its Keras originals, and the inputs of the comparison."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from chifoumi_jax.ops import conv_relu_pool
 from chifoumi_jax.optim import keras_adam
 from chifoumi_jax.training.step import scale_keras
 from parity.candidate import Weights, candidate
-from parity.cases import Batch, Masks, Training
+from parity.case import Case
+from parity.inputs import Batch, Masks, Training
 from parity.original import Original
-from parity.systems.case import Case
 from reference import order
 from reference.legacy import seeded
 
@@ -26,7 +26,7 @@ SIZE = 64
 
 
 def cnn_masks(name: str, batch: int) -> Masks:
-    """A dropout mask for the CNN, half of it kept."""
+    """A dropout mask for the CNN that keeps half of the units."""
     return (seeded.random("mask " + name).uniform(size=(batch, 64)) >= 0.5,)
 
 
@@ -42,7 +42,7 @@ def cnn_steps(image_size: int, dtype: str, draw: int = 0, steps: int = seeded.ST
 
 
 def cnn_recipe(dtype: str, rows: Sequence[np.ndarray], masks: Sequence[Masks]) -> Training:
-    """The study's whole recipe at 64 pixels, in the given order of rows."""
+    """The study's complete recipe at 64 pixels, in the given order of images."""
     pixels, labels = seeded.training_set(294, SIZE)
     batches = [
         Batch(pixels[chosen], labels[chosen], mask)
@@ -52,14 +52,14 @@ def cnn_recipe(dtype: str, rows: Sequence[np.ndarray], masks: Sequence[Masks]) -
 
 
 def study_rows(images: int = 294, batch_size: int = 25, steps: int = 110) -> list[np.ndarray]:
-    """The study's order of batches, with permutations of our own."""
+    """Indices of each batch in the study's order, with permutations of our own seed."""
     rng = seeded.random("study rows")
     shown = order.batches(images, batch_size, rng.permutation)
     return [next(shown) for _ in range(steps)]
 
 
 def cnn_whole_recipe(dtype: str) -> Training:
-    """The study's whole recipe, in an order and with masks of our own."""
+    """The study's complete recipe, with an order and masks of our own seeds."""
     rows = study_rows()
     masks = [cnn_masks(f"recipe {i}", len(chosen)) for i, chosen in enumerate(rows)]
     return cnn_recipe(dtype, rows, masks)
@@ -69,15 +69,19 @@ def _batch(size: int, draw: int) -> Batch:
     return Batch(*seeded.cnn_batch(size, draw))
 
 
-def _originals() -> list[Original]:
+def originals() -> list[Original]:
+    """Today's Keras and Keras 2.2.4; imports TensorFlow."""
     from parity.originals.golden import golden_keras
     from parity.originals.keras_cnn import KerasOriginal
 
-    return [KerasOriginal(CASE), golden_keras(CASE)]
+    return [KerasOriginal(CASE), golden_keras(CASE, functools.partial(cnn_recipe, "float64"))]
 
 
 def cnn_ties(block: Callable[[Array, Array, Array], Array], dtype: str) -> Weights:
-    """A convolution with the identity in its middle, so that the tied values reach the ReLU."""
+    """Pooled values and their gradient, where the inputs of ReLU and pooling tie.
+
+    The kernel is the identity at its centre, so that the tied values reach the ReLU.
+    """
     values = seeded.tied_values(dtype)
     channels = values.shape[-1]
     kernel = np.zeros((3, 3, channels, channels), dtype)
@@ -103,13 +107,13 @@ PORT = candidate(
 
 CASE = Case(
     port=PORT,
-    originals=_originals,
     total_params=21_856_483,
     size=SIZE,
     recorded_sizes=(SIZE, 600),
     large_sizes=(600,),
     recorded_draws=seeded.DRAWS,
-    # Images, batch and epochs of the study, and smaller cases in which the numbers divide or not.
+    # First the study's images, batch size and epochs. Then 50 images, which the batch size divides,
+    # and 7, which it does not.
     orders=((294, 25, 10), (50, 25, 3), (7, 3, 4)),
     picture_size=lambda number: seeded.RESIZES[number][1],
     photo_size=150,

@@ -1,4 +1,4 @@
-"""The study's perceptrons, versions 3 and 2.1: ports, PyTorch originals, and their inputs."""
+"""The study's MLPs, versions 3 and 2.1: JAX ports, PyTorch originals, and their inputs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from chifoumi_jax.convert.arrays import mlp_from_arrays, mlp_to_arrays
 from chifoumi_jax.optim import torch_sgd
 from chifoumi_jax.training.step import scale_torch
 from parity.candidate import Candidate, Model, Weights, candidate, logits
-from parity.cases import Batch, Masks, Training
+from parity.case import Case
+from parity.inputs import Batch, Masks, Training
 from parity.original import Original
-from parity.systems.case import Case
 from reference.legacy import seeded
 
 SIZE = 32
 
 
 def mlp_masks(name: str, batch: int) -> Masks:
-    """Dropout masks for the MLP, four fifths kept."""
+    """Dropout masks for the MLP that keep four fifths of the units."""
     rng = seeded.random("mask " + name)
     return rng.uniform(size=(batch, 64)) >= 0.2, rng.uniform(size=(batch, 32)) >= 0.2
 
@@ -43,7 +43,7 @@ def mlp_steps(dtype: str, dropout: bool, draw: int = 0) -> Training:
 def mlp_recipe(
     dtype: str, images: int, batch_size: int, epochs: int, dropout_epochs: int
 ) -> Training:
-    """A whole recipe, each image turned and mirrored as `reference.torch_mlp` does."""
+    """A complete recipe, with each image rotated and mirrored as `reference.torch_mlp` does."""
     import random
 
     from reference.torch_mlp import augment
@@ -67,7 +67,7 @@ def mlp_recipe(
 def _mlp_ties(
     from_arrays: Callable[..., Model], logits: Callable[..., Array], dtype: str
 ) -> Weights:
-    """Four pixels go each through one ReLU; all later ones are open."""
+    """Gradient of ReLU around zero: each of four pixels passes one ReLU; later ReLUs are active."""
     weights = {name: np.zeros(shape, dtype) for name, shape in seeded.mlp_shapes().items()}
     for name in ("fc1.weight", "fc2.weight"):
         weights[name][range(4), range(4)] = 1
@@ -110,21 +110,30 @@ def _steps(dropout: bool) -> Callable[[int, str, int, int], Training]:
     return steps
 
 
-def _case(port: Candidate, version: str, *, log_probabilities: bool, **fields: Any) -> Case:
-    """What both versions share."""
+def _originals(case: Case, version: str, *, log_probabilities: bool) -> list[Original]:
+    from parity.originals.golden import golden_torch
+    from parity.originals.torch_mlp import TorchOriginal
 
-    def originals() -> list[Original]:
-        from parity.originals.golden import golden_torch
-        from parity.originals.torch_mlp import TorchOriginal
+    return [
+        TorchOriginal(case, version, log_probabilities=log_probabilities),
+        golden_torch(case, f"v{version.replace('.', '')}/"),
+    ]
 
-        return [
-            TorchOriginal(case, version, log_probabilities=log_probabilities),
-            golden_torch(case, f"v{version.replace('.', '')}/"),
-        ]
 
-    case = Case(
+def originals_v3() -> list[Original]:
+    """Today's PyTorch and PyTorch 1.0.0; imports PyTorch."""
+    return _originals(CASE_V3, "3", log_probabilities=True)
+
+
+def originals_v21() -> list[Original]:
+    """The same for version 2.1."""
+    return _originals(CASE_V21, "2.1", log_probabilities=False)
+
+
+def _case(port: Candidate, **fields: Any) -> Case:
+    """The fields that both versions share."""
+    return Case(
         port=port,
-        originals=originals,
         total_params=67_779,
         size=SIZE,
         recorded_sizes=(SIZE,),
@@ -136,14 +145,11 @@ def _case(port: Candidate, version: str, *, log_probabilities: bool, **fields: A
         training_pictures=lambda count: seeded.training_set(count, SIZE)[0][..., 0],
         **fields,
     )
-    return case
 
 
 # Version 3: 100 epochs in batches of 32, dropout in the first epoch only.
 CASE_V3 = _case(
     _port(recipes.study_mlp, losses.cross_entropy, relu_logits=False),
-    "3",
-    log_probabilities=True,
     orders=((294, 32, 3),),
     masks=mlp_masks("first batch", len(seeded.mlp_batch(0)[1])),
     steps=_steps(dropout=True),
@@ -153,8 +159,6 @@ CASE_V3 = _case(
 # Version 2.1: five epochs of one batch of 150, no dropout.
 CASE_V21 = _case(
     _port(recipes.study_mlp_v21, losses.cross_entropy_of_softmax, relu_logits=True),
-    "2.1",
-    log_probabilities=False,
     masks=None,
     steps=_steps(dropout=False),
     whole_recipe=lambda dtype: mlp_recipe(dtype, 150, 150, 5, dropout_epochs=0),

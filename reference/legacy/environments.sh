@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Build the two environments of 2018 and write the golden files anew:
+# Builds the two environments of 2018 and writes the golden files again:
 #
 #     reference/legacy/environments.sh FOLDER PYTHON36
 #
-# FOLDER gets the environments (0.7 GB) and can be removed afterwards; PYTHON36 is an interpreter of
-# Python 3.6. The suite needs neither: it reads the golden files.
+# The environments (0.7 GB) are created in FOLDER, which can be removed afterwards. PYTHON36 is an
+# interpreter of Python 3.6. The tests need neither, because they read the golden files.
 set -euo pipefail
 folder=$1 python=${2:-python3.6}
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,4 +1,4 @@
-"""Writing golden files: arrays beside their versions. Runs on Python 3.6 and on today's."""
+"""Writes golden files: arrays and the versions that made them. Runs on Python 3.6 and later."""
 
 import hashlib
 import importlib
@@ -12,7 +12,7 @@ import seeded
 
 
 def versions(*modules):
-    """Versions of Python and of these modules."""
+    """Versions of Python, the machine type and these modules."""
     found = OrderedDict(python=platform.python_version(), machine=platform.machine())
     for name in modules:
         found[name] = importlib.import_module(name).__version__
@@ -20,24 +20,24 @@ def versions(*modules):
 
 
 class GoldenFile:
-    """Arrays by name, and text that describes them."""
+    """Arrays by name, and the text that describes them."""
 
     def __init__(self):
         self.arrays = OrderedDict()
         self.text = OrderedDict()
 
     def add(self, name, array):
-        """Keep a whole array."""
+        """Store a whole array."""
         assert name not in self.arrays, name
         self.arrays[name] = np.array(array)
 
     def add_sample(self, name, array):
-        """Keep an array's shape and the entries that `seeded.places` names."""
+        """Store an array's shape and the entries at `seeded.places`."""
         self.add(name, seeded.sample(name, array))
         self.text.setdefault("shapes", OrderedDict())[name] = list(np.shape(array))
 
     def write(self, path):
-        """Write `path`.npz and, beside it, `path`.json with the text and the sum of the arrays."""
+        """Write the arrays to `path`.npz, and the text with its SHA-256 to `path`.json."""
         np.savez_compressed(path + ".npz", **self.arrays)
         with open(path + ".npz", "rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()

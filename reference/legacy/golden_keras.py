@@ -1,8 +1,8 @@
-"""What the study's Keras CNN does on Keras 2.2.4 and TensorFlow 1.12, written to golden files.
+"""Records the study's Keras CNN on Keras 2.2.4 and TensorFlow 1.12 in golden files.
 
     PYTHONHASHSEED=0 python golden_keras.py OUT
 
-Runs on Python 3.6 in the environment that `environments.sh` builds, not on today's software.
+Runs only on Python 3.6, in the environment that `environments.sh` builds.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from keras import backend as K
 from keras.layers import Activation, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
 from keras.preprocessing.image import ImageDataGenerator
 
-# The study's: 294 photos, batches of 25, and 11 steps an epoch because it counted 297.
+# The study had 294 photos in batches of 25, and 11 steps per epoch because it counted 297 photos.
 IMAGES, BATCH_SIZE, STEPS_PER_EPOCH, EPOCHS = 294, 25, 11, 10
 INITIAL_DRAWS = 40
 
@@ -59,7 +59,7 @@ def with_weights(image_size, dtype):
 
 
 def scaled(pixels, dtype):
-    """As `ImageDataGenerator(rescale=1 / 255)` does it: a product, in the array's dtype."""
+    """Multiplies in the array's dtype, as `ImageDataGenerator(rescale=1 / 255)` does."""
     return (pixels.astype(np.float32) * np.float32(1 / 255)).astype(dtype)
 
 
@@ -68,12 +68,12 @@ def one_hot(labels, dtype):
 
 
 class SequencedAdam(keras.optimizers.Adam):
-    """Keras' Adam, which changes no weight before every gradient is there.
+    """Keras' Adam, which changes no weight before all gradients are computed.
 
     TensorFlow 1.12 updates a variable in place while the gradients of lower layers may still have
-    to read it. Measured with plain `train_on_batch` and this network, batch 25: at 150 pixels the
-    gradients of 3 in 8 first steps were off (by up to 19 %), in float64 of 6 in 8. What a training
-    step is meant to be cannot be compared through that.
+    to read it. This was measured with plain `train_on_batch`, this network, 150 pixels and a batch
+    of 25. The gradients of 3 in 8 first steps were wrong (by up to 19 %), and in float64 those of 6
+    in 8. Such steps cannot serve as a reference for what a training step must compute.
     """
 
     def get_gradients(self, loss, params):
@@ -83,13 +83,13 @@ class SequencedAdam(keras.optimizers.Adam):
 
 
 class Probe:
-    """One compiled function that gives all that a step consists of, and takes it if asked."""
+    """A compiled function that returns the parts of a step, and takes the step if `step` is set."""
 
     def __init__(self, model, step):
         self.names = list(seeded.cnn_shapes(64))
         dropout = model.get_layer("dropout_1")
         weights = model.trainable_weights
-        # Not beside a step, see `SequencedAdam`.
+        # No gradients together with a step, see `SequencedAdam`.
         targets = [] if step else [*weights, model.inputs[0]]
         self.gradients = K.gradients(model.total_loss, targets) if targets else []
         self.adam = SequencedAdam()
@@ -101,7 +101,7 @@ class Probe:
     def __call__(self, images, targets, training):
         weights = np.ones(len(images), images.dtype)
         loss, before, after, *gradients = self.function([images, targets, weights, int(training)])
-        # Where the ReLU gave zero, dropped or kept is the same.
+        # If the ReLU gave zero, dropping and keeping the value are the same.
         mask = (after != 0) | (before == 0)
         return loss, mask, dict(zip([*self.names, "input"], gradients))
 
@@ -172,7 +172,7 @@ def forward_and_gradients(out, image_size, dtype):
 
 
 def adam_alone(out, dtype):
-    """Prescribed gradients through `Adam.get_updates`, on weights of the CNN at 64 pixels."""
+    """Passes prescribed gradients through `Adam.get_updates`, with the CNN's 64-pixel weights."""
     fresh(dtype)
     start = seeded.cnn_weights(64, dtype)
     variables = [K.variable(value, dtype=dtype) for value in start.values()]
@@ -199,7 +199,7 @@ def adam_alone(out, dtype):
 
 
 def steps(out, dtype, draw):
-    """Steps of training with dropout: weights and, of the first draw, Adam's means."""
+    """Training steps with dropout: weights, and Adam's moments for the first draw."""
     fresh(dtype)
     model = with_weights(64, dtype)
     probe = Probe(model, step=True)
@@ -222,7 +222,7 @@ def steps(out, dtype, draw):
 
 
 def whole_recipe(out, dtype):
-    """All ten epochs in the study's order of batches, by `fit_generator`'s own iterator."""
+    """All ten epochs in the study's batch order, from `fit_generator`'s own iterator."""
     fresh(dtype)
     model = with_weights(64, dtype)
     probe = Probe(model, step=True)
@@ -243,7 +243,7 @@ def whole_recipe(out, dtype):
 
 
 def order(images, batch_size, steps_per_epoch, epochs):
-    """The rows of each batch that `fit_generator` trains on, from the study's kind of generator."""
+    """The rows of each batch that `fit_generator` trains on, with a generator like the study's."""
     seen = []
     session, dtype = K.get_session(), K.floatx()
     np.random.seed(seeded.random("order").randint(1 << 30))
@@ -276,7 +276,7 @@ def orders(out):
 
 
 def printed_metrics(out):
-    """What the progress line prints at the end of an epoch, and what `History` keeps."""
+    """The metric in the progress line at the end of an epoch, and the metric in `History`."""
     fresh("float32")
     sizes, values = [25] * 10 + [19], seeded.random("metric").uniform(size=11)
     model = keras.models.Sequential([Dense(1, input_shape=(1,))])
@@ -331,7 +331,7 @@ def ties(out, dtype):
 
 
 def pixels(out):
-    """The study's loader from a decoded picture on, and whole, from JPEG files."""
+    """The study's loader, from decoded pictures and from a JPEG file."""
     from keras.preprocessing import image
 
     for number, (_, size) in enumerate(seeded.RESIZES):
@@ -347,7 +347,7 @@ def pixels(out):
             out.add("scaled/%d" % number, rescaled)
     every = np.arange(256, dtype=np.float32).reshape(1, 256, 1)
     out.add("scaled/every", ImageDataGenerator(rescale=1 / 255).standardize(every).reshape(-1))
-    # JPEG decoders differ by version: the encoded file and what this one made of it.
+    # JPEG decoders differ between versions, so both the file and its decoded pixels are stored.
     stored = io.BytesIO()
     PIL.Image.fromarray(seeded.decoded(1)).save(stored, format="jpeg", quality=85)
     out.add("jpeg/file", np.frombuffer(stored.getvalue(), np.uint8))

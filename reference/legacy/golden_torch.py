@@ -1,8 +1,8 @@
-"""What the study's PyTorch MLPs do on PyTorch 1.0.0 and torchvision 0.2.1, as golden files.
+"""Records the study's PyTorch MLPs on PyTorch 1.0.0 and torchvision 0.2.1 in golden files.
 
     python golden_torch.py OUT
 
-Runs on Python 3.6 in the environment that `environments.sh` builds, not on today's software.
+Runs only on Python 3.6, in the environment that `environments.sh` builds.
 """
 
 import json
@@ -72,7 +72,7 @@ def batch(step, dtype):
 
 
 class Masks:
-    """Captures what each dropout keeps, as the forward pass goes."""
+    """Records which values each dropout keeps during the forward pass."""
 
     def __init__(self, model):
         self.found = []
@@ -81,7 +81,7 @@ class Masks:
                 module.register_forward_hook(self._keep)
 
     def _keep(self, module, inputs, output):
-        # Where the ReLU gave zero, dropped or kept is the same.
+        # If the ReLU gave zero, dropping and keeping the value are the same.
         self.found.append(((output != 0) | (inputs[0] == 0)).numpy().astype(bool))
 
     def take(self):
@@ -113,7 +113,7 @@ def forward(out, version, dtype):
     images, _ = batch(0, dtype)
     x = images.view(len(images), -1)
     out.add_sample(prefix + "flatten", x.numpy())
-    # The layers one by one, then the whole, which must say the same.
+    # The layers one by one, then the whole network, which must give the same.
     steps = [("fc1", model.fc1), ("relu1", F.relu), ("fc2", model.fc2), ("relu2", F.relu)]
     steps += [("fc3", model.fc3)] + ([("relu3", F.relu)] if version == "v21" else [])
     for name, step in steps:
@@ -201,7 +201,7 @@ def ties(out, dtype):
 
 
 def order(out):
-    """Sizes of the batches that the study's loader gives, and that each epoch is a permutation."""
+    """The rows of the study's loader; they show batch sizes, and that an epoch is a permutation."""
     data = torch.arange(294)
     loader = DataLoader(TensorDataset(data), batch_size=32, shuffle=True)
     torch.manual_seed(4)
@@ -213,7 +213,7 @@ def order(out):
 
 
 def pixels(out):
-    """Resized, gray, scaled, turned and mirrored, each stage from the same decoded picture."""
+    """Resizing, gray, scaling, rotation and flips, each stage from the same decoded picture."""
     for number in range(len(seeded.RESIZES)):
         picture = PIL.Image.fromarray(seeded.decoded(number))
         resized = functional.resize(picture, (32, 32))

@@ -1,7 +1,7 @@
-"""Inputs and weights that are made anew from their names instead of being stored.
+"""Inputs and weights that are generated from their names instead of being stored.
 
-This file runs on Python 3.6 with NumPy 1.15 and on today's: `RandomState` gives the same numbers
-in both. Whoever needs a test case, old software or new, asks for it here.
+This file runs on Python 3.6 with NumPy 1.15 and on today's versions, because `RandomState` gives
+the same numbers in both. All test cases come from here, for the old software and for the new.
 """
 
 import zlib
@@ -9,25 +9,26 @@ from collections import OrderedDict
 
 import numpy as np
 
-# A longer array is kept as this many of its entries, at places drawn from its name.
+# Golden files store at most this many entries of an array. The array's name seeds their places.
 SAMPLE = 2048
 
 STEPS = 20
 KEPT_STEPS = (1, 5, 20)
-# Batches whose gradients are recorded at 600 pixels, without dropout, and runs of steps in float32.
+# Number of batches whose gradients are recorded at 600 pixels without dropout, and number of runs
+# of training steps in float32.
 DRAWS = 4
 BATCH = {64: 6, 600: 2}
 
 
 def random(name):
-    """A generator of its own for each name."""
+    """A random generator that is seeded by the name."""
     return np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
 
 
 def places(name, size):
-    """Flat places of the kept entries of an array of `size` entries, ascending; all if few.
+    """Flat indices of the stored entries of an array, ascending; all if `size` <= SAMPLE.
 
-    They are the same in both precisions.
+    They are the same for float32 and float64.
     """
     if size <= SAMPLE:
         return np.arange(size)
@@ -36,7 +37,7 @@ def places(name, size):
 
 
 def sample(name, array):
-    """The kept entries of an array."""
+    """The stored entries of an array."""
     array = np.asarray(array)
     return array.reshape(-1)[places(name, array.size)]
 
@@ -82,9 +83,9 @@ def mlp_shapes():
 
 
 def cnn_weights(image_size, dtype):
-    """Weights of the CNN, of the size that Glorot's rule gives, with biases that are not zero.
+    """Weights of the CNN within Glorot's bounds, with biases that are not zero.
 
-    They are float32 values in either dtype, so that float32 and float64 runs start alike.
+    They are float32 values for both dtypes, so that float32 and float64 runs start equal.
     """
     weights = OrderedDict()
     for name, shape in cnn_shapes(image_size).items():
@@ -99,7 +100,7 @@ def cnn_weights(image_size, dtype):
 
 
 def mlp_weights(dtype):
-    """Weights of the MLP, twice as large as PyTorch's own, float32 values in either dtype."""
+    """Weights of the MLP, twice as large as PyTorch's own; float32 values for both dtypes."""
     weights = OrderedDict()
     fan_in = 0
     for name, shape in mlp_shapes().items():
@@ -119,13 +120,13 @@ def photos(name, count, height, width):
             a, b, c, d, e = rng.uniform(-9, 9, 5)
             values = 120 + 70 * np.sin(a * x + b * y + c) + 60 * (x * d + y * e > 0.5)
             noise = rng.randint(-12, 13, (height, width))
-            # Whole numbers before anything is added: no rounding that a library could change.
+            # Rounded down to integers first, so that no library can round differently.
             picture[..., channel] = np.clip(np.floor(values).astype(int) + noise, 0, 255)
     return pictures
 
 
 def cnn_batch(image_size, step):
-    """One batch of uint8 pictures and their labels; one in twenty is smaller than the others."""
+    """One batch of uint8 pictures and labels; at 64 pixels every twentieth batch is smaller."""
     batch = BATCH[image_size]
     if image_size == 64 and step % 20 == 7:
         batch -= 2
@@ -145,7 +146,7 @@ def labels(name, batch):
 
 
 def loss_logits(dtype):
-    """Logits and labels from harmless to saturated, with ties."""
+    """Logits and labels, from moderate to saturated, with ties."""
     rows = [
         ((0, 0, 0), 0),
         ((1, 2, 3), 0),
@@ -167,7 +168,7 @@ def loss_logits(dtype):
 
 
 def loss_probabilities(dtype):
-    """Probabilities and labels at, inside and outside the clip, and some that sum to less."""
+    """Probabilities and labels at, inside and outside the clipping bounds; some sum to less."""
     e = np.float32(1e-7)
     rows = [
         ((0.2, 0.3, 0.5), 0),
@@ -185,7 +186,7 @@ def loss_probabilities(dtype):
 
 
 def tied_values(dtype):
-    """Values before ReLU and pooling with ties, zeros and odd sides: [2, 7, 9, 3]."""
+    """Inputs of ReLU and pooling with ties, zeros and an odd height and width: [2, 7, 9, 3]."""
     values = random("ties").randint(-2, 3, (2, 7, 9, 3)).astype(dtype)
     values[0, :4, :4] = 0
     values[1, :2, :2] = 1
@@ -194,12 +195,12 @@ def tied_values(dtype):
 
 
 def tied_gradient(dtype):
-    """A gradient for the pooled values, no two entries alike: [2, 3, 4, 3]."""
+    """A gradient of the pooled values with all entries different: [2, 3, 4, 3]."""
     return (1 + np.arange(2 * 3 * 4 * 3, dtype=dtype)).reshape(2, 3, 4, 3)
 
 
 def gradients(name, shape, step, dtype):
-    """Prescribed gradients whose sizes run from 1e-10 to 10, of either sign, some zero."""
+    """Prescribed gradients of both signs, with magnitudes from 1e-10 to 10; some are zero."""
     rng = random("gradient %s %d" % (name, step))
     values = 10.0 ** rng.uniform(-10, 1, shape) * rng.choice([-1, 1], shape)
     values[rng.uniform(size=shape) < 0.02] = 0
@@ -207,7 +208,7 @@ def gradients(name, shape, step, dtype):
 
 
 def training_set(count, image_size):
-    """Pictures whose colour says their class, in part, and their labels: something to learn."""
+    """Pictures and labels that can be learnt, because the tint depends on the class."""
     name = "training set %d %d" % (count, image_size)
     pictures, classes = photos(name, count, image_size, image_size), labels(name, count)
     tint = np.zeros((count, 1, 1, 3), int)
@@ -215,7 +216,7 @@ def training_set(count, image_size):
     return np.clip(pictures.astype(int) + tint, 0, 255).astype(np.uint8), classes
 
 
-# Sides of decoded pictures and of what they are resized to, both ways, upwards and downwards.
+# (Height, width) of decoded pictures and the size after resizing: tall and wide, up and down.
 RESIZES = [((97, 64), 31), ((60, 113), 31), ((37, 41), 64), ((64, 64), 64), ((203, 150), 32)]
 
 

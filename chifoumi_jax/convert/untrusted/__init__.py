@@ -1,1 +1,1 @@
-"""Readers of weight files that may be damaged or hostile: limits first, nothing is executed."""
+"""Reads weight files that may be damaged or hostile: checks limits first, runs nothing."""

@@ -1,4 +1,4 @@
-"""The error of weights that cannot be taken over, and how it comes to name the file."""
+"""The error for weights that cannot be loaded; context managers add the file name to it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,23 +7,23 @@ from chifoumi_jax.errors import UserError
 
 
 class WeightsError(UserError, ValueError):
-    """Weights are not those of the network, or their file is damaged, hostile or of another kind.
+    """Weights do not fit the network, or their file is damaged, hostile or of another format.
 
     The message names the file and the tensor, and says what was expected.
     """
 
 
-# What a message quotes from a hostile file may be of any length.
+# Limits the message, because text quoted from a hostile file may have any length.
 _MAX_MESSAGE = 600
 
 
 @contextlib.contextmanager
-def about(name: str) -> Iterator[None]:
-    """Put `name` before a `WeightsError`, and make one of what the operating system refuses."""
+def error_context(name: str) -> Iterator[None]:
+    """Prefixes a `WeightsError` with `name`; turns errors of the operating system into one."""
     try:
         yield
     except WeightsError as error:
-        raise WeightsError(f"{name}: {_shortened(str(error))}") from error
+        raise WeightsError(f"{name}: {_sanitized(str(error))}") from error
     except OSError as error:
         raise WeightsError(f"{name}: {error.strerror or error}") from error
     except MemoryError as error:
@@ -31,8 +31,8 @@ def about(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unreadable(what: str, damage: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Make a `WeightsError` of what a library raises about bytes that it does not understand."""
+def as_weights_error(what: str, damage: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turns a library's errors about damaged content into a `WeightsError`."""
     try:
         yield
     except WeightsError:
@@ -42,8 +42,8 @@ def unreadable(what: str, damage: tuple[type[Exception], ...]) -> Iterator[None]
         raise WeightsError(f"{what} cannot be read: {reason}") from error
 
 
-def _shortened(text: str) -> str:
-    """`text` without its middle if it is long, and without what would control a terminal."""
+def _sanitized(text: str) -> str:
+    """Returns `text` without control characters, and without its middle if it is long."""
     if len(text) > _MAX_MESSAGE:
         text = f"{text[: _MAX_MESSAGE // 2]} … {text[-_MAX_MESSAGE // 2 :]}"
     return "".join(character if character.isprintable() else " " for character in text)

@@ -1,4 +1,4 @@
-"""A tensor that still lies in its file."""
+"""A tensor that is not read from its file yet."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Shaped
 
 
-class Stored(NamedTuple):
-    """What a file's header says of a tensor, so that it can be judged before memory is taken.
+class StoredTensor(NamedTuple):
+    """A tensor's description in a file's header, to be checked before memory is allocated.
 
     Attributes:
         shape: Its shape.
-        dtype: NumPy's name of its type, or the file's name of a type that NumPy lacks.
-        read: Reads it into memory of its own.
+        dtype: NumPy's name of its dtype, or the file's name of a type that NumPy lacks.
+        read: Reads it into a new array.
     """
 
     shape: tuple[int, ...]

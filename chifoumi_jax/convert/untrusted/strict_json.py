@@ -1,4 +1,4 @@
-"""JSON that nobody has checked; a doubtful document does not get the benefit of the doubt."""
+"""Parses untrusted JSON strictly: ambiguous documents are refused."""
 
 import json
 from typing import Any
@@ -8,11 +8,11 @@ from chifoumi_jax.convert.untrusted.limits import MAX_JSON_BYTES, MAX_JSON_DEPTH
 
 
 def parse(content: bytes, what: str) -> Any:
-    """The document in `content`, which errors call `what`.
+    """Parses the document in `content`; error messages call it `what`.
 
     Raises:
-        WeightsError: If it is too large, not UTF-8, no JSON, nested too deep, or gives a key twice
-            or a number that is not finite.
+        WeightsError: If it is too large, not UTF-8, not JSON or nested too deep, or has a duplicate
+            key or a number that is not finite.
     """
     if len(content) > MAX_JSON_BYTES:
         raise WeightsError(
@@ -20,14 +20,16 @@ def parse(content: bytes, what: str) -> Any:
         )
     try:
         document = json.loads(
-            content.decode(), object_pairs_hook=_unique, parse_constant=_not_finite
+            content.decode(),
+            object_pairs_hook=_reject_duplicate_keys,
+            parse_constant=_reject_constant,
         )
     except WeightsError as error:
         raise WeightsError(f"{what} {error}") from error
     except RecursionError as error:
         raise WeightsError(f"{what} is nested too deep") from error
     except ValueError as error:
-        raise WeightsError(f"{what} is no JSON in UTF-8: {error}") from error
+        raise WeightsError(f"{what} is not JSON in UTF-8: {error}") from error
     _check_depth(document, what, 0)
     return document
 
@@ -40,14 +42,14 @@ def _check_depth(node: Any, what: str, depth: int) -> None:
         _check_depth(child, what, depth + 1)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise WeightsError(f"gives {twice[:80]!r} twice")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise WeightsError(f"gives {duplicate[:80]!r} twice")
     return found
 
 
-def _not_finite(constant: str) -> Any:
+def _reject_constant(constant: str) -> Any:
     raise WeightsError(f"holds the number {constant}")

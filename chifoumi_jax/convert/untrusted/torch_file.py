@@ -1,4 +1,4 @@
-"""Reading a `.pt` or `.pth` file, with PyTorch, after its structure was checked without."""
+"""Reads `.pt` and `.pth` files with PyTorch, after checking their structure without it."""
 
 import importlib
 import io
@@ -7,15 +7,15 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from chifoumi_jax.convert.untrusted.archive import unpacked
+from chifoumi_jax.convert.untrusted.archive import open_archive
 from chifoumi_jax.convert.untrusted.errors import WeightsError
 from chifoumi_jax.convert.untrusted.limits import MAX_TORCH_BYTES
-from chifoumi_jax.convert.untrusted.source import Kind
-from chifoumi_jax.convert.untrusted.torch_pickle import skip, storage_bytes, texts
+from chifoumi_jax.convert.untrusted.source import FileFormat
+from chifoumi_jax.convert.untrusted.torch_pickle import read_strings, skip_pickle, storage_bytes
 
-# Where trainings keep the weights beside the optimiser's state.
-_NESTED = ("state_dict", "model_state_dict")
-_DAMAGE = (
+# Keys under which checkpoints store the weights beside the optimiser's state.
+_NESTED_KEYS = ("state_dict", "model_state_dict")
+_DAMAGE_ERRORS = (
     pickle.UnpicklingError,
     AssertionError,
     AttributeError,
@@ -27,19 +27,19 @@ _DAMAGE = (
     RuntimeError,
     TypeError,
     ValueError,
-    # Where warnings are errors: PyTorch warns of what it finds in a damaged pickle.
+    # PyTorch warns about a damaged pickle; callers may turn warnings into errors.
     Warning,
 )
 
 
-def read_torch(file: BinaryIO, kind: Kind) -> Mapping[str, Any]:
-    """The state dict in a PyTorch file, of any tensors.
+def read_torch(file: BinaryIO, file_format: FileFormat) -> Mapping[str, Any]:
+    """Reads the state dict in a PyTorch file; it may have any tensors.
 
     Raises:
-        WeightsError: If the file is damaged, holds anything but tensors, numbers and text in
-            dictionaries and lists, claims more than it holds, or if PyTorch is not installed.
+        WeightsError: If the file is damaged, holds anything except tensors, numbers and text in
+            dictionaries and lists, or claims more data than it holds; or PyTorch is not installed.
     """
-    checked = _checked_archive(file) if kind is Kind.ZIP else _checked_pickle(file)
+    checked = _checked_archive(file) if file_format is FileFormat.ZIP else _checked_pickle(file)
     try:
         torch = importlib.import_module("torch")
     except ImportError as error:
@@ -49,11 +49,11 @@ def read_torch(file: BinaryIO, kind: Kind) -> Mapping[str, Any]:
         ) from error
     try:
         loaded = torch.load(checked, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        # The rest of its message advises to load the file without the limits.
+    except _DAMAGE_ERRORS as error:
+        # The rest of PyTorch's message advises loading the file without these limits.
         _, _, reason = str(error).rpartition("WeightsUnpickler error: ")
         raise WeightsError(f"PyTorch cannot read it: {reason.partition('. Please')[0]}") from error
-    for name in _NESTED:
+    for name in _NESTED_KEYS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
     if not isinstance(loaded, Mapping):
@@ -62,20 +62,20 @@ def read_torch(file: BinaryIO, kind: Kind) -> Mapping[str, Any]:
 
 
 def _checked_archive(file: BinaryIO) -> BinaryIO:
-    """The archive's entries in a fresh one: PyTorch reads a zip in its own way."""
-    with unpacked(file, MAX_TORCH_BYTES) as archive:
+    """Copies the checked entries into a new archive, because PyTorch has its own zip reader."""
+    with open_archive(file, MAX_TORCH_BYTES) as archive:
         pickles = [name for name in archive.names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise WeightsError(f"it holds {len(pickles)} entries data.pkl; expected one")
+            raise WeightsError(f"it holds {len(pickles)} entries named data.pkl; expected one")
         folder = pickles[0].removesuffix("data.pkl")
         entries = {name: archive.read(name, MAX_TORCH_BYTES) for name in archive.names}
     _check_storages(folder, entries)
-    fresh = io.BytesIO()
-    with zipfile.ZipFile(fresh, "w") as copy:
+    rebuilt = io.BytesIO()
+    with zipfile.ZipFile(rebuilt, "w") as copy:
         for name, content in entries.items():
             copy.writestr(name, content)
-    fresh.seek(0)
-    return fresh
+    rebuilt.seek(0)
+    return rebuilt
 
 
 def _check_storages(folder: str, entries: Mapping[str, bytes]) -> None:
@@ -87,17 +87,17 @@ def _check_storages(folder: str, entries: Mapping[str, bytes]) -> None:
 
 
 def _checked_pickle(file: BinaryIO) -> BinaryIO:
-    """The whole file, if it is four pickles, a list of the storages, and these."""
+    """Returns the file if it is four pickles, a list of the storages, and the storages."""
     content = io.BytesIO(file.read(MAX_TORCH_BYTES))
-    # A magic number, the version of the protocol, the machine's sizes; then the object.
+    # Skips the magic number, the protocol version and the machine's sizes; the object follows.
     for _ in range(3):
-        skip(content)
+        skip_pickle(content)
     sizes = storage_bytes(content)
-    keys = texts(content)
+    keys = read_strings(content)
     if sorted(keys) != sorted(sizes):
-        raise WeightsError("its pickle and its list of storages name different ones")
+        raise WeightsError("its pickle and its list of storages name different storages")
     held = len(content.getvalue()) - content.tell()
-    # Before each storage stands the number of its items, in eight bytes.
+    # Each storage is preceded by the number of its items, in eight bytes.
     claimed = sum(8 + size for size in sizes.values())
     if held != claimed:
         raise WeightsError(f"its storages claim {claimed:,} bytes; the file holds {held:,}")

@@ -1,8 +1,8 @@
-"""What the pickles in a PyTorch file refer to, found without running them.
+"""Finds what the pickles in a PyTorch file refer to, without running them.
 
-`torch.load(weights_only=True)` runs a pickle within limits. What it would still do for a hostile
-one: make a `bytearray` of any size, take memory that a storage claims, and leave a storage that the
-file does not hold (in the format before PyTorch 1.6) as the memory happened to be.
+`torch.load(weights_only=True)` runs a pickle within limits. A hostile pickle could still make it
+create a `bytearray` of any size, or allocate the memory that a storage claims. In the format before
+PyTorch 1.6, a storage that the file does not hold would be left uninitialised.
 """
 
 import pickletools
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from chifoumi_jax.convert.untrusted.errors import WeightsError
-from chifoumi_jax.convert.untrusted.limits import MAX_PICKLE_STEPS
+from chifoumi_jax.convert.untrusted.limits import MAX_PICKLE_OPCODES
 
 _ITEM_BYTES = {
     "DoubleStorage": 8,
@@ -31,7 +31,7 @@ _GLOBALS = {
     "torch._utils _rebuild_parameter",
     *(f"torch {name}" for name in _ITEM_BYTES),
 }
-# What a dictionary of tensors, numbers and text takes in protocol 2, PyTorch's.
+# Opcodes of a dictionary of tensors, numbers and text in protocol 2, which PyTorch uses.
 _NUMBERS = {"BININT", "BININT1", "BININT2", "LONG1"}
 _PUTS = {"BINPUT", "LONG_BINPUT"}
 _GETS = {"BINGET", "LONG_BINGET"}
@@ -43,69 +43,69 @@ _OTHERS = {
 }
 
 
-class _Step(NamedTuple):
+class _Opcode(NamedTuple):
     name: str
     value: Any
 
 
 def storage_bytes(file: BinaryIO) -> dict[str, int]:
-    """Bytes of the storages that the next pickle in `file` refers to, by their keys.
+    """Returns the sizes in bytes of the storages in the next pickle of `file`, by their keys.
 
     Raises:
-        WeightsError: If the pickle is damaged, or refers to anything but tensors.
+        WeightsError: If the pickle is damaged, or refers to anything other than tensors.
     """
-    steps: deque[_Step] = deque(maxlen=8)
+    opcodes: deque[_Opcode] = deque(maxlen=8)
     found: dict[str, int] = {}
-    for step in _steps(file):
-        if step.name == "BINPERSID":
-            key, size = _storage(steps)
+    for opcode in _opcodes(file):
+        if opcode.name == "BINPERSID":
+            key, size = _storage(opcodes)
             if found.setdefault(key, size) != size:
                 raise WeightsError(f"its storage {key!r} has two sizes")
-        steps.append(step)
+        opcodes.append(opcode)
     return found
 
 
-def texts(file: BinaryIO) -> list[str]:
-    """The texts in the next pickle in `file`, which must be a list of them.
+def read_strings(file: BinaryIO) -> list[str]:
+    """Reads the next pickle in `file`, which must be a list of strings.
 
     Raises:
-        WeightsError: If the pickle is damaged or something else.
+        WeightsError: If the pickle is damaged, or is not such a list.
     """
-    steps = [step for step in _steps(file) if step.name not in ("PROTO", "MARK", "STOP")]
-    found = [step.value for step in steps if step.name == "BINUNICODE"]
-    names = {step.name for step in steps} - {"BINUNICODE", "APPEND", "APPENDS"}
+    opcodes = [opcode for opcode in _opcodes(file) if opcode.name not in ("PROTO", "MARK", "STOP")]
+    found = [opcode.value for opcode in opcodes if opcode.name == "BINUNICODE"]
+    names = {opcode.name for opcode in opcodes} - {"BINUNICODE", "APPEND", "APPENDS"}
     if names != {"EMPTY_LIST"}:
-        raise WeightsError("its list of storages is something else")
+        raise WeightsError("its list of storages is not a list of strings")
     return found
 
 
-def skip(file: BinaryIO) -> None:
-    """Pass over the next pickle in `file`, which must be as harmless.
+def skip_pickle(file: BinaryIO) -> None:
+    """Skips the next pickle in `file` after the same checks.
 
     Raises:
-        WeightsError: If it is not, or is damaged.
+        WeightsError: If it is damaged, or uses anything that a state dict does not need.
     """
-    for _ in _steps(file):
+    for _ in _opcodes(file):
         pass
 
 
-def _steps(file: BinaryIO) -> Iterator[_Step]:
-    """The opcodes of a pickle but those of its memo, from which its values are looked up."""
-    memo: dict[int, _Step] = {}
-    last = _Step("PROTO", None)
+def _opcodes(file: BinaryIO) -> Iterator[_Opcode]:
+    """Yields a pickle's opcodes, with reads from the memo replaced by what was stored there."""
+    memo: dict[int, _Opcode] = {}
+    last = _Opcode("PROTO", None)
     try:
         for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-            if number >= MAX_PICKLE_STEPS:
-                raise WeightsError(f"its pickle has more than {MAX_PICKLE_STEPS} steps")
+            if number >= MAX_PICKLE_OPCODES:
+                raise WeightsError(f"its pickle has more than {MAX_PICKLE_OPCODES} opcodes")
             name, value = opcode.name, cast(Any, argument)
             if name in _PUTS:
                 memo[value] = last
                 continue
-            last = memo[value] if name in _GETS else _Step(name, value)
+            last = memo[value] if name in _GETS else _Opcode(name, value)
             if last.name not in _NUMBERS | _OTHERS:
                 raise WeightsError(f"its pickle uses {last.name}, which no state dict needs")
             if last.name == "PROTO" and last.value != 2:
-                raise WeightsError(f"its pickle has the protocol {last.value}; PyTorch's is 2")
+                raise WeightsError(f"its pickle has protocol {last.value}; expected PyTorch's 2")
             if last.name == "GLOBAL" and last.value not in _GLOBALS:
                 raise WeightsError(
                     f"its pickle refers to {last.value.replace(' ', '.')}, which is not run; "
@@ -113,27 +113,27 @@ def _steps(file: BinaryIO) -> Iterator[_Step]:
                 )
             yield last
     except KeyError as error:
-        raise WeightsError(f"its pickle is damaged: nothing was put at {error}") from error
-    # Where warnings are errors, an odd escape in a text is one.
+        raise WeightsError(f"its pickle is damaged: memo entry {error} was never set") from error
+    # An odd escape in a string is an error if the caller turns warnings into errors.
     except (ValueError, IndexError, OverflowError, Warning) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"its pickle is damaged: {error}") from error
 
 
-def _storage(steps: Iterable[_Step]) -> tuple[str, int]:
-    """Key and size from the tuple ("storage", type, key, location, number of items[, None])."""
-    tail = list(steps)
+def _storage(opcodes: Iterable[_Opcode]) -> tuple[str, int]:
+    """Returns key and size from the tuple ("storage", type, key, location, items[, None])."""
+    tail = list(opcodes)
     if tail and tail[-1].name == "TUPLE":
         tail.pop()
     if tail and tail[-1].name == "NONE":
         tail.pop()
-    marks = [step.name for step in tail[-6:-1]]
+    marks = [opcode.name for opcode in tail[-6:-1]]
     if marks != ["MARK", "BINUNICODE", "GLOBAL", "BINUNICODE", "BINUNICODE"] or (
         tail[-5].value != "storage" or tail[-1].name not in _NUMBERS or tail[-1].value < 0
     ):
-        raise WeightsError("its pickle refers to something that is no plain storage")
+        raise WeightsError("its pickle refers to something that is not a plain storage")
     kind = tail[-4].value.removeprefix("torch ")
     if kind not in _ITEM_BYTES:
-        raise WeightsError(f"its pickle has a storage of the type {kind}")
+        raise WeightsError(f"its pickle has a storage of the unknown type {kind}")
     return tail[-3].value, tail[-1].value * _ITEM_BYTES[kind]

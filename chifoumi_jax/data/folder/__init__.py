@@ -1,1 +1,1 @@
-"""From an unchecked folder to photos, classes and splits, and a list of all that is wrong."""
+"""Turns an unchecked folder into photos, classes, splits and a list of problems."""

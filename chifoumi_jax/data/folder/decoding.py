@@ -1,4 +1,4 @@
-"""Decoding all photos of a folder once, in threads."""
+"""Decodes all photos of a folder once, in threads."""
 
 import hashlib
 import os
@@ -11,20 +11,20 @@ from pathlib import Path
 
 from PIL import Image
 
-from chifoumi_jax.data.decode import Memory, decode, read_bytes
+from chifoumi_jax.data.decode import PixelBuffer, decode, read_bytes
 from chifoumi_jax.data.problems import ImageProblem, Problem
 
 OnImage = Callable[[str, Image.Image], object]
 Known = Callable[[str], tuple[int, int] | None]
 Progress = Callable[[int, int], object]
 
-# More threads than that only hold more decoded pictures.
+# More threads would only hold more decoded pictures in memory.
 _MAX_WORKERS = 8
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What is kept of a good photo: the hash of its bytes, and its stored size in pixels."""
+    """Result for a good photo: the hash of its bytes, and its stored size in pixels."""
 
     sha256: str
     width: int
@@ -41,19 +41,19 @@ def decode_all(
     known: Known | None,
     progress: Progress | None,
 ) -> tuple[dict[str, Decoded], list[Problem]]:
-    """Read, hash and decode each file once; no more than `workers` are in memory at a time.
+    """Read, hash and decode each file once; at most `workers` files are in memory at a time.
 
-    A file whose hash is `known` to be good, with this width and height, is not decoded.
+    A file is not decoded if `known` returns the width and height for its hash.
 
     Returns:
-        The good ones by path, and a problem for each bad one, in the order of `paths`.
+        The good photos by path, and a problem for each bad file, in the order of `paths`.
     """
-    take = partial(_take, root, max_pixels, on_image, known)
+    read = partial(_read_and_decode, root, max_pixels, on_image, known)
     good: dict[str, Decoded] = {}
     problems: list[Problem] = []
     with ThreadPoolExecutor(workers or _default_workers()) as pool:
         for done, (path, result) in enumerate(
-            zip(paths, pool.map(take, paths), strict=True), start=1
+            zip(paths, pool.map(read, paths), strict=True), start=1
         ):
             if isinstance(result, Problem):
                 problems.append(result)
@@ -64,7 +64,7 @@ def decode_all(
     return good, problems
 
 
-def _take(
+def _read_and_decode(
     root: Path, max_pixels: int, on_image: OnImage | None, known: Known | None, path: str
 ) -> Decoded | Problem:
     try:
@@ -72,7 +72,7 @@ def _take(
         digest = hashlib.sha256(content).hexdigest()
         if known is not None and (size := known(digest)) is not None:
             return Decoded(digest, *size)
-        image = decode(content, path, max_pixels=max_pixels, memory=_memory())
+        image = decode(content, path, max_pixels=max_pixels, buffer=_thread_buffer())
         if on_image is not None:
             on_image(digest, image)
     except ImageProblem as problem:
@@ -80,14 +80,14 @@ def _take(
     return Decoded(digest, *image.size)
 
 
-_of_thread = threading.local()
+_thread_local = threading.local()
 
 
-def _memory() -> Memory:
-    if not hasattr(_of_thread, "memory"):
-        _of_thread.memory = Memory()
-    memory: Memory = _of_thread.memory
-    return memory
+def _thread_buffer() -> PixelBuffer:
+    if not hasattr(_thread_local, "buffer"):
+        _thread_local.buffer = PixelBuffer()
+    buffer: PixelBuffer = _thread_local.buffer
+    return buffer
 
 
 def _default_workers() -> int:

@@ -1,11 +1,11 @@
-"""From the files of a folder to its classes and splits."""
+"""Derives the classes and splits of a folder from its files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from chifoumi_jax.data.folder.walk import Tree
-from chifoumi_jax.data.problems import DataError, Kind, Problem
+from chifoumi_jax.data.problems import DataError, Problem, ProblemKind
 from chifoumi_jax.text import printable
 
 EXTENSIONS = {
@@ -29,8 +29,8 @@ class Candidate:
 
     Attributes:
         path: Relative to the scanned folder.
-        class_name: The name of its class.
-        folder: Its class's folder, relative to the scanned one.
+        class_name: Name of its class.
+        folder: Folder of its class, relative to the scanned folder.
         split: "train", "valid" or "test", or None without split folders.
     """
 
@@ -42,12 +42,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder offers.
+    """Candidates and split folders of a folder.
 
     Attributes:
-        candidates: Sorted by class, then by path.
-        split_of: What split each split folder is; empty for class folders at the top.
-        problems: What is no candidate, and class folders without any.
+        candidates: Candidates, sorted by class, then by path.
+        split_of: Split of each split folder; empty if the class folders are at the top.
+        problems: Files that are no candidates, and class folders without candidates.
     """
 
     candidates: tuple[Candidate, ...]
@@ -63,14 +63,13 @@ class Layout:
 def arrange(tree: Tree, *, needs_train: bool = True) -> Layout:
     """Read `<class>/**` or `{train,valid,test}/<class>/**` from a folder's files.
 
-    The letters' case of a split folder's name plays no part; `val`, `validation`, `training` and
-    `testing` are known too. A class's photos may lie in folders within its folder. What lies
-    beside the class folders and has no picture's extension (a readme, a list) is nobody's
-    business.
+    Names of split folders may be in upper or lower case; `val`, `validation`, `training` and
+    `testing` are accepted too. Photos of a class may be in subfolders of its folder. Files beside
+    the class folders without a picture's extension (a readme, a list) are ignored.
 
     Raises:
-        DataError: If split folders and class folders stand side by side, if two folders are the
-            same split, or if there are split folders but none to train on and `needs_train`.
+        DataError: If split folders and class folders are side by side, if two folders are the same
+            split, or if there are split folders without a training folder and `needs_train`.
     """
     split_of = _split_folders(tree, needs_train)
     depth = 2 if split_of else 1
@@ -81,17 +80,17 @@ def arrange(tree: Tree, *, needs_train: bool = True) -> Layout:
         is_picture = has_extension(path)
         if len(parts) <= depth:
             if is_picture:
-                problems.append(Problem(Kind.OUTSIDE_CLASS, (path,)))
+                problems.append(Problem(ProblemKind.OUTSIDE_CLASS, (path,)))
         elif split_of and parts[0] not in split_of:
             continue
         elif is_picture:
             folder = "/".join(parts[:depth])
             candidates.append(Candidate(path, parts[depth - 1], folder, split_of.get(parts[0])))
         else:
-            problems.append(Problem(Kind.UNKNOWN_EXTENSION, (path,)))
+            problems.append(Problem(ProblemKind.UNKNOWN_EXTENSION, (path,)))
     filled = {candidate.folder for candidate in candidates}
     problems += [
-        Problem(Kind.EMPTY_CLASS, (folder,))
+        Problem(ProblemKind.EMPTY_CLASS, (folder,))
         for folder in tree.folders
         if folder.count("/") == depth - 1
         and folder not in filled
@@ -102,14 +101,18 @@ def arrange(tree: Tree, *, needs_train: bool = True) -> Layout:
 
 
 def has_extension(path: str) -> bool:
-    """Whether a file is called as pictures are."""
+    """Whether a file's name has a picture's extension."""
     return PurePosixPath(path).suffix.lower() in EXTENSIONS
 
 
 def _split_folders(tree: Tree, needs_train: bool) -> dict[str, str]:
-    """Folder name → split, of the split folders at the top."""
-    tops = [folder for folder in tree.folders if "/" not in folder]
-    split_of = {top: SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}
+    """Split of each split folder at the top, by folder name."""
+    top_folders = [folder for folder in tree.folders if "/" not in folder]
+    split_of = {
+        folder: SPLIT_NAMES[folder.lower()]
+        for folder in top_folders
+        if folder.lower() in SPLIT_NAMES
+    }
     if not split_of:
         return {}
     if len(set(split_of.values())) < len(split_of):
@@ -121,10 +124,12 @@ def _split_folders(tree: Tree, needs_train: bool) -> dict[str, str]:
     if others := sorted(with_pictures - split_of.keys()):
         raise DataError(
             f"split folders ({', '.join(map(printable, sorted(split_of)))}) and class folders "
-            f"({', '.join(map(printable, others))}) stand side by side; "
+            f"({', '.join(map(printable, others))}) are side by side; "
             "put each class into a split folder, or remove the split folders"
         )
     if needs_train and "train" not in split_of.values():
         names = ", ".join(map(printable, sorted(split_of)))
-        raise DataError(f"there is no folder train beside {names}; add it, or remove the split")
+        raise DataError(
+            f"there is no folder train beside {names}; add it, or remove the split folders"
+        )
     return split_of

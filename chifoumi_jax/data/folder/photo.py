@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Photo:
-    """A file that decodes.
+    """A file that can be decoded.
 
     Attributes:
-        path: Relative to the scanned folder, with `/`. What no UTF-8 can say is surrogate-escaped.
+        path: Path relative to the scanned folder, with `/`; bytes that are not UTF-8 are
+            surrogate-escaped.
         label: Index of its class.
-        sha256: Of the file's bytes, hexadecimal.
-        width: Of the stored picture (EXIF's orientation not applied), in pixels.
-        height: Likewise.
+        sha256: SHA-256 of the file's bytes, hexadecimal.
+        width: Width of the stored picture in pixels, before the EXIF orientation is applied.
+        height: Height, likewise.
     """
 
     path: str

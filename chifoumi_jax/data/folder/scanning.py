@@ -1,4 +1,4 @@
-"""One scan of a user's folder of photos: what is good, what is not, and who is tested on."""
+"""Scans a user's folder of photos: finds good photos and problems, and divides the splits."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ from chifoumi_jax.data.folder.selection import (
     SPLITS,
     Chosen,
     Split,
-    concerning,
+    classes_without_training,
+    filter_candidates,
     has_test,
-    keep,
     read_lists,
+    relevant_problems,
     select,
-    without_class,
-    without_training,
+    unknown_classes,
 )
-from chifoumi_jax.data.folder.split import bind, choose, wanted_counts
+from chifoumi_jax.data.folder.split import choose_units, group_tied, wanted_counts
 from chifoumi_jax.data.folder.walk import Tree, walk
-from chifoumi_jax.data.problems import DataError, Kind, Problem
+from chifoumi_jax.data.problems import DataError, Problem, ProblemKind
 from chifoumi_jax.text import printable
 
 __all__ = ["Photo", "Scan", "scan"]
@@ -36,15 +36,15 @@ __all__ = ["Photo", "Scan", "scan"]
 
 @dataclass(frozen=True)
 class Scan:
-    """What a folder holds; photos are sorted by class, then by path, by code points.
+    """Content of a folder; photos are sorted by class, then by path, by code points.
 
     Attributes:
         root: The folder.
         classes: Names; a photo's `label` is the index of its class.
         train: Photos to train on.
-        valid: Photos to choose by; may be empty.
+        valid: Photos to validate on; may be empty.
         test: Photos to test on; may be empty.
-        problems: All that is wrong; see `problems.describe`.
+        problems: All problems that were found; see `problems.describe`.
         fingerprint: SHA-256 of classes, splits, relative paths and contents, hexadecimal.
     """
 
@@ -85,49 +85,55 @@ def scan(
 ) -> Scan:
     """Check every photo of a folder by decoding it once; bad ones are reported and left out.
 
-    The folder is only read. `layout.arrange` says how it may look, `selection.select` what lists
-    do. The classes are those of the good training photos. Where neither folders nor lists say what
-    to test on, `test_share` of each class is taken from the training photos; where no folder says
-    what to validate on, `valid_share` is. Such a split depends on the seed and the photos alone,
-    and photos with the same bytes or the same session stay on one side.
+    The folder is only read. `layout.arrange` describes the accepted layouts, and `selection.select`
+    the effect of file lists. The classes are those of the good training photos.
+
+    If neither folders nor lists define the test photos, `test_share` of each class is taken from
+    the training photos. If no folder defines the validation photos, `valid_share` is taken. Such a
+    split depends on the seed and the photos alone, and photos with the same bytes or the same
+    session stay in one split.
 
     Args:
         directory: The folder.
         groups: A table of capture sessions; see `lists.read_groups`.
         train_list: The photos to train on; see `lists.read_list`.
         test_list: The photos to test on.
-        seed: Of the split.
-        test_share: In [0, 1).
-        valid_share: In [0, 1); both together below 1.
-        divided_later: Whether the caller divides the training photos by their sessions; then, as
-            where a share is taken here, those without a session are left out.
+        seed: Seed of the split.
+        test_share: Share of the photos to test on, in [0, 1).
+        valid_share: Share of the photos to validate on, in [0, 1); both shares together below 1.
+        divided_later: Whether the caller later divides the training photos by their sessions. Then
+            photos without a session are left out, as they are if a share is taken here.
         strict: Refuse the folder for any problem that is more than a note.
-        classes: A model's classes, in the order of its labels, to look for in a folder that it is
-            to be judged by. One photo is enough then, and nothing is taken from the training
-            photos.
+        classes: A model's classes, in the order of its labels, if the folder serves to evaluate
+            that model. One photo is enough then, and nothing is taken from the training photos.
         max_pixels: Width times height of the largest photo.
         workers: Number of threads, each with one decoded photo at a time; by default one for each
             core, 8 at most.
         on_image: Called in a worker's thread with the hash (`Photo.sha256`) and the decoded photo
-            of every good file; the photo's memory is used again when it returns. It may raise
+            of every good file; the photo's memory is reused after it returns. It may raise
             `ImageProblem` to refuse the photo; any other error ends the scan.
-        known: Called likewise with a hash, before the file is decoded: the width and height of a
-            photo that is known to be good, which is then neither decoded nor given to `on_image`.
-        progress: Called in this thread after every file with the numbers done and in all.
+        known: Called in a worker's thread with the hash, before the file is decoded. It returns the
+            width and height of a photo that is known to be good, which is then neither decoded nor
+            passed to `on_image`, or None.
+        progress: Called in the caller's thread after every file, with the number of files done and
+            the total.
 
     Raises:
         DataError: If the folder, a list or the table cannot be used: one sentence for the user.
         ValueError: If the shares are out of range.
     """
     if not (0 <= test_share < 1 and 0 <= valid_share < 1 and test_share + valid_share < 1):
-        raise ValueError(f"shares must be in [0, 1): test {test_share}, valid {valid_share}")
+        raise ValueError(
+            "shares must be in [0, 1) and their sum below 1, but "
+            f"test_share is {test_share} and valid_share is {valid_share}"
+        )
     root = Path(directory)
     tree = _walk(root)
     layout = arrange(tree, needs_train=classes is None)
     found = [*tree.problems, *layout.problems]
     lists = read_lists(train_list, test_list, layout, found)
     sessions = None if groups is None else read_groups(groups)
-    problems = concerning(found, layout, lists)
+    problems = relevant_problems(found, layout, lists)
 
     chosen = select(layout, lists)
     shares: dict[Split, float] = {
@@ -137,15 +143,15 @@ def scan(
     if sessions is not None:
         problems += _unused_rows(sessions, layout.candidates, found)
         is_divided = divided_later or any(shares.values())
-        unknown = _without_session(chosen, sessions, is_left_out=is_divided)
+        unknown = _lacking_session(chosen, sessions, is_left_out=is_divided)
         problems += unknown
-        chosen = _without(chosen, unknown)
-    strays = _strays(chosen, classes)
-    problems += strays
-    chosen = _without(chosen, strays)
+        chosen = _remaining(chosen, unknown)
+    outside = _outside_classes(chosen, classes)
+    problems += outside
+    chosen = _remaining(chosen, outside)
     _require_classes(root, chosen, classes, problems)
 
-    good, bad = decode_all(
+    decoded, bad = decode_all(
         root,
         [candidate.path for split in SPLITS for candidate in chosen[split]],
         max_pixels=max_pixels,
@@ -154,21 +160,21 @@ def scan(
         known=known,
         progress=progress,
     )
-    sound = keep(chosen, lambda candidate: candidate.path in good)
-    strays = _strays(sound, classes)
-    problems += [*bad, *_emptied(chosen, sound), *strays]
-    sound = _without(sound, strays)
-    _require_classes(root, sound, classes, problems)
+    usable = filter_candidates(chosen, lambda candidate: candidate.path in decoded)
+    outside = _outside_classes(usable, classes)
+    problems += [*bad, *_emptied_folders(chosen, usable), *outside]
+    usable = _remaining(usable, outside)
+    _require_classes(root, usable, classes, problems)
 
-    sound = _divide(sound, shares, _bonds(good, sessions), seed)
-    classes = tuple(sorted(_class_counts(sound["train"])) if classes is None else classes)
-    photos = {split: _photos(sound[split], classes, good) for split in SPLITS}
+    usable = _take_shares(usable, shares, _ties(decoded, sessions), seed)
+    classes = tuple(sorted(_class_counts(usable["train"])) if classes is None else classes)
+    photos = {split: _labelled_photos(usable[split], classes, decoded) for split in SPLITS}
     problems += _missing_classes(photos, classes)
     problems += _similar_classes(classes)
     problems += find_duplicates(photos)
     problems += find_split_sessions(photos, sessions or {})
     if strict:
-        _refuse(root, problems)
+        _refuse_problems(root, problems)
     return Scan(
         root,
         classes,
@@ -185,7 +191,9 @@ def _similar_classes(classes: Sequence[str]) -> list[Problem]:
     for name in classes:
         by_name.setdefault(name.casefold(), []).append(name)
     return [
-        Problem(Kind.SIMILAR_CLASSES, tuple(names)) for names in by_name.values() if len(names) > 1
+        Problem(ProblemKind.SIMILAR_CLASSES, tuple(names))
+        for names in by_name.values()
+        if len(names) > 1
     ]
 
 
@@ -201,8 +209,8 @@ def _walk(root: Path) -> Tree:
         raise DataError(f"the folder {name} cannot be read: {error.strerror}") from error
 
 
-def _strays(chosen: Chosen, classes: Sequence[str] | None) -> list[Problem]:
-    return without_training(chosen) if classes is None else without_class(chosen, classes)
+def _outside_classes(chosen: Chosen, classes: Sequence[str] | None) -> list[Problem]:
+    return classes_without_training(chosen) if classes is None else unknown_classes(chosen, classes)
 
 
 def _require_classes(
@@ -217,12 +225,16 @@ def _require_classes(
         found = f"photos of one class only ({printable(names[0])}) to train on"
     else:
         found = "no photos to train on"
-    first = {problem.kind: printable(problem.paths[0]) for problem in reversed(problems)}
-    if Kind.NO_SESSION in first:
-        row = f"it names {first[Kind.UNUSED_ROW]} and " if Kind.UNUSED_ROW in first else ""
+    example_path = {problem.kind: printable(problem.paths[0]) for problem in reversed(problems)}
+    if ProblemKind.NO_SESSION in example_path:
+        row = (
+            f"it names {example_path[ProblemKind.UNUSED_ROW]} and "
+            if ProblemKind.UNUSED_ROW in example_path
+            else "it "
+        )
         raise DataError(
             f"{printable(str(root))} holds {found} that the groups file names; {row}lacks "
-            f"{first[Kind.NO_SESSION]}: write paths as they are in that folder, with /",
+            f"{example_path[ProblemKind.NO_SESSION]}; write paths relative to that folder, with /",
             problems,
         )
     raise DataError(
@@ -232,9 +244,9 @@ def _require_classes(
     )
 
 
-def _without(chosen: Chosen, problems: Iterable[Problem]) -> Chosen:
+def _remaining(chosen: Chosen, problems: Iterable[Problem]) -> Chosen:
     dropped = {p for problem in problems if problem.effect == "left out" for p in problem.paths}
-    return keep(chosen, lambda candidate: candidate.path not in dropped)
+    return filter_candidates(chosen, lambda candidate: candidate.path not in dropped)
 
 
 def _unused_rows(
@@ -242,13 +254,13 @@ def _unused_rows(
 ) -> list[Problem]:
     known = {candidate.path for candidate in candidates}
     known.update(path for problem in problems for path in problem.paths)
-    return [Problem(Kind.UNUSED_ROW, (path,)) for path in sessions if path not in known]
+    return [Problem(ProblemKind.UNUSED_ROW, (path,)) for path in sessions if path not in known]
 
 
-def _without_session(
+def _lacking_session(
     chosen: Chosen, sessions: Mapping[str, str], *, is_left_out: bool
 ) -> list[Problem]:
-    kind = Kind.NO_SESSION if is_left_out else Kind.SESSION_UNCHECKED
+    kind = ProblemKind.NO_SESSION if is_left_out else ProblemKind.SESSION_UNCHECKED
     return [
         Problem(kind, (candidate.path,))
         for split in SPLITS
@@ -257,28 +269,28 @@ def _without_session(
     ]
 
 
-def _emptied(chosen: Chosen, sound: Chosen) -> list[Problem]:
-    """Class folders of which no photo is good."""
+def _emptied_folders(chosen: Chosen, usable: Chosen) -> list[Problem]:
+    """A problem for each class folder without a good photo."""
     folders = {candidate.folder for split in SPLITS for candidate in chosen[split]}
-    filled = {candidate.folder for split in SPLITS for candidate in sound[split]}
-    return [Problem(Kind.EMPTY_CLASS, (folder,)) for folder in sorted(folders - filled)]
+    filled = {candidate.folder for split in SPLITS for candidate in usable[split]}
+    return [Problem(ProblemKind.EMPTY_CLASS, (folder,)) for folder in sorted(folders - filled)]
 
 
-def _bonds(
-    good: Mapping[str, Decoded], sessions: Mapping[str, str] | None
+def _ties(
+    decoded: Mapping[str, Decoded], sessions: Mapping[str, str] | None
 ) -> dict[str, tuple[tuple[str, str], ...]]:
     return {
-        path: (("content", decoded.sha256),)
+        path: (("content", photo.sha256),)
         if sessions is None or path not in sessions
-        else (("content", decoded.sha256), ("session", sessions[path]))
-        for path, decoded in good.items()
+        else (("content", photo.sha256), ("session", sessions[path]))
+        for path, photo in decoded.items()
     }
 
 
-def _divide(
+def _take_shares(
     chosen: Chosen,
     shares: Mapping[Split, float],
-    bonds: Mapping[str, tuple[tuple[str, str], ...]],
+    ties: Mapping[str, tuple[tuple[str, str], ...]],
     seed: int,
 ) -> Chosen:
     """Take the shares from the training photos, one split after the other."""
@@ -288,9 +300,9 @@ def _divide(
             continue
         train = chosen["train"]
         class_of = {candidate.path: candidate.class_name for candidate in train}
-        units = bind({path: bonds[path] for path in class_of})
+        units = group_tied({path: ties[path] for path in class_of})
         wanted = wanted_counts(share, totals, _class_counts(train))
-        taken = choose(units, class_of, wanted, seed)
+        taken = choose_units(units, class_of, wanted, seed)
         chosen = chosen | {
             "train": [candidate for candidate in train if candidate.path not in taken],
             split: [candidate for candidate in train if candidate.path in taken],
@@ -302,14 +314,14 @@ def _class_counts(candidates: Iterable[Candidate]) -> Counter[str]:
     return Counter(candidate.class_name for candidate in candidates)
 
 
-def _photos(
-    candidates: Iterable[Candidate], classes: Sequence[str], good: Mapping[str, Decoded]
+def _labelled_photos(
+    candidates: Iterable[Candidate], classes: Sequence[str], decoded: Mapping[str, Decoded]
 ) -> tuple[Photo, ...]:
     labels = {name: label for label, name in enumerate(classes)}
     return tuple(
         Photo(c.path, labels[c.class_name], d.sha256, d.width, d.height)
         for c in candidates
-        for d in (good[c.path],)
+        for d in (decoded[c.path],)
     )
 
 
@@ -317,7 +329,7 @@ def _missing_classes(
     photos: Mapping[Split, Sequence[Photo]], classes: Sequence[str]
 ) -> list[Problem]:
     return [
-        Problem(Kind.CLASS_MISSING, (name,), f"none in {split}")
+        Problem(ProblemKind.CLASS_MISSING, (name,), f"none in {split}")
         for split in SPLITS
         if photos[split]
         for label, name in enumerate(classes)
@@ -325,13 +337,13 @@ def _missing_classes(
     ]
 
 
-def _refuse(root: Path, problems: Sequence[Problem]) -> None:
+def _refuse_problems(root: Path, problems: Sequence[Problem]) -> None:
     serious = [problem for problem in problems if problem.effect != "note"]
     if serious:
         kinds = ", ".join(sorted({problem.kind for problem in serious}))
         raise DataError(
-            f"{printable(str(root))} has {len(serious)} problems ({kinds}), and none is allowed; "
-            "mend them, or run without strict",
+            f"{printable(str(root))} has {len(serious)} problems ({kinds}), and strict allows "
+            "none; correct them, or run without strict",
             problems,
         )
 

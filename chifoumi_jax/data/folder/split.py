@@ -1,31 +1,32 @@
-"""Choosing the photos to test on: by class, by capture session, and the same on every machine.
+"""Chooses test photos: stratified by class, grouped by session, the same on every machine.
 
-scikit-learn's `StratifiedGroupKFold` was considered. It makes folds, so that only shares of 1/k
-are to be had, and promises no class a place on both sides. Measured on 100 random tables of 8 to
-40 sessions, for a share of 1/7: a class's share was off by 0.039 on average (here 0.015), and 12
-classes had nothing to test on (here none). Version 1.9.1.
+`StratifiedGroupKFold` of scikit-learn 1.9.1 was considered. It makes folds, so it offers only
+shares of 1/k, and it does not guarantee that a class has photos in both splits. On 100 random
+tables of 8 to 40 sessions with a share of 1/7, a class's share was off by 0.039 on average (here
+0.015), and 12 classes had no test photo (here none).
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-# Whole sessions seldom add up to what is wanted; of that many random orders the best is taken.
+# Whole sessions rarely add up to the wanted numbers, so the best of this many random orders is
+# taken.
 _ATTEMPTS = 16
 
 Unit = tuple[str, ...]
 
 
-def bind(bonds: Mapping[str, Iterable[Hashable]]) -> list[Unit]:
-    """Gather paths that share a bond, directly or through others, into units.
+def group_tied(ties: Mapping[str, Iterable[Hashable]]) -> list[Unit]:
+    """Group paths that share a tie, directly or through other paths, into units.
 
     Args:
-        bonds: For each path what ties it to others: its content's hash, its session.
+        ties: What ties each path to others: the hash of its content, and its session.
 
     Returns:
         Units of sorted paths, in the order of their first paths.
     """
-    parent = {path: path for path in bonds}
+    parent = {path: path for path in ties}
 
     def root(path: str) -> str:
         while parent[path] != path:
@@ -33,29 +34,29 @@ def bind(bonds: Mapping[str, Iterable[Hashable]]) -> list[Unit]:
         return path
 
     first: dict[Hashable, str] = {}
-    for path, ties in bonds.items():
-        for tie in ties:
+    for path, keys in ties.items():
+        for tie in keys:
             parent[root(path)] = root(first.setdefault(tie, path))
     units: dict[str, list[str]] = {}
-    for path in sorted(bonds):
+    for path in sorted(ties):
         units.setdefault(root(path), []).append(path)
     return [tuple(unit) for unit in units.values()]
 
 
-def choose(
+def choose_units(
     units: Sequence[Unit], class_of: Mapping[str, str], wanted: Mapping[str, int], seed: int
 ) -> frozenset[str]:
     """Choose whole units so that each class gives about the number of photos that is wanted.
 
-    First of all no class may lose all its photos; then each class of which photos are wanted
-    should give one; then the numbers should be right, in shares of the class. Where each unit is
-    one photo the numbers are right exactly.
+    The criteria, by priority: no class loses all its photos; each class of which photos are wanted
+    gives at least one; the numbers are close to the wanted ones, in shares of the class. If each
+    unit is one photo, the numbers are exact.
 
     Args:
         units: Paths that must stay together.
         class_of: Each path's class.
-        wanted: How many photos of each class, less than there are.
-        seed: Decides among equals, with the paths; nothing else does.
+        wanted: Number of photos wanted of each class, fewer than there are.
+        seed: Decides between equally good choices, together with the paths; nothing else does.
 
     Returns:
         The chosen paths.
@@ -76,9 +77,9 @@ def choose(
 def wanted_counts(
     share: float, totals: Mapping[str, int], left: Mapping[str, int]
 ) -> dict[str, int]:
-    """How many photos of each class to choose: `share` of `totals`, at least 1, never all `left`.
+    """Number of photos to choose in each class: `share` of `totals`, at least 1, never all `left`.
 
-    Classes with fewer than two photos left give none, nor does any if `share` is 0.
+    Classes with fewer than two photos left give none. If `share` is 0, no class gives any.
     """
     if share == 0:
         return dict.fromkeys(left, 0)
@@ -89,7 +90,7 @@ def wanted_counts(
 
 
 def _rank(path: str, seed: int, attempt: int) -> bytes:
-    # A hash and no generator: the order does not depend on what other photos there are.
+    # A hash instead of a random generator, so that the order does not depend on other photos.
     text = f"{seed}/{attempt}/{path}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
@@ -97,7 +98,7 @@ def _rank(path: str, seed: int, attempt: int) -> bytes:
 def _fill(
     order: Sequence[int], contents: Sequence[Counter[str]], wanted: Mapping[str, int]
 ) -> tuple[list[int], tuple[int, int, float]]:
-    """Take unit after unit wherever that makes the score smaller."""
+    """Take each unit that lowers the score, one after another."""
     totals, taken = Counter[str](), Counter[str]()
     for content in contents:
         totals.update(content)

@@ -1,24 +1,24 @@
-"""Everything that lies in a folder, found without opening anything or leaving it."""
+"""Lists everything in a folder without opening a file or leaving the folder."""
 
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from chifoumi_jax.data.problems import Kind, Problem
+from chifoumi_jax.data.problems import Problem, ProblemKind
 
-# Made by systems and programs beside a user's photos; `@eaDir` holds thumbnails.
+# Operating systems and programs create these beside a user's photos; `@eaDir` holds thumbnails.
 _HIDDEN = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
 
 
 @dataclass(frozen=True)
 class Tree:
-    """What a folder holds; paths are relative, with `/`, sorted by code points.
+    """Content of a folder; paths are relative, with `/`, sorted by code points.
 
     Attributes:
-        files: Regular files, and links to such.
+        files: Regular files, and links to regular files.
         folders: Folders, without the root.
-        problems: What is neither, and what is hidden.
+        problems: Entries that are neither, and hidden entries.
     """
 
     files: tuple[str, ...]
@@ -29,8 +29,8 @@ class Tree:
 def walk(root: Path) -> Tree:
     """List `root` with all its folders.
 
-    Links to files are followed. Links to folders never: inside of `root` they can only lead to
-    files that are listed anyway, and outside of it they leave what the user named.
+    Links to files are followed. Links to folders are not: inside `root` they only lead to files
+    that are listed anyway, and outside `root` they leave the folder that the user named.
 
     Raises:
         OSError: If `root` itself cannot be listed.
@@ -38,15 +38,17 @@ def walk(root: Path) -> Tree:
     files: list[str] = []
     folders: list[str] = []
     problems: list[Problem] = []
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
+    pending = [""]
+    while pending:
+        folder = pending.pop()
         try:
             entries = _entries(root / folder)
         except OSError as error:
             if not folder:
                 raise
-            problems.append(Problem(Kind.UNREADABLE, (folder,), error.strerror or str(error)))
+            problems.append(
+                Problem(ProblemKind.UNREADABLE, (folder,), error.strerror or str(error))
+            )
             continue
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
@@ -54,7 +56,7 @@ def walk(root: Path) -> Tree:
                 problems.append(problem)
             elif entry.is_dir():
                 folders.append(path)
-                waiting.append(path)
+                pending.append(path)
             else:
                 files.append(path)
     problems.sort(key=lambda problem: problem.paths)
@@ -69,7 +71,7 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
 def _problem(root: Path, path: str, entry: "os.DirEntry[str]") -> Problem | None:
     name = entry.name
     if name.startswith(".") or name.lower() in _HIDDEN:
-        return Problem(Kind.HIDDEN, (path,))
+        return Problem(ProblemKind.HIDDEN, (path,))
     is_link = False
     try:
         mode = entry.stat(follow_symlinks=False).st_mode
@@ -77,12 +79,12 @@ def _problem(root: Path, path: str, entry: "os.DirEntry[str]") -> Problem | None
         if is_link:
             mode = entry.stat().st_mode
     except OSError as error:
-        kind = Kind.BAD_LINK if is_link else Kind.UNREADABLE
+        kind = ProblemKind.BAD_LINK if is_link else ProblemKind.UNREADABLE
         return Problem(kind, (path,), error.strerror or str(error))
     if is_link and stat.S_ISDIR(mode):
-        return Problem(Kind.BAD_LINK, (path,), _link_detail(root, root / path))
+        return Problem(ProblemKind.BAD_LINK, (path,), _link_detail(root, root / path))
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        return Problem(Kind.SPECIAL_FILE, (path,), "not a regular file")
+        return Problem(ProblemKind.SPECIAL_FILE, (path,), "not a regular file")
     return None
 
 
@@ -92,4 +94,4 @@ def _link_detail(root: Path, link: Path) -> str:
         return "leads back to a folder that holds it"
     if not target.is_relative_to(root.resolve()):
         return f"leaves the folder, to {target}"
-    return f"a second way to {target}"
+    return f"a second path to {target}"

@@ -1,1 +1,1 @@
-"""ONNX files: the graph, the resize in front of it, 8 bits, and the comparison."""
+"""Export to ONNX: the graph, its resize of pictures, 8-bit quantisation, and the comparison."""

@@ -1,4 +1,4 @@
-"""An ONNX export from a classifier to a file that was compared, with its two options."""
+"""Export of a classifier to ONNX with the options `preprocess` and `int8`, and its comparison."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ import numpy as np
 from chifoumi_jax.export import verify
 from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.network import describe
-from chifoumi_jax.export.onnx.file import OnnxRunner, resized, write
+from chifoumi_jax.export.onnx.file import OnnxRunner, load_resizer, write
 from chifoumi_jax.export.onnx.int8 import quantize
-from chifoumi_jax.export.verify import OURS, Check, Made
+from chifoumi_jax.export.verify import OURS, Check, ExportResult
 from chifoumi_jax.metrics import accuracy
 from chifoumi_jax.prediction.classifier import Classifier
 
-# Pictures of their own size, as many as are resized by Pillow and in the graph.
+# Pictures that are resized both by Pillow and in the graph.
 _PICTURES = 12
-# Pillow's fixed-point sums and the runtime's may round to neighbours.
+# In levels of 255. Pillow sums in fixed point, so the runtime may round to a neighbouring level.
 _LEVELS_BOUND = 1
-# What one level in some hundredth of the values may do to a probability; measured: 3e-5.
+# Effect on a probability if about one value in a hundred is off by one level; measured: 3e-5.
 _PICTURES_BOUND = 1e-2
-# Labels that 8 bits may change: those that hung on little.
+# Share of labels that 8 bits may change: those with two almost equally probable classes.
 _CHANGED_BOUND = 0.05
-_BATCH = 25
+_BATCH_SIZE = 25
+# Name in the report of the file that was quantised.
+_FLOAT_NAME = "the same in float32"
 
 
-def make(
+def write_and_compare(
     classifier: Classifier,
     photos: Inputs,
     path: Path,
@@ -36,58 +38,61 @@ def make(
     *,
     preprocess: bool,
     int8: bool,
-) -> Made:
-    """Write the file and compare it; with `int8` first the float one, which is then quantised.
+) -> ExportResult:
+    """Write the file and compare it; with `int8` a float32 file is compared and then quantised.
 
     Raises:
-        ExportError: If it does not compute the same.
+        ExportError: If the file does not compute the same.
     """
-    wanted = verify.reference(classifier, photos.compared)
-    given = _pictures_of if preprocess else lambda pixels: verify.scaled(classifier, pixels)
+    expected = verify.reference(classifier, photos.compared)
+    to_input = _as_pictures if preprocess else lambda pixels: verify.scaled(classifier, pixels)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
-        plain = Path(folder) / "model.onnx" if int8 else path
-        write(describe(classifier), plain, classifier.recipe if preprocess else None)
-        runner = OnnxRunner(plain)
-        checks = verify.compare(runner, wanted, given(photos.compared))
+        float_path = Path(folder) / "model.onnx" if int8 else path
+        write(describe(classifier), float_path, classifier.recipe if preprocess else None)
+        runner = OnnxRunner(float_path)
+        checks = verify.compare(runner, expected, to_input(photos.compared))
         if preprocess:
-            checks += _compare_pictures(classifier, photos, plain)
-        one = given(photos.compared[:1])
+            checks += _compare_pictures(classifier, photos, float_path)
+        image = to_input(photos.compared[:1])
         if not int8:
-            return Made(checks, {name: verify.timed(runner, one)})
-        quantize(plain, path, list(given(photos.ranges)))
+            return ExportResult(checks, {name: verify.timer(runner, image)})
+        quantize(float_path, path, list(to_input(photos.ranges)))
         quantised = OnnxRunner(path)
-        check, accuracies = _compare_labels(classifier, photos, quantised, given, name)
-        return Made(
+        check, accuracies = _compare_labels(classifier, photos, quantised, to_input, name)
+        return ExportResult(
             [*checks, check],
-            {"the same in float32": verify.timed(runner, one), name: verify.timed(quantised, one)},
+            {
+                _FLOAT_NAME: verify.timer(runner, image),
+                name: verify.timer(quantised, image),
+            },
             accuracies,
-            {"the same in float32": plain.stat().st_size},
+            {_FLOAT_NAME: float_path.stat().st_size},
         )
 
 
-def _pictures_of(pixels: np.ndarray) -> np.ndarray:
-    """Pictures whose pixels these are: of that size, so that nothing is resized; gray as RGB."""
+def _as_pictures(pixels: np.ndarray) -> np.ndarray:
+    """Pictures of the network's own size, so that the graph resizes nothing; gray becomes RGB."""
     return pixels if pixels.ndim == 4 else np.stack([pixels] * 3, axis=-1)
 
 
 def _compare_pictures(classifier: Classifier, photos: Inputs, path: Path) -> list[Check]:
-    """How far the graph's resizing is from Pillow's, and what the probabilities make of it."""
-    pixels_of, runner = resized(path), OnnxRunner(path)
+    """Differences between the graph's resize and Pillow's, and between their probabilities."""
+    resize, runner = load_resizer(path), OnnxRunner(path)
     levels = share = difference = 0.0
-    for place in range(min(_PICTURES, len(photos.pixels))):
-        picture = photos.picture(place)
-        want, got = classifier.pixels(picture), pixels_of(picture)
-        apart = np.abs(got.astype(int) - want.astype(int))
-        levels = max(levels, float(apart.max()))
-        share = max(share, float(np.mean(apart > 0)))
-        probabilities = classifier.predict(picture).probabilities
-        found = runner.answer(picture[None]).probabilities
-        difference = max(difference, verify.distance(found, probabilities))
+    for index in range(min(_PICTURES, len(photos.pixels))):
+        picture = photos.picture(index)
+        want, got = classifier.pixels(picture), resize(picture)
+        distances = np.abs(got.astype(int) - want.astype(int))
+        levels = max(levels, float(distances.max()))
+        share = max(share, float(np.mean(distances > 0)))
+        expected = classifier.predict(picture).probabilities
+        probabilities = runner.predict(picture[None]).probabilities
+        difference = max(difference, verify.max_difference(probabilities, expected))
     checks = [
-        Check(f"resized pixels, in 255ths ({share:.2%} of them are off)", levels, _LEVELS_BOUND),
-        Check("probabilities of whole pictures", difference, _PICTURES_BOUND),
+        Check(f"resized pixels, in 255ths ({share:.2%} of them differ)", levels, _LEVELS_BOUND),
+        Check("probabilities of pictures in their own size", difference, _PICTURES_BOUND),
     ]
-    verify.require(checks)
+    verify.require_within_bounds(checks)
     return checks
 
 
@@ -95,20 +100,22 @@ def _compare_labels(
     classifier: Classifier,
     photos: Inputs,
     quantised: OnnxRunner,
-    given: Callable[[np.ndarray], np.ndarray],
+    to_input: Callable[[np.ndarray], np.ndarray],
     name: str,
 ) -> tuple[Check, dict[str, float]]:
-    """The share of labels that 8 bits change, and both accuracies where labels are known."""
-    places = range(0, len(photos.pixels), _BATCH)
-    batches = [photos.pixels[start : start + _BATCH] for start in places]
+    """The share of labels that 8 bits change, and both accuracies if the labels are known."""
+    starts = range(0, len(photos.pixels), _BATCH_SIZE)
+    batches = [photos.pixels[start : start + _BATCH_SIZE] for start in starts]
     ours = np.concatenate([classifier.probabilities(pixels) for pixels in batches])
-    theirs = np.concatenate([quantised.answer(given(pixels)).probabilities for pixels in batches])
+    theirs = np.concatenate(
+        [quantised.predict(to_input(pixels)).probabilities for pixels in batches]
+    )
     changed = float(np.mean(ours.argmax(axis=1) != theirs.argmax(axis=1)))
     check = Check(
-        f"labels of {len(ours)} photos, the share that 8 bits change", changed, _CHANGED_BOUND
+        f"share of the labels of {len(ours)} photos that 8 bits change", changed, _CHANGED_BOUND
     )
-    verify.require([check])
+    verify.require_within_bounds([check])
     if photos.labels is None:
         return check, {}
-    rows = {OURS: ours, name: theirs}
-    return check, {who: accuracy(photos.labels, row) for who, row in rows.items()}
+    probabilities = {OURS: ours, name: theirs}
+    return check, {key: accuracy(photos.labels, rows) for key, rows in probabilities.items()}

@@ -1,4 +1,4 @@
-"""An ONNX graph, node by node, and the network's operations as nodes of it."""
+"""An ONNX graph that is built node by node, and the network's operations as its nodes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chifoumi_jax.models.description import (
 
 
 class Graph:
-    """A graph that grows by a node at a time; its values go by their names."""
+    """A graph to which nodes are added one at a time; values are referred to by name."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -35,7 +35,7 @@ class Graph:
         return name
 
     def weight(self, name: str, array: np.ndarray) -> str:
-        """Keep a constant and return its name."""
+        """Add a constant, unless one of this name exists, and return its name."""
         from onnx import numpy_helper
 
         if name not in self.weights:
@@ -43,16 +43,16 @@ class Graph:
         return name
 
     def integers(self, *values: int) -> str:
-        """A constant list of integers, kept once."""
+        """The name of a constant list of integers, which is stored once."""
         return self.weight("_".join(["integers", *map(str, values)]), np.array(values, np.int64))
 
     def number(self, value: float) -> str:
-        """A constant float, kept once."""
+        """The name of a constant float, which is stored once."""
         return self.weight(f"number_{value!r}", np.array(value, np.float32))
 
 
-class Nodes:
-    """`Operations` as nodes of a graph, in which images are NCHW, gray ones too."""
+class OnnxOperations:
+    """`Operations` as nodes of a graph; all images are NCHW, gray ones too."""
 
     def __init__(self, graph: Graph, classes: int):
         self._graph = graph
@@ -71,9 +71,9 @@ class Nodes:
     def with_mirror_images(self, images: str) -> str:
         """See `Operations`."""
         graph = self._graph
-        # From the last column backwards, to before the first one.
-        slices = [graph.integers(number) for number in (-1, -(2**31), 3, -1)]
-        mirrored = graph.node("Slice", [images, *slices], "mirror_images")
+        # Start, end, axis and step: backwards from the last column, including the first one.
+        arguments = [graph.integers(number) for number in (-1, -(2**31), 3, -1)]
+        mirrored = graph.node("Slice", [images, *arguments], "mirror_images")
         return graph.node("Concat", [images, mirrored], "with_mirror_images", axis=0)
 
     def conv(self, images: str, layer: Conv) -> str:
@@ -83,7 +83,7 @@ class Nodes:
             self._graph.weight(f"{layer.name}.kernel", kernel.transpose(3, 2, 0, 1)),
             self._graph.weight(f"{layer.name}.bias", layer.bias),
         ]
-        found = self._graph.node(
+        convolved = self._graph.node(
             "Conv",
             [images, *weights],
             layer.name,
@@ -92,7 +92,7 @@ class Nodes:
             auto_pad="SAME_UPPER" if layer.same else "VALID",
             group=kernel.shape[3] if layer.depthwise else 1,
         )
-        return self._activate(found, layer)
+        return self._activate(convolved, layer)
 
     def dense(self, values: str, layer: Dense) -> str:
         """See `Operations`."""
@@ -110,8 +110,8 @@ class Nodes:
 
     def max_pool(self, images: str, layer: MaxPool) -> str:
         """See `Operations`."""
-        sides = {"kernel_shape": [2, 2], "strides": [2, 2]}
-        return self._graph.node("MaxPool", [images], layer.name, **sides)
+        window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+        return self._graph.node("MaxPool", [images], layer.name, **window)
 
     def mean(self, images: str, layer: Mean) -> str:
         """See `Operations`."""
@@ -120,8 +120,8 @@ class Nodes:
 
     def flatten(self, images: str, layer: Flatten) -> str:
         """See `Operations`."""
-        last = self._graph.node("Transpose", [images], f"{layer.name}_nhwc", perm=[0, 2, 3, 1])
-        return self._graph.node("Flatten", [last], layer.name)
+        nhwc = self._graph.node("Transpose", [images], f"{layer.name}_nhwc", perm=[0, 2, 3, 1])
+        return self._graph.node("Flatten", [nhwc], layer.name)
 
     def dropout(self, values: str, layer: Dropout) -> str:
         """See `Operations`."""
@@ -134,8 +134,9 @@ class Nodes:
     def mean_of_halves(self, logits: str) -> str:
         """See `Operations`."""
         graph = self._graph
-        normal = graph.node("LogSoftmax", [logits], "log_probabilities", axis=1)
-        halves = graph.node("Reshape", [normal, graph.integers(2, -1, self._classes)], "halves")
+        log_probabilities = graph.node("LogSoftmax", [logits], "log_probabilities", axis=1)
+        shape = graph.integers(2, -1, self._classes)
+        halves = graph.node("Reshape", [log_probabilities, shape], "halves")
         total = graph.node("ReduceLogSumExp", [halves, graph.integers(0)], "log_sum", keepdims=0)
         return graph.node("Sub", [total, graph.number(math.log(2))], "log_mean")
 
@@ -148,8 +149,8 @@ class Nodes:
         return self._graph.node("Softmax", [logits], "probabilities", axis=1)
 
     def _mean(self, values: str, axes: Sequence[int], name: str) -> str:
-        # One axis after the other: onnxruntime adds up an image's pixels one by one, and in float32
-        # a sum of 22,500 was off by 1e-5, a hundred times the error of everything else.
+        # One axis at a time, because onnxruntime sums an image's pixels one by one: in float32 a
+        # sum of 22,500 values was off by 1e-5, a hundred times the error of all other operations.
         for axis in axes:
             inputs = [values, self._graph.integers(axis)]
             values = self._graph.node("ReduceMean", inputs, f"{name}_{axis}")
@@ -161,7 +162,7 @@ class Nodes:
             case "relu":
                 return self._graph.node("Relu", [values], name)
             case "relu6":
-                ends = [self._graph.number(0.0), self._graph.number(6.0)]
-                return self._graph.node("Clip", [values, *ends], name)
+                limits = [self._graph.number(0.0), self._graph.number(6.0)]
+                return self._graph.node("Clip", [values, *limits], name)
             case _:
                 return values

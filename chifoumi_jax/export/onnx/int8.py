@@ -11,18 +11,18 @@ import numpy as np
 
 from chifoumi_jax.export.onnx.file import INPUT
 
-# What is worth it; means, deviations and probabilities stay in float32.
+# Operators for which 8 bits pay off; means, deviations and probabilities stay in float32.
 _OPERATORS = ["Add", "Conv", "Clip", "Gemm", "GlobalAveragePool", "MaxPool", "Relu"]
 
 
 def quantize(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
-    """Write `source` again with 8-bit integers between QuantizeLinear and DequantizeLinear.
+    """Write `source` with 8-bit integers between QuantizeLinear and DequantizeLinear nodes.
 
     Args:
-        source: A file of `onnx_file.write`.
-        target: Where to.
-        images: What the ranges of the activations are taken from, as the file takes them: their
-            smallest and largest values.
+        source: A file that `file.write` wrote.
+        target: The file to write.
+        images: Images in the file's input layout. The smallest and largest activations for them set
+            the activations' ranges.
     """
     import onnx
     from onnx import helper
@@ -31,10 +31,10 @@ def quantize(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._left = iter(images)
+            self._images = iter(images)
 
         def get_next(self) -> dict[str, Any] | None:
-            image = next(self._left, None)
+            image = next(self._images, None)
             return None if image is None else {INPUT: image[None]}
 
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as name:
@@ -48,11 +48,11 @@ def quantize(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
             op_types_to_quantize=_OPERATORS,
             activation_type=quantization.QuantType.QInt8,
             weight_type=quantization.QuantType.QInt8,
-            # Each channel with a range of its own: those of a depthwise kernel differ a lot.
+            # One range for each channel, because the channels of a depthwise kernel differ a lot.
             per_channel=True,
         )
     model = onnx.load(target)
-    texts = {text.key: text.value for text in onnx.load(source).metadata_props}
-    helper.set_model_props(model, texts | {"quantization": "int8, static, QDQ"})
+    metadata = {entry.key: entry.value for entry in onnx.load(source).metadata_props}
+    helper.set_model_props(model, metadata | {"quantization": "int8, static, QDQ"})
     onnx.checker.check_model(model, full_check=True)
     target.write_bytes(model.SerializeToString())

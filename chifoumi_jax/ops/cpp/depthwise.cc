@@ -1,9 +1,9 @@
-// The kernels for one instruction set and type, compiled as vectors.h says.
+// The kernels for one instruction set and type, compiled as described in vectors.h.
 //
-// All three go over tiles: some columns of a row, for one vector of channels. A tile's sums stay in
-// registers, and a pixel is loaded once for all that it is part of. Which of them that is, and
-// where its weight stands in the kernel, the compiler knows; only at an image's border is each
-// column looked at.
+// All three kernels iterate over tiles: some columns of a row, for one vector of channels. A tile's
+// sums stay in registers, and a pixel is loaded once for all sums that it is part of. The compiler
+// knows which sums these are and where the weights are in the kernel. Columns are checked one by
+// one only at an image's border.
 
 #include "depthwise.h"
 
@@ -21,7 +21,7 @@ namespace {
 using Shape = DepthwiseShape;
 using Part = DepthwisePart;
 
-// Columns of a tile: of 16 registers its sums take 8, and a row of the kernel 5.
+// Columns of a tile. Its sums take 8 of 16 registers, and a row of the kernel takes 5.
 constexpr int kTile = 8;
 
 template <typename V>
@@ -36,10 +36,10 @@ inline void store_as(Real* to, V value) {
   std::memcpy(to, &value, sizeof value);
 }
 
-// How the columns of a tile depend on those of the array that is read: `column(j)` of it, times the
+// How the columns of a tile depend on those of the array that is read: its `column(j)`, times the
 // kernel's column `dx`, is a part of the tile's column `target(j, dx)`, if there is one.
 
-// The result from an image: column t is the sum over dx of pixel stride * t + dx - left.
+// Computes the result from an image: column t is the sum over dx of pixel stride * t + dx - left.
 template <int kSide, int kStride, int kLeft>
 struct FromImage {
   static constexpr int side = kSide, stride = kStride;
@@ -50,11 +50,11 @@ struct FromImage {
     return distance >= 0 && distance % kStride == 0 ? distance / kStride : kTile;
   }
   static int64_t origin(int64_t column) { return column * kStride; }
-  // What a tile adds to the columns that the tiles before it read.
+  // The number of columns that a tile reads and the tiles before it do not.
   static constexpr int advance = kTile * kStride;
 };
 
-// An image's gradient from the result's: the same relation, read the other way.
+// Computes an image's gradient from the result's: the same relation in the other direction.
 template <int kSide, int kStride, int kLeft>
 struct FromResult {
   static constexpr int side = kSide, stride = kStride;
@@ -70,14 +70,14 @@ struct FromResult {
 };
 static_assert(kTile % 2 == 0, "a tile begins at a column that a stride of 2 divides");
 
-// A row that is read, and the row of the kernel (or of its gradient) that belongs to it.
+// A row that is read, and its row of the kernel or of the kernel's gradient.
 template <typename Weights>
 struct Line {
   const Real* pixels;
   Weights* weights;
 };
 
-// The rows that are read for one row, and the first that the next one will need.
+// The rows that are read for one output row, and the first rows that the next one will need.
 template <typename Weights>
 struct Lines {
   Line<Weights> lines[5];
@@ -87,18 +87,18 @@ struct Lines {
   void add(const Real* pixels, Weights* weights) { lines[count++] = {pixels, weights}; }
 };
 
-// The columns of a tile, and of the row that is read.
+// The position of a tile's columns in the row that is read.
 struct Place {
-  int64_t origin, width;  // where column 0 of a tile looks, in a row of so many columns
+  int64_t origin, width;  // the column that column 0 of a tile reads, and the row's columns
   int64_t channels;
   int count;  // columns of the tile that exist
 
   bool has(int64_t j) const { return 0 <= origin + j && origin + j < width; }
 };
 
-// Asks for a tile's new columns of the rows that come next. From column to column the addresses
-// jump, which a processor does not foresee: waiting for memory took two thirds of the time. Inlined
-// by force, since GCC 12 leaves out a call to a function that does nothing but this.
+// Prefetches a tile's new columns of the next rows. The addresses jump from column to column, which
+// the processor does not predict; without this, waiting for memory took two thirds of the time. It
+// is always inlined, because GCC 12 drops a call to a function that does nothing but prefetch.
 template <typename Map, bool border, typename Weights>
 INLINE void fetch_next(const Lines<Weights>& lines, const Place& place, int64_t channel) {
   UNROLL for (int row = 0; row < (Map::advance > kTile ? 2 : 1); ++row) {
@@ -109,7 +109,7 @@ INLINE void fetch_next(const Lines<Weights>& lines, const Place& place, int64_t 
   }
 }
 
-// Without `border`, all columns exist: none is looked at. `next` is where the next row will go.
+// Without `border`, all columns exist and none is checked. `next` is where the next row is written.
 template <typename Map, bool border, typename V>
 void sum_tile(const Lines<const Real>& lines, const Place& place, int64_t channel, Real* to,
               const Real* next) {
@@ -139,7 +139,7 @@ void sum_tile(const Lines<const Real>& lines, const Place& place, int64_t channe
   }
 }
 
-// `slot` is where the channel's sums stand in a row of the partial sum.
+// `slot` is the index of the channel's sums in a row of the partial sum.
 template <typename Map, bool border, typename V>
 void add_tile(const Lines<Real>& lines, const Place& place, int64_t channel, int64_t slot,
               int64_t slots, const Real* gradient, const Real* next) {
@@ -163,7 +163,7 @@ void add_tile(const Lines<Real>& lines, const Place& place, int64_t channel, int
       const V pixel = load_as<V>(pixels + (place.origin + j) * channels);
       UNROLL for (int dx = 0; dx < Map::side; ++dx) {
         const int t = Map::target(j, dx);
-        // Zero times a pixel is not zero where the pixel is not finite: hence no product.
+        // No product here, because zero times a pixel that is not finite is not zero.
         if (t < kTile && (!border || t < place.count)) sums[dx] += pixel * gradients[t];
       }
     }
@@ -176,9 +176,10 @@ struct Lanes {
   using Type = V;
 };
 
-// Calls `body(lanes, channel, slot)` for the vectors of a part's channels. What is left over goes
-// with the last channels before it into a vector, or is taken one by one where there are no such.
-// Sums of that vector have a slot of their own: some of its channels have been added elsewhere.
+// Calls `body(lanes, channel, slot)` for the vectors of a part's channels. Remaining channels form
+// a vector together with the channels before them, or are processed one by one if there are too
+// few. The sums of that vector have their own slot, because some of its channels are already
+// summed.
 template <typename Body>
 void for_each_vector(const Part& part, const Body& body) {
   int64_t channel = part.begin_channel;
@@ -204,7 +205,7 @@ void for_each_tile(int64_t columns, int64_t width, int64_t channels, const Body&
   }
 }
 
-// `next` is where the next row will go.
+// `next` is where the next row is written.
 template <typename Map>
 void sum_row(const Part& part, const Lines<const Real>& lines, int64_t columns, int64_t width,
              int64_t channels, Real* to, const Real* next) {
@@ -221,8 +222,8 @@ void sum_row(const Part& part, const Lines<const Real>& lines, int64_t columns, 
   });
 }
 
-// What the result's row `number` depends on. The kernel, or a sum of its gradient, has `slots`
-// numbers for each row and column.
+// Returns the lines that the result's row `number` depends on. The kernel, or a sum of its
+// gradient, has `slots` numbers for each row and column.
 template <typename Map, typename Weights>
 Lines<Weights> lines_of_images(const Shape& shape, const Real* images, int64_t number,
                                Weights* weights, int64_t slots) {
@@ -274,8 +275,8 @@ void image_gradient_as(const Shape& shape, const Part& part, const Real* kernel,
   }
 }
 
-// ---- Gradient of the kernel: a partial sum has a slot for each channel, and the slots of the
-// vector that overlaps (`for_each_vector`).
+// ---- Gradient of the kernel: a partial sum has a slot for each channel, and slots for the
+// overlapping vector (see `for_each_vector`).
 
 int64_t partial_slots(const Shape& shape) { return ceil_div(shape.channels, kLanes) * kLanes; }
 
@@ -311,7 +312,7 @@ void finish_kernel_gradient(const Shape& shape, const Real* partials, int64_t co
                             Real* kernel_gradient) {
   const int64_t size = partial_size(shape), slots = partial_slots(shape);
   const int64_t channels = shape.channels, in_place = channels / kLanes * kLanes;
-  // Of the vector that overlaps, the last channels are nowhere else.
+  // The last channels are only in the overlapping vector.
   const int64_t shift = channels >= kLanes ? slots - channels : 0;
   for (int64_t tap = 0; tap < shape.side * shape.side; ++tap) {
     Real* to = kernel_gradient + tap * channels;
@@ -326,8 +327,8 @@ void finish_kernel_gradient(const Shape& shape, const Real* partials, int64_t co
   }
 }
 
-// ---- Which of the six relations it is. A stride of 2 leaves one pixel less to the left of an even
-// width than of an odd one.
+// ---- Selects one of the six relations. With a stride of 2, an even width has one pixel of padding
+// less on the left than an odd width.
 
 template <template <int, int, int> class Map, typename Body>
 void with_map(const Shape& shape, const Body& body) {

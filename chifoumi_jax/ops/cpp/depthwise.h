@@ -1,8 +1,8 @@
 // Depthwise convolution and its gradients, on a part of a batch.
 //
-// Compiled as kernels.h says. Arrays lie in the order batch, height, width, channels; kernels are
-// side x side x channels. The padding is SAME as TensorFlow and XLA have it: an odd pixel of it is
-// at the bottom and at the right.
+// It is compiled as described in kernels.h. Arrays have the order batch, height, width, channels;
+// kernels are side x side x channels. The padding is SAME as in TensorFlow and XLA: an odd pixel of
+// padding is at the bottom and right.
 
 #ifndef CHIFOUMI_JAX_OPS_CPP_DEPTHWISE_H_
 #define CHIFOUMI_JAX_OPS_CPP_DEPTHWISE_H_
@@ -11,7 +11,7 @@
 
 namespace chifoumi {
 
-// Sides of 3 and 5, strides of 1 and 2.
+// The side is 3 or 5, and the stride is 1 or 2.
 struct DepthwiseShape {
   int64_t batch, height, width, channels, side, stride;
 
@@ -26,13 +26,13 @@ struct DepthwiseShape {
   }
 };
 
-// Rows are counted through all images, of the array that is computed or summed over. Channels begin
-// and end at multiples of `kChannelStep`, except that the last ones end where all do.
+// Rows are numbered through all images of the array that is computed or summed over. Channels begin
+// and end at multiples of `kChannelStep`, except that the last part ends at the last channel.
 struct DepthwisePart {
   int64_t begin_row, end_row, begin_channel, end_channel;
 };
 
-// No vector has more channels.
+// The largest number of channels in a vector.
 constexpr int64_t kChannelStep = 16;
 
 template <typename Real>
@@ -44,7 +44,7 @@ struct DepthwiseKernels {
 
   int64_t (*partial_size)(const DepthwiseShape&);
 
-  // Adds rows of the result to a partial sum, zero at first.
+  // Adds rows of the result to a partial sum, which must start as zero.
   void (*add_kernel_gradient)(const DepthwiseShape&, const DepthwisePart&, const Real* images,
                               const Real* gradient, Real* partial);
   // Sums `count` partial sums.

@@ -1,4 +1,4 @@
-// What XLA calls for depthwise convolution: checks of shapes, and the work shared out.
+// The handlers that XLA calls for depthwise convolution: they check shapes and start tasks.
 
 #include <algorithm>
 #include <cstdint>
@@ -13,12 +13,12 @@ CHIFOUMI_KERNELS(DepthwiseKernels, depthwise_kernels)
 
 namespace {
 
-// So many tasks keep all threads busy, and end at about the same time.
+// This number of tasks keeps all threads busy, and all of them end at about the same time.
 constexpr int64_t kTasks = 64;
-// Bytes of the kernel's weights in a task, of a cache of 32 KB.
+// Bytes of the kernel's weights in a task, for a cache of 32 KB.
 constexpr int64_t kWeightBytes = 16384;
-// Sums of the kernel's gradient: their number is bounded, and each has so many summands at least
-// that adding it to the others takes little time.
+// Limits of the partial sums of the kernel's gradient: their number is bounded, and each has at
+// least enough summands that adding it to the others takes little time.
 constexpr int64_t kMostPartials = 32, kFewestSummands = 64;
 
 ffi::ErrorOr<DepthwiseShape> shape_of(Dimensions images, Dimensions kernel, Dimensions result,
@@ -34,8 +34,8 @@ ffi::ErrorOr<DepthwiseShape> shape_of(Dimensions images, Dimensions kernel, Dime
   return shape;
 }
 
-// Runs `body(part, slice)` for all channels of `rows` rows, cut into at most `slices` slices. How
-// they are cut depends on the shape alone: sums over them must not depend on the machine.
+// Runs `body(part, slice)` for all channels of `rows` rows, divided into at most `slices` slices.
+// The division depends only on the shape, because sums over slices must not depend on the machine.
 template <typename Real, typename Body>
 void share_out(ffi::ThreadPool& pool, const DepthwiseShape& shape, int64_t rows, int64_t slices,
                const Body& body) {

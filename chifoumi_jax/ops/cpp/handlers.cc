@@ -1,4 +1,4 @@
-// What XLA calls for convolution, ReLU and pooling: checks of shapes, and the work shared out.
+// The handlers that XLA calls for convolution, ReLU and pooling: they check shapes and start tasks.
 
 #include <algorithm>
 #include <cstdint>
@@ -13,8 +13,8 @@ CHIFOUMI_KERNELS(Kernels, kernels)
 
 namespace {
 
-// The parts into which an image's rows go so that a small batch keeps all threads busy. It depends
-// on the shape alone: the sums must not depend on the machine.
+// The number of parts that an image's rows are divided into, so that a small batch keeps all
+// threads busy. It depends only on the shape, because the sums must not depend on the machine.
 int64_t parts_of_image(const Shape& shape) {
   return std::clamp<int64_t>(16 / std::max<int64_t>(shape.batch, 1), 1, shape.rows());
 }
@@ -35,7 +35,7 @@ ffi::Error wrong_shapes() {
 
 using Winner = Array4<ffi::U8>;
 
-// `winner` is null where nobody asks for it.
+// `winner` is null if it is not requested.
 template <ffi::DataType kType>
 ffi::Error compute(ffi::ThreadPool& pool, Array4<kType>& images, Array4<kType>& kernel,
                    Array1<kType>& bias, Array4<kType>& pooled, uint8_t* winner) {

@@ -1,4 +1,4 @@
-// What the handlers of all operations share: the choice of kernels for this processor, and work on
+// Shared by the handlers of all operations: the choice of kernels for this processor, and tasks on
 // XLA's own threads.
 
 #ifndef CHIFOUMI_JAX_OPS_CPP_HOST_H_
@@ -23,10 +23,10 @@ namespace ffi = xla::ffi;
 
 namespace chifoumi {
 
-// Instruction sets, the fastest first.
+// Instruction sets, fastest first.
 enum Level { kV4, kV3, kBaseline };
 
-// Whether this processor has it.
+// Whether this processor supports the instruction set.
 bool runs_here(Level level);
 
 extern std::atomic<Level> level_in_use;
@@ -46,8 +46,9 @@ const Kernels<Real>& one_of(const Kernels<float>& of_float, const Kernels<double
 #define CHIFOUMI_ONE_OF(variant, Real, name) \
   one_of<Real>(variant##_float::name, variant##_double::name)
 
-// Declares the variants of an operation's kernels, a `Kernels<Real>` called `name` in each, and
-// defines `name_in_use<Real>()`, which gives this processor's. Belongs into the namespace chifoumi.
+// Declares the variants of an operation's kernels, each a `Kernels<Real>` called `name`, and
+// defines `name_in_use<Real>()`, which returns the variant for this processor. Use it in namespace
+// chifoumi.
 #if defined(__x86_64__)
 #define CHIFOUMI_KERNELS(Kernels, name)                     \
   CHIFOUMI_DECLARE(baseline, Kernels, name)                 \
@@ -77,8 +78,8 @@ struct Tasks {
   int64_t done = 0;
 };
 
-// Runs `body(task)` for each task below `count`. The caller works too: it never waits for a thread
-// that has not begun, and one that begins after the last task finds nothing to do.
+// Runs `body(task)` for each task below `count`. The calling thread works too, so it never waits
+// for a thread that has not started. A thread that starts after the last task does nothing.
 template <typename Body>
 void parallel_for(ffi::ThreadPool& pool, int64_t count, const Body& body) {
   if (count <= 0) return;
@@ -98,14 +99,14 @@ void parallel_for(ffi::ThreadPool& pool, int64_t count, const Body& body) {
   tasks->all_done.wait(lock, [&] { return tasks->done == count; });
 }
 
-// Asks for huge pages under a large result. XLA's arrays are fresh memory in every step; in pages of
-// 4 KB, the first touch of each costs more than the arithmetic of a first layer.
+// Requests huge pages for a large result. XLA's arrays are new memory in every step. With pages of
+// 4 KB, the first access to each page costs more than the arithmetic of a first layer.
 inline void want_huge_pages(void* data, int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = 4096;
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
   const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  // A hint: where the system refuses it, the result is the same.
+  // This is only a hint; if the system refuses it, the result is the same.
   if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #else
   (void)data, (void)bytes;

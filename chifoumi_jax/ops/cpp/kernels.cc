@@ -1,9 +1,10 @@
-// The kernels for one instruction set and type: compiled with the flags of the one, REAL as the
-// other, and VARIANT as the name of both.
+// The kernels for one instruction set and type: compiled with the flags of the instruction set,
+// REAL defined as the type, and VARIANT as the name of both.
 //
-// Forward, every place of a window is summed in the same order with the same fused operations, so
-// that equal patches give equal values and ties are exact. Backward, only one of a window's four
-// places has a gradient: the sums go over winners alone, a quarter of the dense arithmetic.
+// In the forward pass, every position of a window is summed in the same order with the same fused
+// operations, so that equal patches give equal values and ties are exact. In the backward pass,
+// only one of a window's four positions has a gradient. The sums include only winners, which is a
+// quarter of the dense arithmetic.
 
 #include "kernels.h"
 
@@ -23,7 +24,8 @@ using Int = std::conditional_t<sizeof(Real) == 4, int32_t, int64_t>;
 typedef Int Mask __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
 
-// Registers: 32 of 64 bytes, 16 of 32 bytes. A micro-kernel's sums must fit beside its operands.
+// There are 32 registers of 64 bytes, or 16 of 32 bytes. They must hold a micro-kernel's sums and
+// its operands.
 constexpr int kOutVectors = 2;                            // vectors of output channels in a block
 constexpr int kOutBlock = kOutVectors * kLanes;           // channels in a block
 constexpr int kWindows = VECTOR_BYTES == 64 ? 3 : 1;      // windows whose sums are held at once
@@ -31,10 +33,10 @@ constexpr int kRowVectors = VECTOR_BYTES == 64 ? 6 : 4;   // vectors of a patch'
 
 int64_t out_blocks(const Shape& shape) { return ceil_div(shape.out, kOutBlock); }
 
-// Three pixels of a patch's row lie side by side in memory: `3 * in` numbers.
+// The three pixels of a patch's row are adjacent in memory: `3 * in` numbers.
 int64_t patch_row(const Shape& shape) { return ceil_div(3 * shape.in, kLanes) * kLanes; }
 
-// ---- Forward: packed is, for each block of output channels, its bias and its weights.
+// ---- Forward: `packed` holds the bias and the weights of each block of output channels.
 
 int64_t packed_size(const Shape& shape) {
   return out_blocks(shape) * (1 + 9 * shape.in) * kOutBlock;
@@ -52,18 +54,18 @@ void pack(const Shape& shape, const Real* kernel, const Real* bias, Real* packed
   }
 }
 
-// The larger one; what is not a number stays, since a training that has diverged must show it.
+// Returns the larger value. NaN is kept, because a training that has diverged must show it.
 inline Vec larger(Vec largest, Vec value, Mask greater) {
   return (greater | (value != value)) ? value : largest;
 }
 
-// Computes `count` windows side by side for one block of output channels. `kIn` is the number of
-// input channels where the compiler is to know it, 0 elsewhere.
+// Computes `count` adjacent windows for one block of output channels. `kIn` is the number of input
+// channels if the compiler should know it, otherwise 0.
 template <int kIn, int count, bool with_winner>
 void pool_windows(const Real* pixels, int64_t in, int64_t width, const Real* packed,
                   int64_t channels, int64_t out, Real* pooled, uint8_t* winner) {
   if (kIn) in = kIn;
-  // Long sums are the sum of one for each row of the kernel: half of the rounding of one chain.
+  // Long sums are added up from one sum per kernel row, which halves the rounding error.
   constexpr bool by_row = kIn == 0 || kIn > 8;
   const int64_t line = width * in;
   const Real* weights = packed + kOutBlock;
@@ -98,7 +100,7 @@ void pool_windows(const Real* pixels, int64_t in, int64_t width, const Real* pac
     uint8_t places[kOutBlock];
     for (int v = 0; v < kOutVectors; ++v) {
       const Vec bias = load(packed + v * kLanes);
-      // The bias comes first: values that differ may tie with it.
+      // The bias is added before the comparison, because different values may tie after adding it.
       Vec largest = totals[0][2 * window][v] + bias;
       Mask place = {};
       for (int other = 1; other < 4; ++other) {
@@ -162,20 +164,20 @@ void forward_row(const Shape& shape, const Real* image, const Real* packed, int6
   return forward_row_of<true>(shape, image, packed, row, pooled, winner);
 }
 
-// ---- Gradients of the weights: a partial sum is out x (3 rows of a patch), then the bias.
+// ---- Gradients of the weights: a partial sum is out x (3 rows of a patch), followed by the bias.
 
 int64_t partial_size(const Shape& shape) { return shape.out * (3 * patch_row(shape) + 1); }
 
 struct Pull {
-  Int at;  // where the winner's patch begins
+  Int at;  // offset of the winner's patch
   Real gradient;
 };
 
-// Adds to `sum` what the patches of one output channel's winners contribute.
+// Adds the contribution of the patches of one output channel's winners to `sum`.
 template <int count>
 void add_patches(const Pull* pulls, int64_t number, const Real* pixels, int64_t line,
                  int64_t patch_line, Real* sum) {
-  // Few sums would wait for one another: then two sets of them take turns.
+  // With few sums each addition would wait for the previous one, so two sets of sums alternate.
   constexpr int sets = count <= 2 ? 2 : 1;
   Vec sums[sets][3][count] = {};
   int64_t i = 0;
@@ -224,7 +226,7 @@ void add_weight_gradients(const Shape& shape, const Real* image, const Real* gra
                           const uint8_t* winner, int64_t begin, int64_t end, Real* partial) {
   const int64_t in = shape.in, out = shape.out, columns = shape.columns();
   const int64_t patch_line = patch_row(shape), vectors = patch_line / kLanes;
-  // Windows in a tile: four rows of their pixels take about half of a 32 KB cache.
+  // Windows in a tile; four rows of their pixels take about half of a 32 KB cache.
   const int64_t tile = std::clamp<int64_t>(2048 / (in * sizeof(Real)), 4, 32);
   const int64_t line = ceil_div((2 * tile + 2) * in, kLanes) * kLanes;
   std::vector<Real> pixels(4 * line + patch_line);
@@ -249,7 +251,7 @@ void add_weight_gradients(const Shape& shape, const Real* image, const Real* gra
           const uint8_t place = winner[at + channel];
           const Real value = gradient[at + channel];
           const bool open = place != kClosed;
-          // Written in any case, counted if it is one: no branch that nobody can foresee.
+          // It is always written but counted only if valid, which avoids an unpredictable branch.
           pulls[channel * tile + counts[channel]] = {Int(2 * window * in + places[place]), value};
           counts[channel] += open & (value != 0);
           bias_sums[channel] += open ? value : Real{0};
@@ -286,8 +288,8 @@ void finish_weight_gradients(const Shape& shape, const Real* partials, int64_t c
   }
 }
 
-// ---- Gradient of the images: turned is, for each row of the kernel and each group of vectors of
-// it, that part of it for each output channel.
+// ---- Gradient of the images: `turned` holds, for each kernel row and each group of vectors in it,
+// this part of the kernel for each output channel.
 
 int64_t turned_size(const Shape& shape) { return 3 * patch_row(shape) * shape.out; }
 
@@ -332,10 +334,10 @@ void add_kernels(int64_t count, const Push* pushes, int64_t number, const Real* 
   }
 }
 
-// Adds one row of windows to the four rows of pixels that it sees.
+// Adds the gradients of one row of windows to the four rows of pixels that it sees.
 void add_window_row(const Shape& shape, const Real* turned, const Real* gradient,
                     const uint8_t* winner, Real* const pixels[4]) {
-  constexpr int64_t tile = 16;  // windows: the lists of their winners stay in the cache
+  constexpr int64_t tile = 16;  // windows in a tile; the lists of their winners stay in the cache
   const int64_t in = shape.in, out = shape.out, columns = shape.columns();
   const int64_t patch_line = patch_row(shape);
   std::vector<Push> pushes(tile * 5 * out);
@@ -373,7 +375,7 @@ void image_gradient_rows(const Shape& shape, const Real* turned, const Real* gra
                          const uint8_t* winner, int64_t begin, int64_t end,
                          Real* image_gradient) {
   const int64_t line = shape.width * shape.in, pooled_line = shape.columns() * shape.out;
-  // A patch's last vectors may reach beyond it, with zeros: hence the room at a line's end.
+  // A patch's last vectors may extend beyond it with zeros, so each line has room at its end.
   const int64_t stride = line + patch_row(shape);
   std::vector<Real> buffer(4 * stride);
   Real* pixels[4];

@@ -1,8 +1,8 @@
 // Convolution 3 x 3, ReLU and 2 x 2 max pooling, and their gradients, on a part of a batch.
 //
-// The same source is compiled for float and double and once for each instruction set; the best one is
-// picked at run time. All
-// arrays lie in the order batch, height, width, channels; kernels are 3 x 3 x in x out.
+// The same source is compiled for float and double, once for each instruction set. The best variant
+// is chosen at run time. All arrays have the order batch, height, width, channels; kernels are
+// 3 x 3 x in x out.
 
 #ifndef CHIFOUMI_JAX_OPS_CPP_KERNELS_H_
 #define CHIFOUMI_JAX_OPS_CPP_KERNELS_H_
@@ -11,7 +11,7 @@
 
 namespace chifoumi {
 
-// The winner of a window in which no value is positive; ops/pooling.py names the others.
+// The winner of a window without positive values; ops/pooling.py describes the others.
 constexpr uint8_t kClosed = 4;
 
 struct Shape {
@@ -23,21 +23,21 @@ struct Shape {
   int64_t pooled_size() const { return rows() * columns() * out; }
 };
 
-// What is computed from one image, or from some of its rows. "Packed" weights are in an order of
-// the kernels' own, of so many numbers as the size functions say.
+// Kernels that compute on one image, or on some of its rows. "Packed" weights have an internal
+// order; the size functions return their number.
 template <typename Real>
 struct Kernels {
   int64_t (*packed_size)(const Shape&);
   void (*pack)(const Shape&, const Real* kernel, const Real* bias, Real* packed);
 
-  // One row of pooling windows: `pooled` and `winner` are columns x out. Without a `winner` none is
-  // looked for.
+  // Computes one row of pooling windows; `pooled` and `winner` are columns x out. If `winner` is
+  // null, winners are not computed.
   void (*forward_row)(const Shape&, const Real* image, const Real* packed, int64_t row,
                       Real* pooled, uint8_t* winner);
 
   int64_t (*partial_size)(const Shape&);
 
-  // Adds the rows [begin, end) of windows of one image to a partial sum, zero at first.
+  // Adds the rows [begin, end) of windows of one image to a partial sum, which must start as zero.
   void (*add_weight_gradients)(const Shape&, const Real* image, const Real* gradient,
                                const uint8_t* winner, int64_t begin, int64_t end, Real* partial);
   // Sums `count` partial sums into the gradients of kernel and bias.
@@ -47,8 +47,8 @@ struct Kernels {
   int64_t (*turned_size)(const Shape&);
   void (*turn)(const Shape&, const Real* kernel, Real* turned);
 
-  // The pairs [begin, end) of pixel rows of one image's gradient; there are `rows() + 1` pairs. An
-  // odd last row of pixels belongs to the last pair.
+  // Computes the pairs [begin, end) of pixel rows of one image's gradient. There are `rows() + 1`
+  // pairs. An odd last row of pixels belongs to the last pair.
   void (*image_gradient_rows)(const Shape&, const Real* turned, const Real* gradient,
                               const uint8_t* winner, int64_t begin, int64_t end,
                               Real* image_gradient);

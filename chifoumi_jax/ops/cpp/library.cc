@@ -1,4 +1,4 @@
-// The library as a whole: what it was compiled for, and which of its instruction sets it uses.
+// The library's XLA version, and the choice of its instruction set.
 
 #include <cstring>
 
@@ -13,7 +13,7 @@ constexpr const char* kLevelNames[] = {"x86-64-v4", "x86-64-v3", "baseline"};
 
 bool runs_here(Level level) {
 #if defined(__x86_64__)
-  // What each adds; a processor that has these has the rest of it.
+  // Checks the extensions that each level adds; a processor with these has the rest too.
   if (level == kV4) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
@@ -42,14 +42,14 @@ std::atomic<Level> level_in_use{fastest()};
 
 }  // namespace chifoumi
 
-// The version of XLA's interface that this was compiled for: an older XLA refuses it.
+// The version of XLA's FFI that this library was compiled for; an older XLA refuses it.
 extern "C" int chifoumi_ffi_version() { return XLA_FFI_API_MINOR; }
 
 extern "C" const char* chifoumi_instruction_set() {
   return chifoumi::kLevelNames[chifoumi::level_in_use.load()];
 }
 
-// Returns whether this processor has it.
+// Returns whether this processor supports the instruction set.
 extern "C" bool chifoumi_use_instruction_set(const char* name) {
   for (chifoumi::Level level : {chifoumi::kV4, chifoumi::kV3, chifoumi::kBaseline}) {
     if (std::strcmp(name, chifoumi::kLevelNames[level]) == 0 && chifoumi::runs_here(level)) {

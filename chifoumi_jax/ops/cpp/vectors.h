@@ -1,8 +1,8 @@
-// The vectors of one instruction set and type, for a source that is compiled once for each: with the
-// flags of the one, REAL as the other, and VARIANT as the name of both.
+// The vectors of one instruction set and type. Sources are compiled once for each combination: with
+// the flags of the instruction set, REAL defined as the type, and VARIANT as the name of both.
 //
-// All of it is in an anonymous namespace: a function that two variants had in common would be linked
-// once, with the instructions of either.
+// Everything is in an anonymous namespace. Otherwise the linker would merge a function that two
+// variants share, and it could have the wrong variant's instructions.
 
 #ifndef CHIFOUMI_JAX_OPS_CPP_VECTORS_H_
 #define CHIFOUMI_JAX_OPS_CPP_VECTORS_H_

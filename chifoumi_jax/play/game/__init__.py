@@ -1,1 +1,1 @@
-"""Rock-paper-scissors itself: who moves when, how a move is committed to, and the opponent."""
+"""The rules of rock-paper-scissors, the machine's commitment to its hand, and the opponent."""

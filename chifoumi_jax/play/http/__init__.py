@@ -1,1 +1,1 @@
-"""The HTTP side of the game: requests are limited and checked before anything is done."""
+"""The HTTP layer of the game: limits and checks that run before a request is handled."""

@@ -1,11 +1,11 @@
-"""The files of the pages: a fixed table, read once. No path that a client names is opened."""
+"""The pages' files: a fixed table, read once; the server opens no path that a client sends."""
 
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
 from typing import NamedTuple
 
-_TYPES = {
+_MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
     "jpg": "image/jpeg",
@@ -14,12 +14,12 @@ _TYPES = {
     "svg": "image/svg+xml",
 }
 PAGES = {"/": "play", "/photos": "photos", "/teach": "teach"}
-# What all pages have around their own part.
+# The HTML that all pages share; it contains a placeholder for each page's own part.
 _SHELL = "shell.html"
 
 
 class Asset(NamedTuple):
-    """A file as it is sent."""
+    """A file as the server sends it."""
 
     content: bytes
     media_type: str
@@ -27,11 +27,11 @@ class Asset(NamedTuple):
 
 
 def read_assets() -> Mapping[str, Asset]:
-    """Every file by its path on the server."""
+    """All files, by their URL path."""
     files = {
         entry.name: entry.read_bytes()
         for entry in resources.files("chifoumi_jax.play").joinpath("static").iterdir()
-        if entry.is_file() and _extension(entry.name) in _TYPES
+        if entry.is_file() and _extension(entry.name) in _MEDIA_TYPES
     }
     shell = files.pop(_SHELL).decode()
     pages = {
@@ -52,7 +52,7 @@ def _page(shell: str, name: str, main: str) -> bytes:
 
 def _asset(name: str, content: bytes) -> Asset:
     etag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
-    return Asset(content, _TYPES[_extension(name)], etag)
+    return Asset(content, _MEDIA_TYPES[_extension(name)], etag)
 
 
 def _extension(name: str) -> str:

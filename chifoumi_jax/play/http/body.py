@@ -1,4 +1,4 @@
-"""Reading what a request brings, within limits."""
+"""Reads request bodies within limits of size and time."""
 
 import asyncio
 import json
@@ -10,28 +10,28 @@ from starlette.requests import Request
 
 from chifoumi_jax.play.http.errors import Refusal, busy
 
-_PICTURES = "image/"
-# What is too long is read on, and thrown away, up to that many times what is allowed: a browser
-# that is cut off while it sends does not see the answer.
-_DRAINED = 8
+_PICTURE_TYPES = "image/"
+# A body that is too large is still read and discarded, up to this multiple of the limit, because a
+# browser that is disconnected while it sends does not see the response.
+_DRAIN_FACTOR = 8
 
 
 class Slots:
-    """Places for requests that bring a picture: who finds none is told to come back.
+    """Slots for concurrent requests that carry a picture; without a free slot they get a 429.
 
     Attributes:
-        free: How many there are now.
+        free: Number of free slots.
     """
 
     def __init__(self, number: int):
         self.free = number
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """One of them; in the event loop's thread only.
+    def acquire(self) -> Iterator[None]:
+        """Hold one slot; only for the event loop's thread.
 
         Raises:
-            Refusal: If none is free.
+            Refusal: If no slot is free.
         """
         if not self.free:
             raise busy()
@@ -42,43 +42,55 @@ class Slots:
             self.free += 1
 
 
-async def read_picture(request: Request, most: int, seconds: float) -> bytes:
-    """The bytes of a picture that a request brings, not looked at yet.
+async def read_picture(request: Request, max_bytes: int, seconds: float) -> bytes:
+    """The body of a request that carries a picture, not decoded yet.
+
+    Args:
+        request: The request.
+        max_bytes: Largest accepted body, in bytes.
+        seconds: Time in which the body must arrive.
 
     Raises:
-        Refusal: If they are no picture by their type, too many, or too slow.
+        Refusal: If the media type is not a picture's, or the body is empty, too large or too slow.
     """
-    if not _media_type(request).startswith(_PICTURES):
-        raise Refusal(415, "not-an-image", "send a picture, with its type: image/jpeg, image/png …")
-    content = await _read(request, most, seconds)
+    if not _media_type(request).startswith(_PICTURE_TYPES):
+        raise Refusal(
+            415, "not-an-image", "send a picture, with its media type: image/jpeg, image/png …"
+        )
+    content = await _read(request, max_bytes, seconds)
     if not content:
         raise Refusal(400, "empty", "the request has no body: send a picture")
     return content
 
 
-async def read_object(request: Request, most: int, seconds: float) -> dict[str, Any]:
-    """The JSON object that a request brings.
+async def read_object(request: Request, max_bytes: int, seconds: float) -> dict[str, Any]:
+    """The JSON object in a request's body.
+
+    Args:
+        request: The request.
+        max_bytes: Largest accepted body, in bytes.
+        seconds: Time in which the body must arrive.
 
     Raises:
-        Refusal: If it is none, too long, or too slow.
+        Refusal: If the body is not a JSON object, or is too large or too slow.
     """
     if _media_type(request) != "application/json":
-        raise Refusal(415, "not-json", "send JSON, with its type: application/json")
-    content = await _read(request, most, seconds)
+        raise Refusal(415, "not-json", "send JSON, with its media type: application/json")
+    content = await _read(request, max_bytes, seconds)
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
-        raise Refusal(400, "bad-json", "the body is no JSON") from None
+        raise Refusal(400, "bad-json", "the body must be valid JSON") from None
     if not isinstance(value, dict):
         raise Refusal(400, "bad-json", "the body must be a JSON object")
     return value
 
 
-def text(value: dict[str, Any], name: str) -> str:
-    """A field that must be text.
+def text_field(value: dict[str, Any], name: str) -> str:
+    """The value of a JSON object's text field.
 
     Raises:
-        Refusal: If it is not.
+        Refusal: If the field is missing or not text.
     """
     if not isinstance(found := value.get(name), str):
         raise bad_field(name, "text")
@@ -86,7 +98,7 @@ def text(value: dict[str, Any], name: str) -> str:
 
 
 def bad_field(name: str, expected: str) -> Refusal:
-    """A field of a JSON object is not what it should be."""
+    """The refusal if a field of a JSON object has a wrong value."""
     return Refusal(400, "bad-field", f"the field {name} must be {expected}")
 
 
@@ -94,27 +106,30 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
 
 
-async def _read(request: Request, most: int, seconds: float) -> bytes:
+async def _read(request: Request, max_bytes: int, seconds: float) -> bytes:
     content, size = bytearray(), 0
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > _DRAINED * most:
-        raise _too_large(most, {"Connection": "close"})
+    content_length = request.headers.get("content-length", "")
+    if content_length.isdecimal() and int(content_length) > _DRAIN_FACTOR * max_bytes:
+        raise _too_large(max_bytes, {"Connection": "close"})
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > _DRAINED * most:
-                    raise _too_large(most, {"Connection": "close"})
-                if size <= most:
+                if size > _DRAIN_FACTOR * max_bytes:
+                    raise _too_large(max_bytes, {"Connection": "close"})
+                if size <= max_bytes:
                     content += chunk
     except TimeoutError:
         raise Refusal(
-            408, "too-slow", f"the body did not come within {seconds:g} s", {"Connection": "close"}
+            408,
+            "too-slow",
+            f"the body did not arrive within {seconds:g} s",
+            {"Connection": "close"},
         ) from None
-    if size > most:
-        raise _too_large(most, {})
+    if size > max_bytes:
+        raise _too_large(max_bytes, {})
     return bytes(content)
 
 
-def _too_large(most: int, headers: dict[str, str]) -> Refusal:
-    return Refusal(413, "too-large", f"the body is over {most:,} bytes", headers)
+def _too_large(max_bytes: int, headers: dict[str, str]) -> Refusal:
+    return Refusal(413, "too-large", f"the body must have at most {max_bytes:,} bytes", headers)

@@ -1,4 +1,4 @@
-"""A request that is not answered as asked, and why: one JSON error for each kind."""
+"""Refused requests: the JSON errors of the API."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer
-    """Says no to a request.
+class Refusal(Exception):  # noqa: N818 - it becomes a response
+    """A request is refused.
 
     Attributes:
         status: The HTTP status.
-        code: What is wrong, for programs.
-        message: What is wrong and what would be right, one sentence.
-        headers: That the status asks for.
+        code: The kind of error, for programs.
+        message: What is wrong and what was expected, in one sentence.
+        headers: Extra headers of the response.
     """
 
     def __init__(
@@ -26,19 +26,19 @@ class Refusal(Exception):  # noqa: N818 - it is an answer
         self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
-        """The answer."""
+        """The JSON response."""
         content = {"error": {"code": self.code, "message": self.message}}
         return JSONResponse(content, self.status, self.headers)
 
 
 def busy() -> Refusal:
-    """Too many pictures wait already."""
+    """The refusal if too many pictures are waiting already."""
     return Refusal(
-        429, "busy", "too many pictures wait: ask again in a second", {"Retry-After": "1"}
+        429, "busy", "too many pictures are waiting: retry in a second", {"Retry-After": "1"}
     )
 
 
-async def refuse(request: Request, refusal: Exception) -> JSONResponse:
-    """Starlette's handler of `Refusal`."""
+async def handle_refusal(request: Request, refusal: Exception) -> JSONResponse:
+    """Starlette's exception handler for `Refusal`."""
     assert isinstance(refusal, Refusal)
     return refusal.response()

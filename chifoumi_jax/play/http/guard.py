@@ -1,4 +1,4 @@
-"""Lets in what comes from the pages of this server, and tells browsers what the pages may do."""
+"""Refuses requests from other sites, and sets the security headers of all responses."""
 
 import ipaddress
 import re
@@ -24,32 +24,35 @@ HEADERS = {
 }
 
 
-class Hosts:
-    """The names under which the server answers.
+_FOREIGN_ORIGIN = "only this server's own pages may send requests to it"
 
-    A page of another site can make a browser send requests here, under the site's own name if that
-    name is made to lead to this machine (DNS rebinding). An address is no such name.
+
+class Hosts:
+    """The host names and addresses that the server accepts.
+
+    Another site can point its own name to this machine (DNS rebinding); a browser then sends that
+    site's requests here, under that name. Such names are refused. Addresses cannot be rebound.
     """
 
     def __init__(self, bound: str):
         self._names = {"localhost", bound.casefold()}
-        self._everywhere = not is_loopback(bound)
-        if self._everywhere:
+        self._any_address = not is_loopback(bound)
+        if self._any_address:
             self._names.add(socket.gethostname().casefold())
 
-    def know(self, host: str) -> bool:
-        """Whether a request's `Host` (without its port) is the server's."""
+    def accepts(self, host: str) -> bool:
+        """Whether a request's `Host`, without its port, is one of the server's."""
         if host.casefold() in self._names:
             return True
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return False
-        return self._everywhere or address.is_loopback
+        return self._any_address or address.is_loopback
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server there."""
+    """Whether a server bound to `host` can be reached from this machine only."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -64,7 +67,7 @@ class Guard:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
+        """Refuse the request, or pass it to the application."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -80,18 +83,18 @@ class Guard:
 
     def _refusal(self, headers: Headers, path: str) -> Refusal | None:
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not self._hosts.know(_name(hosts[0])):
-            return Refusal(421, "wrong-host", "this server does not answer under that name")
-        own = (f"http://{hosts[0]}", f"https://{hosts[0]}")
-        if headers.get("origin", own[0]) not in own:
-            return Refusal(403, "foreign-origin", "only this server's own pages may ask it")
+        if len(hosts) != 1 or not self._hosts.accepts(_without_port(hosts[0])):
+            return Refusal(421, "wrong-host", "this server does not accept that host name")
+        origins = (f"http://{hosts[0]}", f"https://{hosts[0]}")
+        if headers.get("origin", origins[0]) not in origins:
+            return Refusal(403, "foreign-origin", _FOREIGN_ORIGIN)
         site = headers.get("sec-fetch-site", "none")
         if path.startswith("/api/") and site not in ("same-origin", "none"):
-            return Refusal(403, "foreign-origin", "only this server's own pages may ask it")
+            return Refusal(403, "foreign-origin", _FOREIGN_ORIGIN)
         return None
 
 
-def _name(host: str) -> str:
-    """A name or an address without its port; empty if it is neither."""
+def _without_port(host: str) -> str:
+    """A host's name or address without its port; empty if `host` is malformed."""
     found = _HOST.fullmatch(host)
     return "" if found is None else found["address"] or found["name"]

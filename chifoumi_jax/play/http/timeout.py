@@ -1,4 +1,4 @@
-"""HTTP as uvicorn speaks it, to clients that must not keep it waiting."""
+"""Uvicorn's HTTP protocol with a timeout for request headers."""
 
 import asyncio
 from typing import Any
@@ -10,52 +10,52 @@ from chifoumi_jax.play.http.errors import Refusal
 from chifoumi_jax.play.http.guard import HEADERS
 
 
-def punctual(seconds: float) -> type[asyncio.Protocol]:
-    """Uvicorn's protocol, which hangs up on who has not sent a request's headers in that time.
+def protocol_with_header_timeout(seconds: float) -> type[asyncio.Protocol]:
+    """Uvicorn's protocol; closes connections that have not sent their headers in time (slowloris).
 
-    It has a limit of its own for a connection that was answered and is silent since, and none for
-    one that never asked, or asks a letter at a time. A request's body is `body.py`'s.
+    Uvicorn itself limits only the idle time after a response. It does not limit a connection that
+    sends nothing at first, or one letter at a time. `body.py` limits the time of a request's body.
     """
 
-    class Punctual(H11Protocol):
-        _deadline: asyncio.TimerHandle | None = None
+    class HeaderTimeoutProtocol(H11Protocol):
+        _timeout: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._expect_headers()
+            self._start_timeout()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             if self.conn.their_state is h11.IDLE:
-                self._expect_headers()
+                self._start_timeout()
             else:
-                self._expect_nothing()
+                self._cancel_timeout()
 
         def send_400_response(self, msg: str) -> None:
-            """Refuse what is no request, as other requests are refused."""
-            refusal = Refusal(400, "bad-request", "that is no HTTP request that can be answered")
-            answer = refusal.response()
-            guarded = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-            headers = [*answer.raw_headers, *guarded, (b"Connection", b"close")]
+            """Answer malformed HTTP with the same JSON error and headers as other refusals."""
+            refusal = Refusal(400, "bad-request", "the request must be valid HTTP")
+            response = refusal.response()
+            security = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            headers = [*response.raw_headers, *security, (b"Connection", b"close")]
             for event in (
-                h11.Response(status_code=answer.status_code, headers=headers),
-                h11.Data(data=bytes(answer.body)),
+                h11.Response(status_code=response.status_code, headers=headers),
+                h11.Data(data=bytes(response.body)),
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event))
             self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._expect_nothing()
+            self._cancel_timeout()
             super().connection_lost(exc)
 
-        def _expect_headers(self) -> None:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(seconds, self.transport.close)
+        def _start_timeout(self) -> None:
+            if self._timeout is None:
+                self._timeout = self.loop.call_later(seconds, self.transport.close)
 
-        def _expect_nothing(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
+        def _cancel_timeout(self) -> None:
+            if self._timeout is not None:
+                self._timeout.cancel()
+                self._timeout = None
 
-    return Punctual
+    return HeaderTimeoutProtocol

@@ -1,4 +1,4 @@
-/** When several frames in a row say the same, it counts. No page is touched here. */
+/** A reading counts only when several frames in a row agree. This module does not use the page. */
 
 /**
  * @typedef {object} Reading
@@ -9,10 +9,10 @@
 
 /** @typedef {{state: "looking" | "sure" | "unsure" | "nothing", label: string}} Verdict */
 
-/** So many frames must agree. */
+/** Number of frames in a row that must agree. */
 export const NEEDED = 3;
 
-/** Takes readings one after the other. */
+/** Counts equal readings in a row. */
 export class Agreement {
   /** @param {number} [needed] */
   constructor(needed = NEEDED) {

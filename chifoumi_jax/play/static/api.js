@@ -1,6 +1,6 @@
-/** Requests to the server, and whether it is there. */
+/** Requests to the server, and whether it can be reached. */
 
-/** The server said no. */
+/** The server answered with an error. */
 export class ApiError extends Error {
   /** @param {number} status @param {string} code @param {string} message */
   constructor(status, code, message) {
@@ -13,7 +13,7 @@ export class ApiError extends Error {
 /** The server did not answer. */
 export class Offline extends Error {}
 
-/** Fires "lost" and "back". */
+/** Fires "lost" when the server stops answering, and "back" when it answers again. */
 export const connection = new EventTarget();
 
 const PROBE_MS = 700;
@@ -22,9 +22,9 @@ let isLost = false;
 
 /**
  * @param {string} path
- * @param {{method?: string, json?: object, picture?: Blob, signal?: AbortSignal}} [what] Nothing
- *   for a GET.
- * @returns {Promise<any>} What the server answered.
+ * @param {{method?: string, json?: object, picture?: Blob, signal?: AbortSignal}} [what] Without
+ *   it, the request is a GET.
+ * @returns {Promise<any>} The JSON of the response.
  * @throws {ApiError | Offline}
  */
 export async function ask(path, { method, json, picture, signal } = {}) {

@@ -1,11 +1,14 @@
-/** Where the player's hand comes from: the camera's picture with its frame, or picture files. */
+/** Source of the player's hand: the camera's picture with its frame, or picture files. */
 
 import { shrink } from "./camera.js";
 import { byId } from "./shell.js";
 import { put, t } from "./text.js";
 import { Viewer } from "./viewer.js";
 
-/** Fires "change" when there is another source of pictures, or none; "picture", a CustomEvent, when one is chosen that nobody waits for. */
+/**
+ * Fires "change" when the source of pictures changes or is lost, and "picture" (a CustomEvent) when
+ * the player chooses a picture while `nextPicture` is not waiting.
+ */
 export class Booth extends Viewer {
   constructor() {
     super();
@@ -14,7 +17,7 @@ export class Booth extends Viewer {
     this.source = byId("source");
     this.picture = /** @type {HTMLInputElement} */ (byId("picture"));
     this.usesFiles = false;
-    /** Of the pictures that are sent, in pixels. */
+    /** Side of the pictures that are sent, in pixels. */
     this.side = 224;
     /** @type {((picture: Blob) => void) | null} */
     this.waiting = null;
@@ -52,7 +55,7 @@ export class Booth extends Viewer {
     });
   }
 
-  /** @param {Blob} frame Shown instead of the camera's picture. */
+  /** @param {Blob} frame Picture to show instead of the camera's. */
   freeze(frame) {
     this.unfreeze();
     this.shown.src = URL.createObjectURL(frame);
@@ -69,7 +72,7 @@ export class Booth extends Viewer {
     this.reflect();
   }
 
-  /** @param {boolean} locked Whether no picture may be chosen now. */
+  /** @param {boolean} locked Whether choosing a picture is disabled. */
   lock(locked) {
     this.picture.disabled = locked;
   }
@@ -104,7 +107,8 @@ export class Booth extends Viewer {
 
   /** @param {File} file */
   async take(file) {
-    // What the browser cannot read, the server may (TIFF), or says why not.
+    // A file that the browser cannot read is sent unchanged: the server may read it (TIFF), or says
+    // why it cannot.
     const picture = (await shrink(file, 2 * this.side)) ?? file;
     if (!this.usesFiles) this.useFiles();
     const { waiting } = this;

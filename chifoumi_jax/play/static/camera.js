@@ -1,6 +1,6 @@
-/** The webcam, and the square of its picture that is looked at. */
+/** The webcam, and the square crop of its picture that the model gets. */
 
-/** The share of the picture's shorter side; as large as `.guide` in parts.css shows. */
+/** Side of the crop, as a share of the picture's shorter side; the same as `.guide` in parts.css. */
 export const CROP = 0.84;
 const QUALITY = 0.9;
 
@@ -21,7 +21,7 @@ export class Camera extends EventTarget {
     return this.stream !== null;
   }
 
-  /** @returns {Promise<Trouble | null>} What is in the way; null if it is on. */
+  /** @returns {Promise<Trouble | null>} Why the camera cannot be used; null if it is on. */
   async start() {
     if (!navigator.mediaDevices?.getUserMedia) return "insecure";
     try {
@@ -47,7 +47,10 @@ export class Camera extends EventTarget {
     this.video.srcObject = null;
   }
 
-  /** @param {number} side In pixels. @returns {Promise<Blob | null>} A JPEG of what is in the frame. */
+  /**
+   * @param {number} side In pixels.
+   * @returns {Promise<Blob | null>} A JPEG of the crop; null if the camera shows no picture.
+   */
   async frame(side) {
     const { videoWidth: width, videoHeight: height } = this.video;
     if (!this.isOn || !width) return null;
@@ -58,9 +61,9 @@ export class Camera extends EventTarget {
 }
 
 /**
- * A picture file as a JPEG that is not larger than need be.
+ * A picture file as a JPEG, scaled down if it is larger than `side`.
  * @param {Blob} file
- * @param {number} side Of its longer side at most, in pixels.
+ * @param {number} side Maximum length of the longer side, in pixels.
  * @returns {Promise<Blob | null>} Null if the browser cannot read it.
  */
 export async function shrink(file, side) {
@@ -73,7 +76,7 @@ export async function shrink(file, side) {
 }
 
 /**
- * Whether the camera may be used without asking.
+ * Whether the browser allows the camera without asking the user.
  * @returns {Promise<boolean>}
  */
 export async function isPermitted() {
@@ -85,7 +88,7 @@ export async function isPermitted() {
   }
 }
 
-/** @param {unknown} error @returns {Trouble} */
+/** @param {unknown} error Of `getUserMedia`. @returns {Trouble} */
 function trouble(error) {
   const name = error instanceof DOMException ? error.name : "";
   if (name === "NotAllowedError" || name === "SecurityError") return "denied";
@@ -96,7 +99,7 @@ function trouble(error) {
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {CanvasImageSource} image
- * @param {number[]} box Left, top, width and height of what is taken.
+ * @param {number[]} box Left, top, width and height of the crop, in pixels of the image.
  * @param {number} width
  * @param {number} height
  * @returns {Promise<Blob | null>}

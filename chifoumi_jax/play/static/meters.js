@@ -1,13 +1,13 @@
-/** Bars of probabilities. */
+/** Bars that show probabilities. */
 
 import { percent } from "./text.js";
 
-/** One bar a class, in an element. */
+/** One bar for each class, inside an element. */
 export class Meters {
   /**
    * @param {HTMLElement} root
    * @param {string[]} classes
-   * @param {(name: string) => string} [title] What to call a class.
+   * @param {(name: string) => string} [title] Gives the text that is shown for a class.
    */
   constructor(root, classes, title = (name) => name) {
     this.title = title;

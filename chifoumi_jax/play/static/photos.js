@@ -1,11 +1,11 @@
-/** The page that asks the model about photos, one after the other. */
+/** The Photos page: sends photos to the model, one at a time. */
 
 import { ApiError, Offline, ask, connection } from "./api.js";
 import { Meters } from "./meters.js";
 import { byId, loadModel, openPage, startShell, titleOf } from "./shell.js";
 import { LANGUAGE_CHANGED, capital, put, reason, t } from "./text.js";
 
-/** So many at a time: each result keeps its pictures in the page. */
+/** Maximum number of photos; limited because each result keeps its pictures in the page. */
 const MOST = 60;
 
 /**
@@ -26,13 +26,14 @@ let shown = [];
 /** @type {{name: string, content: Blob}[]} */
 let waiting = [];
 let isWorking = false;
-/** Whether there were more photos than there is room for. */
+/** Whether photos were left out because of the maximum. */
 let isCut = false;
-/** Of those that are worked through now. */
+/** Counts of the photos in the current run of `work`. */
 let tally = { done: 0, bad: 0 };
+/** Shows the current status again, in the current language. */
 let saying = () => {};
 
-/** One photo's place on the page. */
+/** One photo's result on the page. */
 class Result {
   /** @param {string} name @param {Answer | null} answer @param {ApiError | null} error */
   constructor(name, answer, error) {
@@ -71,7 +72,7 @@ class Result {
     this.root.append(this.note);
   }
 
-  /** Show what the language and the switch ask for. */
+  /** Update the texts for the language, and the picture for the heat map switch. */
   render() {
     if (this.message && this.error) this.message.textContent = reason(this.error);
     if (!this.answer || !this.image) return;
@@ -85,7 +86,7 @@ class Result {
   }
 }
 
-/** @param {string} name Of a class. */
+/** @param {string} name Name of a class. */
 function nameOf(name) {
   return titleOf(model, name);
 }
@@ -111,7 +112,7 @@ function add(photos) {
   if (!isWorking) void work();
 }
 
-/** Ask about what waits, until nothing does. */
+/** Send the waiting photos until none is left. */
 async function work() {
   isWorking = true;
   tally = { done: 0, bad: 0 };
@@ -121,7 +122,7 @@ async function work() {
     say(() => put(byId("status"), "photos.working", { done: number, all }));
     const photo = waiting[0];
     const result = await explain(photo.name, photo.content);
-    // All may have been removed meanwhile, and others chosen.
+    // The user may have removed all photos and chosen others while this one was processed.
     if (waiting[0] !== photo) continue;
     waiting.shift();
     tally.done++;

@@ -1,4 +1,4 @@
-/** The page of the game: its phases, and what is seen of them. */
+/** The Play page: the phases of a round, and how the page shows them. */
 
 import { Agreement } from "./agreement.js";
 import { ApiError, Offline, ask, connection, sleep } from "./api.js";
@@ -16,7 +16,7 @@ import { LANGUAGE_CHANGED, capital, put, reason, t } from "./text.js";
 /** @typedef {{round: string, commitment: string}} Begun */
 
 const COUNT_MS = 700;
-/** Past rounds that the opponent is told of; the server takes no more than 300. */
+/** Number of past rounds that are sent for the opponent; the server accepts at most 300. */
 const MEMORY = 200;
 
 await startShell("play");
@@ -26,11 +26,11 @@ let match = newMatch(3);
 let history = [];
 /** @type {"idle" | "counting" | "looking" | "opening" | "shown"} */
 let phase = "idle";
-/** Rises whenever a round is given up: what belongs to an older one is void. */
+/** Increases with each round that starts or is cancelled; callbacks of an older round are ignored. */
 let turn = 0;
 /** @type {{agreement: Agreement, since: number, found: (verdict: {hand: Hand, frame: Blob}) => void} | null} */
 let wanted = null;
-/** @type {() => void} Says again what the page says now. */
+/** @type {() => void} Shows the current status again, in the current language. */
 let saying = () => {};
 let returnsFocus = false;
 
@@ -42,7 +42,7 @@ const booth = new Booth();
 const reader = new Reader(booth.camera, "/api/frame", take, (error) => say("error", { message: reason(error) }));
 let meters = new Meters(byId("meters"), model.classes, nameOf);
 
-/** @param {string} name Of a class. */
+/** @param {string} name Name of a class. */
 function nameOf(name) {
   return titleOf(model, name);
 }
@@ -71,9 +71,10 @@ function take(reading, frame, taken) {
   } else say(`play.verdict.${verdict.state}`, {}, verdict.state);
 }
 
-/** One round, from the machine's choice to both hands.
+/** Plays one round, from the machine's choice to both hands.
  *
- * @param {Blob | null} picture That is looked at once the machine has chosen.
+ * @param {Blob | null} picture The player's picture, if it is already chosen; it is sent only after
+ *   the machine has chosen.
  */
 async function playRound(picture = null) {
   const mine = ++turn;
@@ -135,7 +136,11 @@ async function fromPicture(stale, first) {
   }
 }
 
-/** @param {Blob} picture @returns {Promise<Reading | null>} Null, which is said, where it is none: another may be chosen. */
+/**
+ * @param {Blob} picture
+ * @returns {Promise<Reading | null>} Null if the server refuses the picture; the page then asks for
+ *   another one.
+ */
 async function readingOf(picture) {
   try {
     return await ask("/api/frame", { picture });
@@ -197,7 +202,8 @@ function uncover(hand) {
   image.src = `/static/machine-${hand}.jpg`;
   image.alt = capital(t(`hand.${hand}`));
   image.hidden = false;
-  // On a phone it may be below what is in view, or behind the buttons that stay at the bottom.
+  // On a phone, the hand may be below the visible part of the page, or behind the buttons at the
+  // bottom.
   const its = byId("machine-stage");
   its.dataset.state = "shown";
   its.style.scrollMarginBottom = `${byId("dock").offsetHeight + 8}px`;
@@ -227,12 +233,12 @@ function setPhase(next) {
   update();
 }
 
-/** What may be pressed now, and what it is called. */
+/** Enable or disable the main button, and set its label. */
 function update() {
   const between = phase === "idle" || phase === "shown";
   const hadFocus = document.activeElement === go;
   go.disabled = !model.playable || !between || !booth.isReady;
-  // A button that is disabled loses the focus: who pressed it finds it where it was.
+  // A disabled button loses the focus; it gets the focus back when it is enabled again.
   if (go.disabled) returnsFocus ||= hadFocus;
   else if (returnsFocus) {
     returnsFocus = false;
@@ -263,14 +269,14 @@ function startMatch() {
   showScore();
 }
 
-/** What to do, while no round goes on. */
+/** Show what the player can do while no round is running. */
 function invite() {
   if (!model.playable) return;
   if (!booth.isReady) say("play.needCamera");
   else say(booth.usesFiles ? "play.readyPicture" : "play.ready");
 }
 
-/** @param {string} name Of a group of radio buttons. */
+/** @param {string} name Name of a group of radio buttons. */
 function chosen(name) {
   const data = new FormData(/** @type {HTMLFormElement} */ (byId("options")));
   return String(data.get(name));
@@ -296,7 +302,7 @@ function showModel() {
   status.textContent = "";
 }
 
-/** @returns {Promise<never>} For what belongs to a round that was given up. */
+/** @returns {Promise<never>} A promise that never settles, for a cancelled round. */
 function never() {
   return new Promise(() => {});
 }

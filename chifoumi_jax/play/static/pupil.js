@@ -1,4 +1,4 @@
-/** A class's card on the Teach page: name, button to record, number of pictures. */
+/** A class's card on the Teach page: its name, record button and number of pictures. */
 
 import { shrink } from "./camera.js";
 import { put, t } from "./text.js";
@@ -6,26 +6,27 @@ import { put, t } from "./text.js";
 /**
  * @typedef {object} Refused
  * @property {string} reason
- * @property {boolean} isOfPicture Whether another picture may be taken.
+ * @property {boolean} isOfPicture Whether only this picture is bad, so that others can still be added.
  */
 /**
- * @typedef {object} Teacher What a card asks of the page.
- * @property {(id: number, name: string) => Promise<string | null>} rename Gives what is wrong.
+ * @typedef {object} Teacher Functions of the page that a card calls.
+ * @property {(id: number, name: string) => Promise<string | null>} rename Returns an error text, or null.
  * @property {(id: number) => Promise<void>} remove
  * @property {(id: number) => Promise<void>} clear
- * @property {(id: number) => Promise<string[]>} latest Addresses of pictures that the server has.
- * @property {(id: number, hold: number, picture: Blob) => Promise<Refused | null>} add Gives what is
- *   wrong.
+ * @property {(id: number) => Promise<string[]>} latest URLs of the newest pictures that the
+ *   server has.
+ * @property {(id: number, hold: number, picture: Blob) => Promise<Refused | null>} add Returns why
+ *   the picture was refused, or null.
  * @property {() => Promise<Blob | null>} frame
  * @property {(key: string, values: Record<string, string | number>) => void} say
  */
 
 const THUMBNAILS = 6;
-/** From one picture to the next. */
+/** Time from one picture to the next. */
 const PACE_MS = 100;
 
 let holds = 0;
-/** Holds of an earlier visit must not be taken for ones of this visit. */
+/** Random, so that hold numbers of an earlier visit do not occur again in this one. */
 const firstHold = Math.floor(Math.random() * 900_000);
 
 export class Pupil {
@@ -53,7 +54,7 @@ export class Pupil {
     if (count) void this.recall();
   }
 
-  /** Show what was taken before this page was loaded. */
+  /** Show pictures that were added before this page was loaded. */
   async recall() {
     for (const address of await this.teacher.latest(this.id)) this.showThumbnail(address);
   }
@@ -76,7 +77,10 @@ export class Pupil {
     this.root.append(head, this.error, this.thumbs, row);
   }
 
-  /** Show names and number; `place` is this card's among the others, from 0. @param {number} place */
+  /**
+   * Update all texts.
+   * @param {number} place Position of this card among the cards, from 0.
+   */
   render(place) {
     const { name } = this;
     this.input.setAttribute("aria-label", t("teach.name", { number: place + 1 }));
@@ -89,7 +93,7 @@ export class Pupil {
     this.clear.hidden = this.count === 0;
   }
 
-  /** @param {boolean} can Whether there is a camera to record from. */
+  /** @param {boolean} can Whether the camera is on, so that the card can record. */
   allow(can) {
     this.record.disabled = !can;
     if (!can) this.isRecording = false;
@@ -114,7 +118,7 @@ export class Pupil {
       if (!event.repeat) void this.start();
     });
     this.record.addEventListener("keyup", () => this.stop());
-    // Screen readers press buttons without keys or pointers.
+    // Screen readers press buttons without key or pointer events.
     this.record.addEventListener("click", (event) => {
       if (event.detail === 0 && !this.isRecording) void this.start().then(() => this.stop());
     });
@@ -130,7 +134,7 @@ export class Pupil {
     this.isRecording = false;
   }
 
-  /** Take pictures until the button is let go. */
+  /** Record pictures until the button is released. */
   async start() {
     if (this.isRecording || this.record.disabled) return;
     this.isRecording = true;
@@ -168,7 +172,11 @@ export class Pupil {
     this.tell(wrong, bad);
   }
 
-  /** Say what was taken, and what not. @param {Refused | null} wrong @param {number} bad */
+  /**
+   * Show how many pictures the class has, and why some were refused.
+   * @param {Refused | null} wrong The last refusal.
+   * @param {number} bad Number of refused files.
+   */
   tell(wrong, bad) {
     const { name, count } = this;
     if (!wrong) this.teacher.say("teach.recorded", { name, count });

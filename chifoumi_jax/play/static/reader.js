@@ -1,8 +1,8 @@
-/** Asks the server about frame after frame, one at a time. */
+/** Sends camera frames to the server for classification, one at a time. */
 
 import { ApiError, Offline, ask, connection, sleep } from "./api.js";
 
-/** At least so long from one frame to the next: the model is not asked more than is of use. */
+/** Minimum time from one frame to the next, because more frames would be of no use. */
 const PACE_MS = 90;
 const PAUSE_MS = 250;
 
@@ -11,9 +11,9 @@ const PAUSE_MS = 250;
 export class Reader {
   /**
    * @param {import("./camera.js").Camera} camera
-   * @param {string} path Who is asked.
-   * @param {(reading: Reading, frame: Blob, taken: number) => void} onReading `taken` is when the
-   *   frame was, as `performance.now()` says it.
+   * @param {string} path Path of the API that classifies a frame.
+   * @param {(reading: Reading, frame: Blob, taken: number) => void} onReading `taken` is the time
+   *   of the frame, from `performance.now()`.
    * @param {(error: ApiError) => void} onError
    */
   constructor(camera, path, onReading, onError) {

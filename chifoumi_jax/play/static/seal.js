@@ -1,10 +1,11 @@
-/** Whether what the machine shows is what it had sealed. */
+/** Checks that the machine's hand is the one that it committed to. */
 
 /**
- * @param {string} commitment Hexadecimal SHA-256 that was shown before.
+ * @param {string} commitment Hexadecimal SHA-256 that was shown before the round.
  * @param {string} nonce
  * @param {string} hand
- * @returns {Promise<boolean | null>} Null where the browser cannot compute it.
+ * @returns {Promise<boolean | null>} Whether the commitment matches; null if the browser cannot
+ *   compute SHA-256.
  */
 export async function holds(commitment, nonce, hand) {
   if (!globalThis.crypto?.subtle) return null;

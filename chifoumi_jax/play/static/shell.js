@@ -1,4 +1,4 @@
-/** What every page begins with: texts, language, theme, the banner of a server that is away. */
+/** Setup that all pages share: texts, language, theme, and the banner for an unreachable server. */
 
 import { ask, connection } from "./api.js";
 import { recall, remember } from "./storage.js";
@@ -11,7 +11,7 @@ import { LANGUAGE_CHANGED, capital, currentLanguage, loadTexts, put, setLanguage
  * @property {number} imageSize
  * @property {number} threshold
  * @property {Record<string, "rock" | "paper" | "scissors">} hands
- * @property {string[]} nothing Classes that stand for no hand.
+ * @property {string[]} nothing Classes that mean that no hand is in view.
  * @property {string[]} missing
  * @property {string[]} strange
  * @property {boolean} playable
@@ -43,7 +43,7 @@ export async function startShell(page) {
   watchConnection();
 }
 
-/** Let the page be used: before, nothing would listen to what is pressed. */
+/** Enable the page's controls; before this, their event listeners are not set up. */
 export function openPage() {
   byId("main").inert = false;
 }
@@ -55,7 +55,7 @@ export async function loadModel() {
   return model;
 }
 
-/** @param {Model} model @param {string} name Of a class. @returns {string} What to call it. */
+/** @param {Model} model @param {string} name Name of a class. @returns {string} Its text for the page. */
 export function titleOf(model, name) {
   const hand = model.hands[name] ?? (model.nothing.includes(name) ? "nothing" : null);
   return hand ? capital(t(`hand.${hand}`)) : name;

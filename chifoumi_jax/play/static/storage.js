@@ -1,11 +1,11 @@
-/** What the browser remembers for its reader, where it may. */
+/** Stores the user's settings in the browser, if the browser allows it. */
 
 /** @param {string} key @returns {string | null} */
 export function recall(key) {
   try {
     return localStorage.getItem(key);
   } catch {
-    // Pages without cookies have none of it.
+    // Browsers that block cookies block this storage too.
     return null;
   }
 }
@@ -15,6 +15,6 @@ export function remember(key, value) {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // It holds until the page is left.
+    // The setting then lasts until the page is closed.
   }
 }

@@ -1,4 +1,4 @@
-/** The page that teaches: classes, recording, learning, trying. */
+/** The Teach page: classes, recording, training, and trying the trained model. */
 
 import { ApiError, Offline, ask, connection, sleep } from "./api.js";
 import { Meters } from "./meters.js";
@@ -9,9 +9,9 @@ import { LANGUAGE_CHANGED, capital, percent, put, reason, t } from "./text.js";
 import { Viewer } from "./viewer.js";
 
 const POLL_MS = 400;
-/** Of recorded pictures, in pixels: what the server keeps. */
+/** Side of recorded pictures in pixels; the server keeps them at this size. */
 const SIDE = 256;
-/** HTTP statuses that say that a picture is no good: no body, too large, no image, unreadable. */
+/** HTTP statuses for a bad picture: no body, too large, not an image, unreadable. */
 const OF_PICTURES = [400, 413, 415, 422];
 
 /** @typedef {import("./shell.js").Model} Model */
@@ -94,7 +94,7 @@ const teacher = {
  * @param {Parameters<typeof ask>[1]} what
  * @param {(answer: any) => void} [then]
  * @param {(status: number) => void} [otherwise]
- * @returns {Promise<string | null>} What is wrong.
+ * @returns {Promise<string | null>} Error text, or null.
  */
 async function attempt(path, what, then = () => {}, otherwise = () => {}) {
   try {
@@ -147,7 +147,7 @@ function render() {
   showTaught();
 }
 
-/** @returns {boolean} Whether there is enough to learn from. */
+/** @returns {boolean} Whether a training can start. */
 function showEnough() {
   const { least, classes } = state;
   const poor = classes.find(({ frames }) => frames < least.frames);
@@ -176,7 +176,7 @@ function showJob() {
   else progress.removeAttribute("value");
   byId("job-text").textContent = sentence(job);
   byId("job-text").classList.toggle("error", job.state === "failed");
-  // Not each step: what is spoken must have an end.
+  // Without the step numbers, because a screen reader would announce every step.
   const spoken = isRunning ? t(`teach.stage.${job.stage}`) : sentence(job);
   if (byId("status").textContent !== spoken) byId("status").textContent = spoken;
   byId("job-photos").hidden = !job.photos;
@@ -252,7 +252,7 @@ async function addClass(name) {
   if (wrong) put(byId("record-status"), "error", { message: wrong });
 }
 
-/** @returns {string} A name that no class has. */
+/** @returns {string} A default name that no class has yet. */
 function freeName() {
   for (let number = 1; ; number++) {
     const name = t("teach.defaultName", { number });

@@ -1,4 +1,4 @@
-/** The texts of the pages, in the reader's language. */
+/** The texts of the pages, in the user's language. */
 
 import { recall } from "./storage.js";
 
@@ -9,7 +9,7 @@ let language = "en";
 /** Fired on `document` when the language has changed. */
 export const LANGUAGE_CHANGED = "chifoumi:language";
 
-/** Read the tables, and take the language of last time or the browser's. */
+/** Load the texts, and choose the language that the user chose last time, or the browser's. */
 export async function loadTexts() {
   tables = await (await fetch("/static/strings.json")).json();
   const kept = recall("language");
@@ -17,12 +17,12 @@ export async function loadTexts() {
   setLanguage(wanted.find((tag) => tag in tables) ?? "en");
 }
 
-/** @returns {string} Two letters. */
+/** @returns {string} A language code of two letters. */
 export function currentLanguage() {
   return language;
 }
 
-/** @param {string} chosen One of the tables. */
+/** @param {string} chosen Language code of one of the tables. */
 export function setLanguage(chosen) {
   language = chosen;
   document.documentElement.lang = chosen;
@@ -32,7 +32,7 @@ export function setLanguage(chosen) {
 
 /**
  * @param {string} key
- * @param {Record<string, string | number>} [values] For the {names} in the text.
+ * @param {Record<string, string | number>} [values] Values for the {placeholders} in the text.
  * @returns {string}
  */
 export function t(key, values = {}) {
@@ -40,14 +40,17 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
-/** @param {{code: string, message: string}} error Of the server. @returns {string} What is wrong. */
+/**
+ * @param {{code: string, message: string}} error The server's error.
+ * @returns {string} Its text in the user's language; the server's message if there is no translation.
+ */
 export function reason({ code, message }) {
   const key = `error.${code}`;
   return key in tables[language] ? t(key) : message;
 }
 
 /**
- * Put a text into an element, so that it follows the language.
+ * Put a text into an element, so that it changes with the language.
  * @param {Element} element
  * @param {string} key
  * @param {Record<string, string | number>} [values]
@@ -57,7 +60,7 @@ export function put(element, key, values) {
   if (values) element.setAttribute("data-i18n-values", JSON.stringify(values));
   else element.removeAttribute("data-i18n-values");
   const text = t(key, values);
-  // A live region speaks whenever it is set, even to what it was.
+  // Set only if it changed, because a live region announces its text whenever it is set.
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -72,12 +75,12 @@ export function translate(root) {
   }
 }
 
-/** @param {string} text @returns {string} With a capital letter. */
+/** @param {string} text @returns {string} The text with a capital first letter. */
 export function capital(text) {
   return text.charAt(0).toLocaleUpperCase(language) + text.slice(1);
 }
 
-/** @param {number} share @returns {string} As the language writes it. */
+/** @param {number} share @returns {string} The share as a percentage, in the language's format. */
 export function percent(share) {
   return new Intl.NumberFormat(language, { style: "percent" }).format(share);
 }

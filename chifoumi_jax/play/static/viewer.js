@@ -4,7 +4,7 @@ import { Camera, isPermitted } from "./camera.js";
 import { byId } from "./shell.js";
 import { put } from "./text.js";
 
-/** Fires "change" when the camera goes on or off. */
+/** Fires "change" when the camera is turned on or off. */
 export class Viewer extends EventTarget {
   constructor() {
     super();
@@ -16,7 +16,7 @@ export class Viewer extends EventTarget {
     this.camera.addEventListener("lost", () => this.fail("lost"));
   }
 
-  /** Turn the camera on if the browser need not ask for it. */
+  /** Turn the camera on if the browser allows it without asking the user. */
   async begin() {
     this.reflect();
     if (await isPermitted()) await this.turnOn();
@@ -50,7 +50,7 @@ export class Viewer extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Show what there is. */
+  /** Show the video or the placeholder, as the camera is on or off. */
   reflect() {
     const isOn = this.camera.isOn;
     byId("video").hidden = !isOn;

@@ -1,1 +1,1 @@
-"""The page Teach: classes, photos, a quick model, and a training in a process of its own."""
+"""The Teach page: classes and their pictures, a quick model, and training in a separate process."""

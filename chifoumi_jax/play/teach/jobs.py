@@ -1,4 +1,4 @@
-"""Learns what is taught: at once and in memory, or in a training of its own that is saved."""
+"""Trains on the taught classes: quickly in memory, or as a saved run in a separate process."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from chifoumi_jax.backbones import architecture
 from chifoumi_jax.convert.pretrained import PretrainedError
 from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.pictures import read_pixels
-from chifoumi_jax.play.teach.classes import Taught
-from chifoumi_jax.play.teach.save import save_album
+from chifoumi_jax.play.teach.classes import TaughtClass
+from chifoumi_jax.play.teach.save import save_photos
 from chifoumi_jax.play.worker import Worker
 from chifoumi_jax.prediction.load import load
 from chifoumi_jax.recipes import transfer
@@ -29,32 +29,33 @@ Recipe = Literal["transfer", "cnn"]
 State = Literal["running", "done", "stopped", "failed"]
 Stage = Literal["preparing", "learning", "judging", "loading"]
 
-# For pictures of a webcam's middle: the CNN's own size, for photos, takes minutes.
-_CHANGES: dict[Recipe, dict[str, Any]] = {
+# For crops of webcam frames. The CNN's own image size is for photos and would take minutes.
+_RECIPE_CHANGES: dict[Recipe, dict[str, Any]] = {
     "transfer": {"epochs": 6, "hands": 0, "min_steps": 0},
     "cnn": {"image_size": 96, "epochs": 20, "learning_rate": 1e-3},
 }
-_RUN = "teach"
-# For an interrupted training to save itself, in seconds.
-_PATIENCE = 20
+_RUN_NAME = "teach"
+# Time for an interrupted training to save its checkpoint, in seconds.
+_STOP_TIMEOUT = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A learning as the page sees it.
+    """A training job as the page shows it.
 
     Attributes:
-        kind: "quick" is a head on features, in memory; "full" a training that is saved.
-        state: Whether it goes on, and how it ended.
-        stage: What it is at.
-        step: Parts done, of `steps`.
-        steps: All parts; 0 while that is not known.
-        loss: Of the epoch so far.
-        accuracy: Likewise, on the training pictures.
+        kind: "quick" trains a head on frozen features, in memory; "full" trains a saved run.
+        state: Whether the job is running, or how it ended.
+        stage: The current part of the job.
+        step: Number of finished steps.
+        steps: Number of all steps; 0 while it is not known.
+        loss: Training loss of the current epoch so far.
+        accuracy: Training accuracy of the current epoch so far.
         photos: Folder of the saved pictures.
         run: Folder of the run.
-        test_accuracy: On pictures that were kept out of the training; `None` if none were.
-        error: Why it failed, one sentence.
+        test_accuracy: Accuracy on pictures that were not used for training; `None` if there are
+            none.
+        error: Why the job failed, in one sentence.
     """
 
     kind: Literal["quick", "full"]
@@ -70,8 +71,8 @@ class Job:
     error: str | None = None
 
 
-class Apprentice:
-    """One job at a time; safe in threads."""
+class JobRunner:
+    """Runs one training job at a time; thread-safe."""
 
     def __init__(self, models: Models, worker: Worker, runs: Path):
         self._models = models
@@ -84,26 +85,26 @@ class Apprentice:
         self._process: subprocess.Popen[str] | None = None
 
     @property
-    def job(self) -> Job | None:
-        """The one that goes on, or the last one."""
+    def current(self) -> Job | None:
+        """The running job, or the last one."""
         with self._lock:
             return self._job
 
-    def start_quick(self, lesson: Sequence[Taught], most: int) -> bool:
-        """Learn a head on features; false if another job goes on.
+    def start_quick(self, classes: Sequence[TaughtClass], max_pixels: int) -> bool:
+        """Train a head on frozen features; returns false if another job is running.
 
         Args:
-            lesson: What is taught.
-            most: Pixels that a picture may have.
+            classes: The taught classes.
+            max_pixels: Largest number of pixels of a picture.
         """
-        return self._start(Job("quick"), lambda: self._learn_quickly(lesson, most))
+        return self._start(Job("quick"), lambda: self._train_quick(classes, max_pixels))
 
-    def start_full(self, lesson: Sequence[Taught], recipe: Recipe) -> bool:
-        """Save the pictures and train on them; false if another job goes on."""
-        return self._start(Job("full"), lambda: self._learn_fully(lesson, recipe))
+    def start_full(self, classes: Sequence[TaughtClass], recipe: Recipe) -> bool:
+        """Save the pictures and train a run on them; returns false if another job is running."""
+        return self._start(Job("full"), lambda: self._train_full(classes, recipe))
 
     def cancel(self) -> None:
-        """Stop the job that goes on, if any."""
+        """Stop the running job, if any."""
         self._stopping.set()
         with self._lock:
             process = self._process
@@ -111,98 +112,101 @@ class Apprentice:
             process.terminate()
 
     def close(self) -> None:
-        """Stop, and wait until nothing goes on."""
+        """Stop the running job and wait for its end; its process is killed after a timeout."""
         self.cancel()
         thread = self._thread
         if thread is None:
             return
-        thread.join(_PATIENCE)
+        thread.join(_STOP_TIMEOUT)
         with self._lock:
             process = self._process
         if process is not None:
             process.kill()
         thread.join()
 
-    def _start(self, job: Job, learn: Callable[[], None]) -> bool:
+    def _start(self, job: Job, train: Callable[[], None]) -> bool:
         with self._lock:
             if self._job is not None and self._job.state == "running":
                 return False
             self._job = job
             self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, args=(learn,), name="apprentice")
+            self._thread = threading.Thread(target=self._run, args=(train,), name="teach-job")
             self._thread.start()
             return True
 
-    def _run(self, learn: Callable[[], None]) -> None:
+    def _run(self, train: Callable[[], None]) -> None:
         try:
-            learn()
+            train()
         except Exception as error:
-            # The page must hear of any end; what nobody expects goes on to the log.
-            self._tell(state="failed", error=str(error) or type(error).__name__)
+            # The page must show every failure; unexpected errors are also raised, for the log.
+            self._update(state="failed", error=str(error) or type(error).__name__)
             if not isinstance(error, OSError | PretrainedError | RuntimeError):
                 raise
 
-    def _tell(self, **news: Any) -> None:
+    def _update(self, **changes: Any) -> None:
         with self._lock:
             assert self._job is not None
-            self._job = dataclasses.replace(self._job, **news)
+            self._job = dataclasses.replace(self._job, **changes)
 
-    def _learn_quickly(self, lesson: Sequence[Taught], most: int) -> None:
+    def _train_quick(self, classes: Sequence[TaughtClass], max_pixels: int) -> None:
         from chifoumi_jax.play.teach.quick import Cancelled, quick_classifier
 
         def progress(done: int, total: int) -> None:
             if self._stopping.is_set():
                 raise Cancelled
-            self._tell(stage="learning", step=done, steps=total)
+            self._update(stage="learning", step=done, steps=total)
 
         pixels = [
-            read_pixels(transfer, frame.jpeg, most) for taught in lesson for frame in taught.frames
+            read_pixels(transfer, frame.jpeg, max_pixels)
+            for taught in classes
+            for frame in taught.frames
         ]
-        labels = np.repeat(np.arange(len(lesson)), [len(taught.frames) for taught in lesson])
+        labels = np.repeat(np.arange(len(classes)), [len(taught.frames) for taught in classes])
         try:
-            found = quick_classifier(
+            classifier = quick_classifier(
                 np.stack(pixels),
                 labels.astype(np.int32),
-                [taught.name for taught in lesson],
+                [taught.name for taught in classes],
                 progress,
             )
         except Cancelled:
-            self._tell(state="stopped")
+            self._update(state="stopped")
             return
-        self._take(Model("quick", found, None))
+        self._publish(Model("quick", classifier, None))
 
-    def _learn_fully(self, lesson: Sequence[Taught], recipe: Recipe) -> None:
-        album = save_album(lesson, self._runs)
-        self._tell(photos=str(album.photos))
-        changes = _CHANGES[recipe] | {
-            "name": _RUN,
-            "data": str(album.photos),
-            "groups": str(album.groups),
+    def _train_full(self, classes: Sequence[TaughtClass], recipe: Recipe) -> None:
+        saved = save_photos(classes, self._runs)
+        self._update(photos=str(saved.photos))
+        changes = _RECIPE_CHANGES[recipe] | {
+            "name": _RUN_NAME,
+            "data": str(saved.photos),
+            "groups": str(saved.groups),
             "runs": str(self._runs),
         }
-        ended: dict[str, Any] = {}
-        with self._training({"recipe": recipe, "changes": changes}) as process:
+        result: dict[str, Any] = {}
+        with self._training_process({"recipe": recipe, "changes": changes}) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                news = json.loads(line)
-                if "steps" in news:
-                    stage = "judging" if news["step"] == news["steps"] else "learning"
-                    self._tell(stage=stage, **news)
+                event = json.loads(line)
+                if "steps" in event:
+                    stage = "judging" if event["step"] == event["steps"] else "learning"
+                    self._update(stage=stage, **event)
                 else:
-                    ended = news
-        if "done" in ended:
-            directory = Path(ended["done"])
-            self._tell(stage="loading", run=str(directory), test_accuracy=ended["accuracy"])
-            self._take(Model(directory.name, load(directory), directory))
-        elif "stopped" in ended or self._stopping.is_set():
-            self._tell(state="stopped", run=ended.get("stopped"))
+                    result = event
+        if "done" in result:
+            directory = Path(result["done"])
+            self._update(stage="loading", run=str(directory), test_accuracy=result["accuracy"])
+            self._publish(Model(directory.name, load(directory), directory))
+        elif "stopped" in result or self._stopping.is_set():
+            self._update(state="stopped", run=result.get("stopped"))
         else:
-            broken = f"the training ended with exit code {process.returncode}"
-            self._tell(state="failed", error=ended.get("error", broken))
+            crash = f"the training ended with exit code {process.returncode}"
+            self._update(state="failed", error=result.get("error", crash))
 
     @contextlib.contextmanager
-    def _training(self, given: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, "-m", "chifoumi_jax.play.teach.train_process", json.dumps(given)]
+    def _training_process(self, request: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+        module = "chifoumi_jax.play.teach.train_process"
+        command = [sys.executable, "-m", module, json.dumps(request)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             with self._lock:
                 self._process = process
@@ -215,18 +219,18 @@ class Apprentice:
                 with self._lock:
                     self._process = None
 
-    def _take(self, model: Model) -> None:
-        self._tell(stage="loading")
+    def _publish(self, model: Model) -> None:
+        self._update(stage="loading")
         self._worker.warm_up(model.classifier, 1).result()
-        self._models.teach(model)
-        self._tell(state="done")
+        self._models.set_taught(model)
+        self._update(state="done")
 
 
 @functools.cache
-def why_no_transfer() -> str | None:
-    """Why the recipe `transfer` cannot be had, one sentence; `None` if it can.
+def transfer_problem() -> str | None:
+    """Why the recipe `transfer` is not available, in one sentence; `None` if it is.
 
-    Looked at once: what is installed later counts from the next start.
+    The result is cached: weights that are installed later count from the next start.
     """
     try:
         architecture(transfer.model).require()

@@ -1,4 +1,4 @@
-"""A classifier of taught pictures in seconds: a linear head on a pretrained network's features."""
+"""Trains a classifier in seconds: a linear head on a pretrained network's features."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from chifoumi_jax.training.program import Program
 from chifoumi_jax.training.program_cache import program_of
 from chifoumi_jax.training.step import Params, merge_statistics
 
-# One size of batch, so that one is compiled.
-_BATCH = 16
+# One batch size for all, so that only one program is compiled.
+_BATCH_SIZE = 16
 
 
-class Cancelled(Exception):  # noqa: N818 - nothing went wrong
-    """Somebody asked for it."""
+class Cancelled(Exception):  # noqa: N818 - it is not an error
+    """The user cancelled the training."""
 
 
 def quick_classifier(
@@ -35,42 +35,46 @@ def quick_classifier(
     classes: Sequence[str],
     progress: Callable[[int, int], None],
 ) -> Classifier:
-    """Train a head of the recipe `transfer` on features that stay.
+    """Train the head of the recipe `transfer` on frozen features of the pictures.
+
+    The pictures' mirror images are used too.
 
     Args:
-        pixels: As the recipe takes them.
-        labels: Their classes.
-        classes: Names.
-        progress: Called with the number of parts done and of all; may raise `Cancelled`.
+        pixels: The pictures, as the recipe's network takes them.
+        labels: Index into `classes` for each picture.
+        classes: Names of the classes.
+        progress: Called with the number of finished steps and of all steps; may raise `Cancelled`.
 
     Raises:
-        PretrainedError: If there are no pretrained weights.
+        PretrainedError: If the pretrained weights are not available.
+        Cancelled: If `progress` raises it.
     """
     extractor, model = _extractor(transfer.image_size)
     weights = _weights(model)
-    both = np.concatenate([pixels, pixels[:, :, ::-1]])
-    starts = range(0, len(both), _BATCH)
+    with_mirrored = np.concatenate([pixels, pixels[:, :, ::-1]])
+    starts = range(0, len(with_mirrored), _BATCH_SIZE)
     features = []
     for done, start in enumerate(starts):
         progress(done, len(starts) + 1)
-        features.append(_features(extractor, weights, both[start : start + _BATCH]))
+        batch = with_mirrored[start : start + _BATCH_SIZE]
+        features.append(_features(extractor, weights, batch))
     progress(len(starts), len(starts) + 1)
     ((kernel, bias),) = train_head(
         jax.random.key(transfer.seed),
         jnp.asarray(np.concatenate(features)),
         jnp.asarray(np.tile(labels, 2)),
-        jnp.ones(len(both)),
+        jnp.ones(len(with_mirrored)),
         classes=len(classes),
         depth=0,
         loss=smoothed_cross_entropy(transfer.label_smoothing),
     )
     program = program_of(transfer, len(classes))
-    found = nnx.clone(model)
-    for variable, value in (found.classify.kernel, kernel), (found.classify.bias, bias):
+    trained = nnx.clone(model)
+    for variable, value in (trained.classify.kernel, kernel), (trained.classify.bias, bias):
         assert variable is not None
         variable.set_value(value)
     progress(len(starts) + 1, len(starts) + 1)
-    return Classifier(transfer, classes, program, _weights(found))
+    return Classifier(transfer, classes, program, _weights(trained))
 
 
 @functools.lru_cache(maxsize=1)
@@ -82,7 +86,7 @@ def _extractor(image_size: int) -> tuple[Program, Backbone]:
 def _features(
     program: Program, weights: Params, pixels: UInt8[np.ndarray, "images size size 3"]
 ) -> Float32[np.ndarray, "images features"]:
-    padded = np.zeros((_BATCH * program.devices, *pixels.shape[1:]), np.uint8)
+    padded = np.zeros((_BATCH_SIZE * program.devices, *pixels.shape[1:]), np.uint8)
     padded[: len(pixels)] = pixels
     return np.asarray(program.features(weights, padded))[: len(pixels)]
 

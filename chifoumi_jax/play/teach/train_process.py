@@ -1,7 +1,7 @@
-"""A training in a process of its own that tells another one how it goes.
+"""Trains a run in a separate process and reports its progress to the parent process.
 
 `python -m chifoumi_jax.play.teach.train_process JSON` trains the recipe that the JSON names, with
-its changes. Each event is a line of JSON on standard output. SIGTERM stops it.
+the JSON's changes. Each event is a line of JSON on standard output. SIGTERM stops the training.
 """
 
 from __future__ import annotations
@@ -16,80 +16,82 @@ from pathlib import Path
 from typing import Any
 
 from chifoumi_jax.data.order import Order
-from chifoumi_jax.metrics import Running
+from chifoumi_jax.metrics import RunningMean
 from chifoumi_jax.recipes import RECIPES
 from chifoumi_jax.training.display import Display, TrainingBar
 
-# Between two pieces of news, in seconds.
+# Time between two events, in seconds.
 _REFRESH = 0.4
-# The server, which answers a person, goes first.
+# Lower priority than the server's, because a person waits for the server's answers.
 _NICENESS = 5
 
 
-def tell(**news: Any) -> None:
-    """One line; who no longer listens wants no more than what there is, saved."""
+def emit(**event: Any) -> None:
+    """Print an event; if the parent process no longer reads, stop and save the training."""
     try:
-        print(json.dumps(news), flush=True)
+        print(json.dumps(event), flush=True)
     except BrokenPipeError:
-        # For the rest of the process, which closes it.
+        # Later prints, and the closing of standard output at exit, must not fail again.
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
         signal.raise_signal(signal.SIGTERM)
 
 
-class TellingBar(TrainingBar):
-    """Tells of steps and epochs."""
+class EventBar(TrainingBar):
+    """Emits an event for each shown step."""
 
     @property
     def stride(self) -> int:
-        """Fewer steps than on a terminal: a person waits for this training."""
+        """Fewer steps than on a terminal, because a person watches this training."""
         stride = super().stride
-        return stride if len(self._paces) < 2 else max(1, int(_REFRESH / self._paces[-1]))
+        if len(self._step_seconds) < 2:
+            return stride
+        return max(1, int(_REFRESH / self._step_seconds[-1]))
 
-    def show(self, step: int, loss: Running, accuracy: Running, seconds: float) -> None:
-        """Tell of a step."""
+    def show(self, step: int, loss: RunningMean, accuracy: RunningMean, seconds: float) -> None:
+        """Emit a step's event."""
         super().show(step, loss, accuracy, seconds)
-        tell(step=step, steps=len(self._order), loss=loss.mean, accuracy=accuracy.mean)
+        emit(step=step, steps=len(self._order), loss=loss.mean, accuracy=accuracy.mean)
 
     def end_epoch(self, row: Mapping[str, float]) -> None:
-        """The steps have said it."""
+        """Print nothing, because the steps' events already contain the figures."""
 
 
-class Telling(Display):
-    """Tells of a training; warnings also go to standard error."""
+class EventDisplay(Display):
+    """Emits a training's progress as events; warnings still go to standard error."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
 
     @contextlib.contextmanager
     def training(self, order: Order, done: int) -> Iterator[TrainingBar]:
-        """Tell of the steps."""
-        tell(step=done, steps=len(order))
-        yield TellingBar(self, None, order)
+        """Emit the number of steps, and yield the bar that emits the steps' events."""
+        emit(step=done, steps=len(order))
+        yield EventBar(self, None, order)
 
 
 def main(argument: str) -> int:
-    """Train; gives the process's exit code."""
-    from chifoumi_jax.compilation_cache import keep_compiled
+    """Train as the JSON `argument` says; returns the process's exit code."""
+    from chifoumi_jax.compilation_cache import enable_compilation_cache
     from chifoumi_jax.errors import UserError
     from chifoumi_jax.training.fit import fit
     from chifoumi_jax.training.progress import Stopped
 
     os.nice(_NICENESS)
-    given = json.loads(argument)
-    recipe = RECIPES[given["recipe"]].replace(**given["changes"])
+    request = json.loads(argument)
+    recipe = RECIPES[request["recipe"]].replace(**request["changes"])
     try:
         with contextlib.suppress(OSError):
-            keep_compiled()
-        run = fit(recipe, display=Telling())
+            enable_compilation_cache()
+        run = fit(recipe, display=EventDisplay())
     except Stopped as stopped:
-        tell(stopped=str(stopped.directory))
+        emit(stopped=str(stopped.directory))
     except KeyboardInterrupt:
-        tell(stopped=None)
+        emit(stopped=None)
     except (UserError, OSError) as error:
-        tell(error=str(error))
+        emit(error=str(error))
         return 1
     else:
-        tell(done=str(run.directory), accuracy=run.results.get("test_accuracy"))
+        emit(done=str(run.directory), accuracy=run.results.get("test_accuracy"))
     return 0
 
 

@@ -1,1 +1,1 @@
-"""What `parity.compare` is given as a port: NNX modules, Linen modules, plain functions."""
+"""The kinds of ports that `parity.compare` accepts: NNX modules, Linen modules and functions."""

@@ -1,4 +1,4 @@
-"""What a port is asked, whether it is an NNX module, a Linen module or a function."""
+"""The common interface of ports: NNX modules, Linen modules and functions."""
 
 import abc
 import dataclasses
@@ -16,12 +16,12 @@ Weights = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """A parameter or statistic of the candidate.
+    """A parameter or running statistic of the candidate.
 
     Attributes:
-        path: Such as `conv1.kernel`.
+        path: Its path, such as `conv1.kernel`.
         shape: Its shape.
-        trained: Whether it is a parameter, not a statistic.
+        trained: True for a parameter, False for a statistic.
     """
 
     path: str
@@ -30,7 +30,7 @@ class Leaf:
 
     @property
     def node(self) -> str:
-        """Path of what holds it."""
+        """Path of the module that holds it."""
         return self.path.rpartition(".")[0]
 
     @property
@@ -40,62 +40,62 @@ class Leaf:
 
 
 class Candidate(abc.ABC):
-    """A port, seen as a pure function of its leaves. Nothing here changes the user's object."""
+    """A port as a pure function of its leaves. No method changes the user's object."""
 
-    #: What the report calls it.
+    #: The kind of model, as text.
     kind: str
 
     @abc.abstractmethod
     def leaves(self) -> list[Leaf]:
-        """All parameters and statistics of floating point."""
+        """All floating-point parameters and statistics."""
 
     @abc.abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """Their values, by path."""
+        """The values of the leaves, by path."""
 
     @abc.abstractmethod
-    def at(self, dtype: str) -> Self:
-        """A copy whose layers compute at this precision, given weights and inputs of it."""
+    def at_precision(self, dtype: str) -> Self:
+        """A copy whose layers compute at this precision, given weights and inputs of that dtype."""
 
     @abc.abstractmethod
     def apply(
         self, weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool
     ) -> tuple[Any, dict[str, Any]]:
-        """Outputs and statistics of a pass with these weights, without dropout."""
+        """Outputs and statistics of a forward pass with these weights, without dropout."""
 
     @abc.abstractmethod
     def observe(
         self, weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool
     ) -> tuple[Any, dict[str, Any], list[Call]]:
-        """As `apply`, with the calls of its modules that are not within a transformation."""
+        """Like `apply`, and also the calls of its modules outside JAX transformations."""
 
     @abc.abstractmethod
     def with_weights(self, arrays: Weights) -> Any:
-        """The user's object with these weights, in the dtypes that it has."""
+        """A copy of the user's object with these weights, in the dtypes of its own."""
 
     def module_kinds(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, str]:
-        """What Flax layer stands at each path, as far as that is known."""
+        """The kind of the Flax layer at each path, as far as known."""
         del args, kwargs
         return {}
 
     def why_no_training(self) -> str:
-        """Why it has no training mode, or an empty string if it has."""
+        """Why it has no training mode, or an empty string if it has one."""
         return ""
 
 
 def mode_arguments(parameters: Sequence[str], train: bool) -> dict[str, bool]:
-    """What a function that takes its mode as an argument is called with."""
+    """The keyword arguments that select the mode, for a function with such parameters."""
     found = {name: train for name in ("train", "training", "is_training") if name in parameters}
     if "use_running_average" in parameters:
         found["use_running_average"] = not train
     if "deterministic" in parameters:
-        # Where nothing else tells the mode, this does; dropout is off in either case.
+        # It selects the mode only if no other argument does; dropout is off in either case.
         found["deterministic"] = True if found else not train
     return found
 
 
 def arrays_of(tree: Any) -> tuple[Any, ...]:
-    """The arrays of a structure, without keys of random numbers."""
+    """The arrays of a structure, without PRNG keys."""
     return tuple(
         leaf
         for leaf in jax.tree.leaves(tree)
@@ -104,12 +104,15 @@ def arrays_of(tree: Any) -> tuple[Any, ...]:
 
 
 def trace_level() -> Any:
-    """What differs inside a scan or another transformation, whose arrays cannot be taken out."""
+    """A value that differs inside a scan or another transformation.
+
+    Arrays cannot be taken out of such a transformation.
+    """
     return get_opaque_trace_state(convention="flax")
 
 
 def same_dtypes(arrays: Weights, own: Mapping[str, Any]) -> dict[str, Any]:
-    """`own` where `arrays` has nothing, else the array in the dtype of `own`."""
+    """The arrays in the dtypes of `own`; paths that `arrays` lacks keep the value of `own`."""
     return {
         path: jax.numpy.asarray(np.asarray(arrays[path]).astype(value.dtype))
         if path in arrays

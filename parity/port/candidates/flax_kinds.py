@@ -1,4 +1,4 @@
-"""What Flax's layers are, of NNX and of Linen, as far as the layout of their weights goes."""
+"""The kinds of Flax's NNX and Linen layers, by the layout of their weights."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ _KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
 def kind_of(module: Any) -> str:
     """The layer's kind, or an empty string for a module of the user's own.
 
-    A transposed convolution that keeps its kernel as a convolution's gradient does is
-    "ConvTranspose, transpose_kernel".
+    A transposed convolution with `transpose_kernel=True`, whose kernel has the layout of a
+    convolution's gradient, is "ConvTranspose, transpose_kernel".
     """
     for classes, kind in _KINDS:
         if isinstance(module, classes):

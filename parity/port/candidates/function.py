@@ -17,8 +17,8 @@ _STATISTICS = ("mean", "var", "running_mean", "running_var", "moving_mean", "mov
 class FunctionCandidate(Candidate):
     """A function that is called as `function(params, *inputs)`.
 
-    One that takes `train` is called with it, and returns its outputs and the parameters with
-    their statistics updated if it is true.
+    A function with a `train` parameter is called with it. With `train=True` it returns its outputs
+    and the parameters with updated statistics.
     """
 
     kind = "function"
@@ -28,25 +28,25 @@ class FunctionCandidate(Candidate):
         self._parameters = list(inspect.signature(function).parameters)
 
     def leaves(self) -> list[Leaf]:
-        """Parameters, and statistics where they have the usual names."""
+        """Parameters, and statistics, which are recognised by the usual names."""
         return [
             Leaf(path, tuple(value.shape), path.rpartition(".")[2] not in _STATISTICS)
             for path, value in self._named(self._params).items()
         ]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Their values."""
+        """The values of the leaves, by path."""
         return {path: np.asarray(value) for path, value in self._named(self._params).items()}
 
-    def at(self, dtype: str) -> Self:
-        """Itself: a function computes in the precision of what it is given."""
+    def at_precision(self, dtype: str) -> Self:
+        """Itself, because a function computes in the precision of its inputs."""
         del dtype
         return self
 
     def apply(
         self, weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool
     ) -> tuple[Any, dict[str, Any]]:
-        """Outputs and statistics of a pass with these weights."""
+        """Outputs and statistics of a forward pass with these weights."""
         modes = mode_arguments(self._parameters, train)
         params = self._merged(weights)
         found = self._function(params, *args, **kwargs, **modes)
@@ -59,20 +59,20 @@ class FunctionCandidate(Candidate):
     def observe(
         self, weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool
     ) -> tuple[Any, dict[str, Any], list[Call]]:
-        """As `apply`: a function has no modules whose calls could be seen."""
+        """Like `apply`, without calls, because a function has no modules."""
         outputs, statistics = self.apply(weights, args, kwargs, train)
         return outputs, statistics, []
 
     def with_weights(self, arrays: Weights) -> tuple[Callable[..., Any], Any]:
-        """The function, and new parameters in the dtypes that they have."""
+        """The function, and new parameters in the dtypes of its own."""
         own = self._named(self._params)
         return self._function, self._merged(same_dtypes(arrays, own))
 
     def why_no_training(self) -> str:
-        """A function that takes no mode has only one."""
+        """A function without a parameter for the mode has only one mode."""
         if mode_arguments(self._parameters, True):
             return ""
-        return "the function takes no `train`: give it one to have its training mode compared"
+        return "the function has no `train` parameter: add one to compare its training mode"
 
     def _named(self, params: Any) -> dict[str, Any]:
         return {
@@ -86,7 +86,7 @@ class FunctionCandidate(Candidate):
 
 
 def _has_params(found: Any, params: Any) -> bool:
-    """Whether a function returned its updated parameters too, behind its outputs."""
+    """Whether a function returned a pair of its outputs and its updated parameters."""
     if not isinstance(found, tuple) or len(found) != 2:
         return False
     return str(jax.tree.structure(found[1])) == str(jax.tree.structure(params))

@@ -40,30 +40,30 @@ class LinenCandidate(Candidate):
         self._parameters = list(inspect.signature(type(module).__call__).parameters)
 
     def leaves(self) -> list[Leaf]:
-        """Parameters and statistics, without their collection's name where that is clear."""
+        """Parameters and statistics; the path omits the collection's name if it stays unique."""
         return [
             Leaf(path, tuple(self._flat[key].shape), key.startswith("params" + _SEPARATOR))
             for path, key in self._keys().items()
         ]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Their values."""
+        """The values of the leaves, by path."""
         return {path: np.asarray(self._flat[key]) for path, key in self._keys().items()}
 
-    def at(self, dtype: str) -> Self:
+    def at_precision(self, dtype: str) -> Self:
         """A copy whose layers compute at this precision."""
         return type(self)(self._module, self._variables, dtype)
 
     def apply(
         self, weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool
     ) -> tuple[Any, dict[str, Any]]:
-        """Outputs and statistics of a pass with these weights."""
+        """Outputs and statistics of a forward pass with these weights."""
         return self._run(weights, args, kwargs, train, lambda *_: None)
 
     def observe(
         self, weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool
     ) -> tuple[Any, dict[str, Any], list[Call]]:
-        """As `apply`, with the calls of its modules."""
+        """Like `apply`, and also the calls of its modules."""
         calls: list[Call] = []
         level = trace_level()
 
@@ -76,14 +76,14 @@ class LinenCandidate(Candidate):
         return outputs, statistics, calls
 
     def with_weights(self, arrays: Weights) -> tuple[linen.Module, Any]:
-        """The module, and new variables with these weights in the dtypes that they have."""
+        """The module, and new variables with these weights in the dtypes of its own."""
         keys = self._keys()
         own = {path: self._flat[key] for path, key in keys.items()}
         plain = self._merged(same_dtypes(arrays, own))
         return self._module, linen.meta.replace_boxed(self._variables, plain)
 
     def module_kinds(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, str]:
-        """The Flax layers, by path."""
+        """The kinds of its Flax layers, by path."""
         found: dict[str, str] = {}
 
         def note(module: linen.Module, given: Any, outputs: Any) -> None:
@@ -123,7 +123,7 @@ class LinenCandidate(Candidate):
         ) -> Any:
             if isinstance(context.module, linen.Dropout):
                 return given[0]
-            with _at(context.module, self._dtype):
+            with _precision(context.module, self._dtype):
                 outputs = call(*given, **named)
             if context.method_name == "__call__":
                 record(context.module, (given, named), outputs)
@@ -146,8 +146,8 @@ class LinenCandidate(Candidate):
 
 
 @contextlib.contextmanager
-def _at(module: linen.Module, dtype: str | None) -> Iterator[None]:
-    """The module and the modules in its fields at a precision, as long as this lasts."""
+def _precision(module: linen.Module, dtype: str | None) -> Iterator[None]:
+    """Set the precision of the module and of the modules in its fields; restore it on exit."""
     parts = [module, *(v for v in vars(module).values() if isinstance(v, linen.Module))]
     before = [
         (part, name, vars(part)[name])
@@ -155,7 +155,7 @@ def _at(module: linen.Module, dtype: str | None) -> Iterator[None]:
         for name in ("dtype", "param_dtype")
         if dtype is not None and vars(part).get(name) in (jnp.float32, np.dtype("float32"))
     ]
-    # Fields of a Linen module are frozen; this is undone below.
+    # `object.__setattr__`, because fields of a Linen module are frozen; restored below.
     for part, name, _ in before:
         object.__setattr__(part, name, jnp.dtype(dtype))
     try:

@@ -41,22 +41,22 @@ class NNXCandidate(Candidate):
         ]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Their values."""
+        """The values of the leaves, by path."""
         return {path: np.asarray(v.get_value()) for path, v in self._variables().items()}
 
-    def at(self, dtype: str) -> Self:
+    def at_precision(self, dtype: str) -> Self:
         """A copy whose layers compute at this precision."""
         module = nnx.merge(self._graph, self._state)
         for _, part in nnx.iter_modules(module):
             for name in ("dtype", "param_dtype"):
-                if _fixed(getattr(part, name, None)):
+                if _is_float32(getattr(part, name, None)):
                     setattr(part, name, jnp.dtype(dtype))
         return type(self)(module)
 
     def apply(
         self, weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool
     ) -> tuple[Any, dict[str, Any]]:
-        """Outputs and statistics of a pass with these weights."""
+        """Outputs and statistics of a forward pass with these weights."""
         module = self._module(weights, train)
         outputs = self._call(module, args, kwargs, train)
         return outputs, _statistics(module)
@@ -64,14 +64,14 @@ class NNXCandidate(Candidate):
     def observe(
         self, weights: Weights, args: Sequence[Any], kwargs: Mapping[str, Any], train: bool
     ) -> tuple[Any, dict[str, Any], list[Call]]:
-        """As `apply`, with the calls of its modules."""
+        """Like `apply`, and also the calls of its modules."""
         module = self._module(weights, train)
         calls: list[Call] = []
         places = {}
         for path, part in list(nnx.iter_modules(module)):
             places[id(part)] = _name(path)
-            # Not by an attribute: the class is what a call looks `__call__` up in.
-            object.__setattr__(part, "__class__", _recording(type(part)))
+            # Changes the class, because Python looks up `__call__` in the class, not the instance.
+            object.__setattr__(part, "__class__", _recording_class(type(part)))
         token = _WATCH.set((trace_level(), places, calls))
         try:
             outputs = self._call(module, args, kwargs, train)
@@ -80,12 +80,12 @@ class NNXCandidate(Candidate):
         return outputs, _statistics(module), calls
 
     def with_weights(self, arrays: Weights) -> nnx.Module:
-        """A new module with these weights, in the dtypes that it has."""
+        """A new module with these weights, in the dtypes of its own."""
         own = {path: variable.get_value() for path, variable in self._variables().items()}
         return nnx.merge(self._graph, self._replaced(same_dtypes(arrays, own)), copy=True)
 
     def module_kinds(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, str]:
-        """The Flax layers, by path."""
+        """The kinds of its Flax layers, by path."""
         del args, kwargs
         module = nnx.merge(self._graph, self._state)
         return {_name(path): kind_of(part) for path, part in nnx.iter_modules(module)}
@@ -118,7 +118,7 @@ _WATCH: contextvars.ContextVar[_Watch | None] = contextvars.ContextVar("watch", 
 
 
 @functools.cache
-def _recording(cls: Any) -> Any:
+def _recording_class(cls: Any) -> Any:
     original: Callable[..., Any] | None = getattr(cls, "__call__", None)  # noqa: B004
     if original is None:
         return cls
@@ -126,7 +126,7 @@ def _recording(cls: Any) -> Any:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = original(self, *args, **kwargs)
         watch = _WATCH.get()
-        # Copies that a transformation made of a module are not in the list.
+        # Copies of a module that a transformation made are not in `places`.
         if watch is not None and id(self) in watch[1] and trace_level() == watch[0]:
             found = arrays_of(outputs)
             if found:
@@ -159,7 +159,7 @@ def _name(path: Sequence[Any]) -> str:
     return ".".join(map(str, path))
 
 
-def _fixed(dtype: Any) -> bool:
+def _is_float32(dtype: Any) -> bool:
     try:
         return dtype is not None and jnp.dtype(dtype) == jnp.float32
     except TypeError:

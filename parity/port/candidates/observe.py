@@ -1,4 +1,4 @@
-"""A candidate's pass with the calls of its modules, compiled once."""
+"""A candidate's forward pass with the calls of its modules, compiled once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from parity.port.candidates.base import Candidate
 from parity.port.layer import Call
 
-#: Compiled to be run a few times: what makes code fast is not worth its time.
+#: No expensive optimizations, because the compiled code runs only a few times.
 COMPILE: dict[str, Any] = {
     "xla_llvm_disable_expensive_passes": True,
     "xla_backend_optimization_level": 0,
@@ -20,15 +20,15 @@ _NOT_TRACEABLE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConv
 
 
 def observer(candidate: Candidate, train: bool) -> Observer:
-    """From weights, arguments and named arguments to outputs, statistics and calls.
+    """A function from weights, args and kwargs to outputs, statistics and calls.
 
-    A candidate that looks at its arrays' values runs uncompiled.
+    A candidate whose Python code reads the values of its arrays runs uncompiled.
     """
     places: list[str] = []
 
     def traced(weights: Any, args: Any, kwargs: Any) -> Any:
         outputs, statistics, calls = candidate.observe(weights, args, kwargs, train)
-        # What is not an array stays here; tracing again would find the same.
+        # Strings cannot be outputs of compiled code; another trace would give the same ones.
         places[:] = [call.place for call in calls]
         return outputs, statistics, [(call.inputs, call.outputs) for call in calls]
 

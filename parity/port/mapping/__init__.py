@@ -1,1 +1,1 @@
-"""Which parameter of the original is which of the port, and how its axes are laid out."""
+"""Maps the original's parameters to the port's, including the order of their axes."""

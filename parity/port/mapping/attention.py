@@ -1,4 +1,4 @@
-"""The way in which PyTorch's multi-head attention fills the arrays of Flax's."""
+"""Maps the weights of PyTorch's multi-head attention to the arrays of Flax's."""
 
 import re
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 _PROJECTION = re.compile(r"(?:^|\.)(q|k|v|o)[a-z_]*\.(kernel|bias)$")
 
 
-def fits(layer: Layer, shapes: Shapes, kind: str) -> list[tuple[Entry, ...]]:
-    """One way, or none if the arrays do not fit.
+def mapping_options(layer: Layer, shapes: Shapes, kind: str) -> list[tuple[Entry, ...]]:
+    """The one possible mapping, or an empty list if the arrays do not fit.
 
-    The candidate has a layer each whose name begins with q, k, v and o, such as `query` or
-    `q_proj`; its heads may have an axis of their own.
+    The candidate has one layer for each of q, k, v and o, whose name begins with that letter, such
+    as `query` or `q_proj`; its heads may have an axis of their own.
     """
     del kind
     paths: dict[tuple[str, str], str] = {}
@@ -29,12 +29,12 @@ def fits(layer: Layer, shapes: Shapes, kind: str) -> list[tuple[Entry, ...]]:
     entries = []
     for parameter in layer.parameters:
         # PyTorch's own names: in_proj_weight, in_proj_bias, out_proj.weight, out_proj.bias.
-        which = "qkv" if parameter.role.startswith("in_proj") else "o"
-        what = "bias" if parameter.role.endswith("bias") else "kernel"
-        targets = [paths.get((letter, what)) for letter in which]
+        letters = "qkv" if parameter.role.startswith("in_proj") else "o"
+        role = "bias" if parameter.role.endswith("bias") else "kernel"
+        targets = [paths.get((letter, role)) for letter in letters]
         known = [path for path in targets if path is not None]
         size = sum(int(np.prod(shapes[path])) for path in known)
-        if len(known) != len(which) or size != int(np.prod(parameter.shape)):
+        if len(known) != len(letters) or size != int(np.prod(parameter.shape)):
             return []
         entries.append(_entry(parameter.name, parameter.shape, known, shapes))
     return [tuple(entries)]
@@ -45,7 +45,8 @@ def _entry(name: str, shape: tuple[int, ...], paths: list[str], shapes: Shapes) 
         parts = np.split(array, len(paths), axis=0)
         return tuple(part.T.reshape(shapes[path]) for part, path in zip(parts, paths, strict=True))
 
-    words = "(in, out) ← (out, in)" if len(shape) == 2 else ""
+    description = "(in, out) ← (out, in)" if len(shape) == 2 else ""
     if len(paths) > 1:
-        words = "; ".join(w for w in ("query, key and value apart", words) if w)
-    return Entry(name, shape, tuple(paths), Rule(words, apply))
+        parts = ("query, key and value apart", description)
+        description = "; ".join(part for part in parts if part)
+    return Entry(name, shape, tuple(paths), Rule(description, apply))

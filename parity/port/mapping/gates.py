@@ -1,4 +1,4 @@
-"""A recurrent layer's kernels and biases, gate by gate, whatever holds them."""
+"""A recurrent layer's kernels and biases gate by gate, independent of how arrays group them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,38 +8,40 @@ import numpy as np
 from parity.port.layer import Layer, Parameter
 from parity.port.mapping.mapping import Entry, Pieces, Rule
 
-#: Orders of the gates that are in use; all agree on the LSTM's.
+#: The gate orders in use; all frameworks have the same order for the LSTM.
 ORDERS = {"LSTM": ("ifgo",), "GRU": ("rzn", "zrn"), "RNN": ("n",)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A kernel or a bias of the reference; of Keras's two rows of biases, each is one.
+    """A kernel or a bias of the reference.
+
+    Each of the two rows of a Keras GRU's bias is a source of its own.
 
     Attributes:
         layer: The recurrent layer.
-        parameter: What holds it.
-        side: "i" for what meets the input, "h" for what meets the hidden state.
+        parameter: The parameter that holds it.
+        operand: "i" if it is applied to the input, "h" if it is applied to the hidden state.
         is_bias: Whether it is a bias.
-        row: Which row of the parameter it is, or None if it is all of it.
+        row: Its row in the parameter, or None if it is the complete parameter.
     """
 
     layer: Layer
     parameter: Parameter
-    side: str
+    operand: str
     is_bias: bool
     row: int | None = None
 
     @property
     def width(self) -> int:
-        """Entries of one gate."""
+        """Number of units of one gate."""
         gates = len(self.layer.gates)
-        joined = 0 if self._transposed else -1
-        return self.parameter.shape[joined] // gates
+        axis = 0 if self._transposed else -1
+        return self.parameter.shape[axis] // gates
 
     @property
     def rows(self) -> int:
-        """What a kernel meets: features of the input or of the hidden state."""
+        """Number of features of the input or of the hidden state to which a kernel is applied."""
         return self.parameter.shape[1 if self._transposed else 0]
 
     @property
@@ -47,14 +49,15 @@ class Source:
         return self.layer.framework == "torch" and len(self.parameter.shape) == 2
 
     def merges(self, gate: str) -> bool:
-        """Whether this gate's two biases are added, so that one could hold their sum.
+        """Whether this gate's two biases are added, so that one array could hold their sum.
 
-        In a GRU the reset gate comes between the new state's two.
+        In a GRU, the reset gate multiplies only one of the new state's two biases.
         """
-        return self.is_bias and not (self.layer.kind == "GRU" and self.side == "h" and gate == "n")
+        separate = self.layer.kind == "GRU" and self.operand == "h" and gate == "n"
+        return self.is_bias and not separate
 
     def gate(self, array: np.ndarray, gate: str) -> np.ndarray:
-        """One gate's part, (rows, width) or (width,)."""
+        """One gate's part, of shape (rows, width) or (width,)."""
         if self.row is not None:
             array = array[self.row]
         elif self._transposed:
@@ -63,28 +66,28 @@ class Source:
         return array[..., place * self.width : (place + 1) * self.width]
 
     def entry(self, targets: Sequence["Target"]) -> Entry:
-        """Puts gates of this source there."""
+        """The mapping entry that writes gates of this source to the targets."""
 
         def apply(array: np.ndarray) -> Pieces:
             return tuple(target.fill(self, array) for target in targets)
 
         paths = tuple(target.path for target in targets)
         return Entry(
-            self.parameter.name, self.parameter.shape, paths, Rule(self._words(targets), apply)
+            self.parameter.name, self.parameter.shape, paths, Rule(self._describe(targets), apply)
         )
 
-    def _words(self, targets: Sequence["Target"]) -> str:
-        said = []
+    def _describe(self, targets: Sequence["Target"]) -> str:
+        parts = []
         if self.row is not None:
-            said.append(f"row {self.row}")
+            parts.append(f"row {self.row}")
         if self._transposed != any(target.transposed for target in targets):
-            said.append("(in, out) ← (out, in)" if self._transposed else "(out, in) ← (in, out)")
+            parts.append("(in, out) ← (out, in)" if self._transposed else "(out, in) ← (in, out)")
         orders = [target.gates for target in targets]
         if len(orders) > 1:
-            said.append(f"gates {', '.join(orders)} apart")
+            parts.append(f"gates {', '.join(orders)} apart")
         elif orders and orders[0] != self.layer.gates:
-            said.append(f"gates {orders[0].replace('.', '–')} ← {self.layer.gates}")
-        return "; ".join(said)
+            parts.append(f"gates {orders[0].replace('.', '–')} ← {self.layer.gates}")
+        return "; ".join(parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +97,9 @@ class Target:
     Attributes:
         path: Its path.
         shape: Its shape.
-        gates: In its order, a full stop for one that gets nothing from here.
-        row: Which row of the array, or None if it is all of it.
-        transposed: Whether its gates lie along the first axis.
+        gates: The gates in its order; a full stop stands for a gate that the source does not fill.
+        row: The row of the array that holds them, or None if they fill the complete array.
+        transposed: Whether its gates are along the first axis.
     """
 
     path: str
@@ -106,7 +109,7 @@ class Target:
     transposed: bool = False
 
     def fill(self, source: Source, array: np.ndarray) -> np.ndarray:
-        """The candidate's array, with zeros for what does not come from this source."""
+        """The candidate's array, with zeros in the entries that the source does not fill."""
         first = source.gate(array, source.layer.gates[0])
         parts = [
             np.zeros_like(first) if gate == "." else source.gate(array, gate) for gate in self.gates
@@ -116,9 +119,9 @@ class Target:
             joined = joined.T
         if self.row is None:
             return joined
-        whole = np.zeros((2, *joined.shape), joined.dtype)
-        whole[self.row] = joined
-        return whole
+        rows = np.zeros((2, *joined.shape), joined.dtype)
+        rows[self.row] = joined
+        return rows
 
 
 def sources(layer: Layer) -> list[Source]:
@@ -126,9 +129,9 @@ def sources(layer: Layer) -> list[Source]:
     found = []
     for parameter in layer.parameters:
         is_bias = "bias" in parameter.role
-        side = "h" if parameter.role.startswith("hidden") else "i"
+        operand = "h" if parameter.role.startswith("hidden") else "i"
         if is_bias and len(parameter.shape) == 2:
             found += [Source(layer, parameter, "ih"[row], True, row) for row in (0, 1)]
         else:
-            found.append(Source(layer, parameter, side, is_bias))
+            found.append(Source(layer, parameter, operand, is_bias))
     return found

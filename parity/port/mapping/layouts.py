@@ -1,4 +1,4 @@
-"""Images and sequences between channels first, as PyTorch has them, and channels last, as Flax."""
+"""Converts images and sequences between PyTorch's channels first and Flax's channels last."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +11,12 @@ Layout = Callable[[Any], Any]
 
 
 def unchanged(arrays: Any) -> Any:
-    """The arrays as they are."""
+    """The arrays, unchanged."""
     return arrays
 
 
 def channels_last(conv1d: bool) -> Layout:
-    """From the reference's batch to the candidate's.
+    """A function that converts the reference's batch to channels last.
 
     Args:
         conv1d: Whether arrays with three axes are (batch, channels, length).
@@ -30,17 +30,17 @@ def channels_last(conv1d: bool) -> Layout:
 
 
 def channels_first(shapes: Any) -> Layout:
-    """From the candidate's outputs to the reference's.
+    """A function that converts the candidate's outputs to channels first.
 
     Args:
-        shapes: The reference's outputs' shapes, in order.
+        shapes: The shapes of the reference's outputs, in order.
     """
 
     def one(array: Any, shape: tuple[int, ...]) -> Any:
         if array.ndim < 3 or array.ndim != len(shape):
             return array
         moved = jnp.moveaxis(array, -1, 1)
-        # An image's channels always move; a sequence's only if its shape says so.
+        # The channels of images always move; those of sequences only if the shapes require it.
         image = array.ndim in (4, 5)
         fits = moved.shape == shape
         return moved if fits and (image or array.shape != shape) else array
@@ -56,5 +56,5 @@ def channels_first(shapes: Any) -> Layout:
 
 
 def last(array: np.ndarray) -> np.ndarray:
-    """An array with its channels at the end, for those with more than two axes."""
+    """The array with axis 1, the channels, moved to the end, if it has more than two axes."""
     return np.moveaxis(array, 1, -1) if array.ndim > 2 else array

@@ -1,4 +1,4 @@
-"""Which parameter of the reference is which of the candidate's, and where its entries go."""
+"""The mapping from the reference's parameters to the candidate's, entry by entry."""
 
 import dataclasses
 import functools
@@ -14,28 +14,28 @@ Pieces = tuple[np.ndarray, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """How an array of the reference becomes arrays of the candidate.
+    """How an array of the reference is converted to arrays of the candidate.
 
     Attributes:
-        words: Such as "HWIO ← OIHW"; an empty string if nothing changes.
-        apply: Moves entries, and never computes with them. An entry that comes from nowhere is 0.
-        inverse: Back, where that cannot be told from `apply`.
+        description: Text such as "HWIO ← OIHW"; an empty string if nothing changes.
+        apply: Moves entries without computing with them. Entries without a source become 0.
+        inverse: The inverse, where it cannot be derived from `apply`.
     """
 
-    words: str
+    description: str
     apply: Callable[[np.ndarray], Pieces]
     inverse: Callable[..., np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One parameter's place.
+    """Where one parameter of the reference goes in the candidate.
 
     Attributes:
-        reference: The reference's name.
-        shape: The reference's shape.
-        candidate: The paths that its entries go to, as many as the rule makes arrays.
-        rule: How.
+        reference: The parameter's name in the reference.
+        shape: Its shape in the reference.
+        candidate: The candidate's paths, one for each array that the rule makes.
+        rule: The conversion.
     """
 
     reference: str
@@ -45,12 +45,12 @@ class Entry:
 
     @functools.cached_property
     def places(self) -> Pieces | None:
-        """For every entry of the candidate's arrays the reference's flat place, or -1 for none.
+        """For every entry of the candidate's arrays, its flat index in the reference; -1 for none.
 
         None if the rule does more than move entries.
         """
         size = int(np.prod(self.shape))
-        # Numbered from 1, so that 0 is nothing.
+        # Numbered from 1, because 0 marks an entry without a source.
         numbers = np.arange(1, size + 1, dtype=np.float64).reshape(self.shape)
         moved = [np.asarray(piece) for piece in self.rule.apply(numbers)]
         for piece in moved:
@@ -59,30 +59,30 @@ class Entry:
         return tuple(piece.astype(np.int64) - 1 for piece in moved)
 
     def back(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """The reference's array, with NaN for an entry that went nowhere."""
+        """The reference's array, with NaN for entries that are not in the candidate."""
         if self.rule.inverse is not None:
             return np.asarray(self.rule.inverse(*arrays))
         if self.places is None:
             raise ValueError(
-                f"{self.reference}: its rule does more than move entries, so that it cannot be "
-                "inverted; give the mapping (path, function, inverse)"
+                f"{self.reference}: its function does more than move entries, so it cannot be "
+                "inverted; give the mapping as (path, function, inverse)"
             )
         flat = np.full(int(np.prod(self.shape)), np.nan, np.result_type(*arrays))
         for places, array in zip(self.places, arrays, strict=True):
-            there = places >= 0
-            flat[places[there]] = array[there]
+            has_source = places >= 0
+            flat[places[has_source]] = array[has_source]
         return flat.reshape(self.shape)
 
 
 class WeightMapping:
-    """From the reference's parameters to the candidate's, and back.
+    """The mapping from the reference's parameters to the candidate's, and back.
 
     Attributes:
-        entries: In the order in which the reference runs.
-        missing: Parameters of the reference without a place, each with a hint.
-        unused: Paths of the candidate that get nothing.
-        constants: Buffers of the reference that the port has as constants.
-        note: How the choices were made.
+        entries: One or more per parameter, in the order in which the reference runs.
+        missing: Parameters of the reference without a place in the candidate, each with a hint.
+        unused: Paths of the candidate that the mapping does not fill.
+        constants: Buffers of the reference that the port holds as constants.
+        note: How the choice between layouts was made.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class WeightMapping:
     def apply(self, arrays: Arrays) -> dict[str, np.ndarray]:
         """The candidate's arrays, by path, from the reference's.
 
-        Where two parameters of the reference go to one place, it holds their sum.
+        If two parameters of the reference go to the same place, it holds their sum.
         """
         found: dict[str, np.ndarray] = {}
         for entry in self.entries:
@@ -117,26 +117,26 @@ class WeightMapping:
         for entry in self.entries:
             back = entry.back([np.asarray(arrays[path]) for path in entry.candidate])
             if entry.reference in found:
-                # Two entries of one parameter: each fills what the other leaves open.
+                # Two entries of one parameter: each fills the NaNs of the other.
                 before = found[entry.reference]
                 back = np.where(np.isnan(before), back, before)
             found[entry.reference] = back
         return found
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Reference, candidate and rule in words, of each entry."""
+        """Reference name, candidate paths and rule as text, for each entry."""
         return [
-            (entry.reference, ", ".join(entry.candidate), entry.rule.words or "as it is")
+            (entry.reference, ", ".join(entry.candidate), entry.rule.description or "as it is")
             for entry in self.entries
         ]
 
     def __str__(self) -> str:
-        """A table of the entries, then what is left over."""
+        """A table of the entries, then the parameters without a counterpart."""
         rows = [("reference", "candidate", "rule"), *self.rows()]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         lines = [
-            f"{name:<{widths[0]}}  {path:<{widths[1]}}  {words}".rstrip()
-            for name, path, words in rows
+            f"{name:<{widths[0]}}  {path:<{widths[1]}}  {rule}".rstrip()
+            for name, path, rule in rows
         ]
         lines += [f"{name}: {hint}" for name, hint in self.missing.items()]
         lines += [f"{path}: gets nothing from the reference" for path in self.unused]

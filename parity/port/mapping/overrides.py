@@ -1,4 +1,4 @@
-"""What the user says about the mapping."""
+"""The user's corrections of the mapping."""
 
 import dataclasses
 import difflib
@@ -11,7 +11,7 @@ import numpy as np
 from parity.port.candidates.base import Leaf
 from parity.port.layer import Layer, Parameter
 from parity.port.mapping.mapping import Entry, Pieces, Rule
-from parity.port.mapping.pairing import Paired
+from parity.port.mapping.pairing import PairedLayer
 from parity.port.mapping.rules import alternatives
 
 Overrides = Mapping[str, tuple[Entry, ...]]
@@ -20,17 +20,17 @@ Overrides = Mapping[str, tuple[Entry, ...]]
 def overrides_of(
     given: Mapping[str, Any] | None, layers: Sequence[Layer], leaves: Sequence[Leaf]
 ) -> dict[str, tuple[Entry, ...]]:
-    """For each parameter that the user names, the entries that there are for it.
+    """The possible entries for each parameter that the user names.
 
     Args:
-        given: From a reference's parameter to a candidate's path, to `(path, function)` or to
-            `(path, function, inverse)`; a path may be a tuple of paths, for a function that
+        given: From a parameter of the reference to a path of the candidate, to `(path, function)`
+            or to `(path, function, inverse)`; a path may be a tuple of paths, for a function that
             returns as many arrays.
-        layers: The reference's.
-        leaves: The candidate's.
+        layers: The reference's layers.
+        leaves: The candidate's parameters and statistics.
 
     Raises:
-        ValueError: For a name that there is not, or an array that does not fit.
+        ValueError: If a name does not exist, or if an array does not fit.
     """
     parameters = {p.name: (layer, p) for layer in layers for p in layer.parameters}
     by_path = {leaf.path: leaf for leaf in leaves}
@@ -48,17 +48,17 @@ def overrides_of(
             if not entries:
                 raise ValueError(
                     f"no layout takes {name} of shape {parameter.shape} to {chosen[0].path} of "
-                    f"shape {chosen[0].shape}: give the mapping (path, function)"
+                    f"shape {chosen[0].shape}: give the mapping as (path, function)"
                 )
             found[name] = tuple(entries)
     return found
 
 
-def without(
+def without_overrides(
     layers: Sequence[Layer], leaves: Sequence[Leaf], overrides: Overrides
 ) -> tuple[list[Layer], list[Leaf]]:
-    """What is left to be paired up."""
-    paths = {path for some in overrides.values() for path in some[0].candidate}
+    """The layers and leaves that remain to be paired up."""
+    paths = {path for entries in overrides.values() for path in entries[0].candidate}
     rest = [
         dataclasses.replace(
             layer, parameters=tuple(p for p in layer.parameters if p.name not in overrides)
@@ -70,16 +70,18 @@ def without(
     ]
 
 
-def joined(layers: Sequence[Layer], pairs: Sequence[Paired], overrides: Overrides) -> list[Paired]:
-    """The pairs with what the user said, in the reference's order."""
-    ways = {paired.layer.name: paired.ways for paired in pairs}
+def with_overrides(
+    layers: Sequence[Layer], pairs: Sequence[PairedLayer], overrides: Overrides
+) -> list[PairedLayer]:
+    """The pairs together with the overrides, in the reference's order."""
+    options = {paired.layer.name: paired.options for paired in pairs}
     found = []
     for layer in layers:
-        said = [overrides[p.name] for p in layer.parameters if p.name in overrides]
-        own = ways.get(layer.name, ((),) if said else ())
-        every = tuple((*way, *more) for way in own for more in itertools.product(*said))
+        given = [overrides[p.name] for p in layer.parameters if p.name in overrides]
+        own = options.get(layer.name, ((),) if given else ())
+        every = tuple((*option, *more) for option in own for more in itertools.product(*given))
         if every:
-            found.append(Paired(layer, every, given=bool(said)))
+            found.append(PairedLayer(layer, every, given=bool(given)))
     return found
 
 
@@ -91,8 +93,8 @@ def _entry(
 ) -> Entry:
     def apply(array: np.ndarray) -> Pieces:
         pieces = function(array)
-        some = pieces if isinstance(pieces, tuple | list) else (pieces,)
-        return tuple(np.asarray(piece) for piece in some)
+        several = pieces if isinstance(pieces, tuple | list) else (pieces,)
+        return tuple(np.asarray(piece) for piece in several)
 
     shapes = [piece.shape for piece in apply(np.zeros(parameter.shape))]
     if shapes != [leaf.shape for leaf in leaves]:

@@ -1,4 +1,4 @@
-"""Which layer of the reference is which of the candidate's: by shape, kind, order and name."""
+"""Pairs the reference's layers with the candidate's, by shape, kind, order and name."""
 
 import collections
 import dataclasses
@@ -20,10 +20,10 @@ from parity.port.mapping.rules import alternatives
 Entries = tuple[Entry, ...]
 _IMPOSSIBLE = 1e6
 _COMPOSITE: dict[str, Callable[..., list[Entries]]] = {
-    "LSTM": recurrent.fits,
-    "GRU": recurrent.fits,
-    "RNN": recurrent.fits,
-    "Attention": attention.fits,
+    "LSTM": recurrent.mapping_options,
+    "GRU": recurrent.mapping_options,
+    "RNN": recurrent.mapping_options,
+    "Attention": attention.mapping_options,
 }
 _ROLES = {
     "kernel": {"kernel", "weight", "weights", "w"},
@@ -34,71 +34,71 @@ _ROLES = {
     "embedding": {"embedding", "embeddings", "weight", "table"},
     "slope": {"negative_slope", "slope", "alpha"},
 }
-_WAYS = 8
+_MAX_OPTIONS = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Paired:
-    """A layer and the ways in which its parameters fill arrays of the candidate.
+class PairedLayer:
+    """A layer and the possible mappings of its parameters to arrays of the candidate.
 
     Attributes:
         layer: The reference's layer.
-        ways: The most plausible first.
-        given: Whether the user said where its parameters go.
+        options: The possible mappings, the most plausible first.
+        given: Whether the user's `mapping` names one of its parameters.
     """
 
     layer: Layer
-    ways: tuple[Entries, ...]
+    options: tuple[Entries, ...]
     given: bool = False
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """All paths of the first way."""
-        return tuple(path for entry in self.ways[0] for path in entry.candidate)
+        """All paths of the first option."""
+        return tuple(path for entry in self.options[0] for path in entry.candidate)
 
     @property
     def signature(self) -> tuple[object, ...]:
-        """What two layers share that could stand for each other."""
+        """Equal for two layers that could be swapped."""
         shapes = tuple((p.role, p.shape) for p in self.layer.parameters)
         return (self.layer.kind, self.layer.gates, shapes)
 
 
 def pair_up(
     layers: Sequence[Layer], leaves: Sequence[Leaf], kinds: Mapping[str, str]
-) -> list[Paired]:
-    """Pairs in the reference's order.
+) -> list[PairedLayer]:
+    """Pairs of layers, in the reference's order.
 
     Args:
-        layers: The reference's, in the order in which they run.
-        leaves: The candidate's, in the order of their first use.
-        kinds: What Flax layer stands at which path, as far as that is known.
+        layers: The reference's layers, in the order in which they run.
+        leaves: The candidate's parameters and statistics, in the order of their first use.
+        kinds: The kind of the Flax layer at each path, as far as known.
     """
-    found: dict[str, Paired] = {}
-    left = list(leaves)
+    found: dict[str, PairedLayer] = {}
+    remaining = list(leaves)
     composite = [layer for layer in layers if layer.kind in _COMPOSITE]
     simple = [layer for layer in layers if layer.kind not in _COMPOSITE]
-    for some, nodes_of, ways in (
-        (composite, _subtrees, _composite_ways),
-        (simple, _holders, _simple_ways),
+    for group, nodes_of, options in (
+        (composite, _subtrees, _composite_options),
+        (simple, _holders, _simple_options),
     ):
-        nodes = nodes_of(left)
-        taken = _assign(some, nodes, functools.partial(ways, kinds))
-        found |= {paired.layer.name: paired for paired in taken}
-        used = {path for paired in taken for path in paired.paths}
-        left = [leaf for leaf in left if leaf.path not in used]
-    found |= _one_by_one(layers, found, left, kinds)
+        nodes = nodes_of(remaining)
+        assigned = _assign(group, nodes, functools.partial(options, kinds))
+        found |= {paired.layer.name: paired for paired in assigned}
+        used = {path for paired in assigned for path in paired.paths}
+        remaining = [leaf for leaf in remaining if leaf.path not in used]
+    found |= _one_by_one(layers, found, remaining, kinds)
     return [found[layer.name] for layer in layers if layer.name in found]
 
 
 def mapping_of(
-    pairs: Sequence[Paired],
+    pairs: Sequence[PairedLayer],
     chosen: Sequence[int],
     layers: Sequence[Layer],
     leaves: Sequence[Leaf],
     note: str = "",
 ) -> WeightMapping:
-    """The mapping of the chosen ways, with what is left over on either side."""
-    entries = [e for paired, way in zip(pairs, chosen, strict=True) for e in paired.ways[way]]
+    """The mapping of the chosen options, with the parameters left over on either side."""
+    entries = [e for paired, i in zip(pairs, chosen, strict=True) for e in paired.options[i]]
     placed = {entry.reference for entry in entries}
     filled = {path for entry in entries for path in entry.candidate}
     unused = [leaf for leaf in leaves if leaf.path not in filled]
@@ -109,9 +109,9 @@ def mapping_of(
 
 
 def likeness(first: str, second: str) -> float:
-    """How alike two names are, from 0 to 1, whatever stands between their words.
+    """Similarity of two names, from 0 to 1, ignoring the separators between words.
 
-    The last part counts for itself: `layer1.0.bn2` is more like `blocks.0.bn2` than like
+    An equal last part has extra weight: `layer1.0.bn2` is more similar to `blocks.0.bn2` than to
     `blocks.0.norm`.
     """
     words = [re.findall(r"[a-z]+|\d+", name.lower()) for name in (first, second)]
@@ -127,7 +127,7 @@ Node = tuple[str, tuple[Leaf, ...]]
 
 
 def _holders(leaves: Sequence[Leaf]) -> list[Node]:
-    """What holds leaves itself, in the order of first use."""
+    """The nodes that directly hold leaves, in the order of first use."""
     groups: dict[str, list[Leaf]] = {}
     for leaf in leaves:
         groups.setdefault(leaf.node, []).append(leaf)
@@ -135,7 +135,7 @@ def _holders(leaves: Sequence[Leaf]) -> list[Node]:
 
 
 def _subtrees(leaves: Sequence[Leaf]) -> list[Node]:
-    """Every part of the tree, the innermost of those that hold the same."""
+    """Every subtree; of subtrees with the same leaves, only the innermost."""
     groups: dict[str, list[Leaf]] = {}
     for leaf in leaves:
         parts = leaf.path.split(".")[:-1]
@@ -149,25 +149,25 @@ def _subtrees(leaves: Sequence[Leaf]) -> list[Node]:
 
 
 def _assign(
-    layers: Sequence[Layer], nodes: Sequence[Node], ways: Callable[[Layer, Node], list[Entries]]
-) -> list[Paired]:
-    """The assignment of layers to nodes that costs least."""
+    layers: Sequence[Layer], nodes: Sequence[Node], options: Callable[[Layer, Node], list[Entries]]
+) -> list[PairedLayer]:
+    """The assignment of layers to nodes with the lowest cost."""
     if not layers or not nodes:
         return []
     possible = {
         (i, j): found
         for i, layer in enumerate(layers)
         for j, node in enumerate(nodes)
-        if (found := ways(layer, node))
+        if (found := options(layer, node))
     }
     costs = np.full((len(layers), len(nodes)), _IMPOSSIBLE)
     for (i, j), found in possible.items():
-        apart = abs(i / max(len(layers) - 1, 1) - j / max(len(nodes) - 1, 1))
+        offset = abs(i / max(len(layers) - 1, 1) - j / max(len(nodes) - 1, 1))
         unlike = 1 - likeness(layers[i].name, nodes[j][0])
-        costs[i, j] = 2 * apart + unlike + 10 * _left_over(layers[i], nodes[j], found[0])
+        costs[i, j] = 2 * offset + unlike + 10 * _left_over(layers[i], nodes[j], found[0])
     rows, columns = linear_sum_assignment(costs)
     return [
-        Paired(layers[i], tuple(possible[i, j][:_WAYS]))
+        PairedLayer(layers[i], tuple(possible[i, j][:_MAX_OPTIONS]))
         for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
         if (i, j) in possible
     ]
@@ -181,13 +181,13 @@ def _left_over(layer: Layer, node: Node, entries: Entries) -> int:
     )
 
 
-def _composite_ways(kinds: Mapping[str, str], layer: Layer, node: Node) -> list[Entries]:
+def _composite_options(kinds: Mapping[str, str], layer: Layer, node: Node) -> list[Entries]:
     shapes = {leaf.path: leaf.shape for leaf in node[1]}
     return _COMPOSITE[layer.kind](layer, shapes, kinds.get(node[0], ""))
 
 
-def _simple_ways(kinds: Mapping[str, str], layer: Layer, node: Node) -> list[Entries]:
-    """Each parameter with the leaf whose name and shape suit it best."""
+def _simple_options(kinds: Mapping[str, str], layer: Layer, node: Node) -> list[Entries]:
+    """Pairs each parameter with the leaf whose name and shape fit best."""
     kind = kinds.get(node[0], "")
     rules = {
         (i, j): found
@@ -202,9 +202,9 @@ def _simple_ways(kinds: Mapping[str, str], layer: Layer, node: Node) -> list[Ent
     pairs = [
         (i, j) for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if (i, j) in rules
     ]
-    # A bias alone tells nothing: a layer that has a kernel is found by its kernel.
-    named = {layer.parameters[i].role for i, _ in pairs}
-    if not pairs or ("kernel" in {p.role for p in layer.parameters} and "kernel" not in named):
+    # A match of the bias alone is no evidence, so a layer with a kernel must match by its kernel.
+    matched = {layer.parameters[i].role for i, _ in pairs}
+    if not pairs or ("kernel" in {p.role for p in layer.parameters} and "kernel" not in matched):
         return []
     choices = [
         [
@@ -213,11 +213,14 @@ def _simple_ways(kinds: Mapping[str, str], layer: Layer, node: Node) -> list[Ent
         ]
         for i, j in pairs
     ]
-    return list(itertools.islice(itertools.product(*choices), _WAYS))
+    return list(itertools.islice(itertools.product(*choices), _MAX_OPTIONS))
 
 
 def _role_cost(parameter: Parameter, leaf: Leaf) -> float:
-    """0 where the name says the role, 1 where another; 2 for a weight with a statistic."""
+    """0 if the leaf's name fits the role, 1 if it fits another role, 0.5 if it fits none.
+
+    2 for a parameter paired with a statistic, or the reverse.
+    """
     if parameter.trained != leaf.trained:
         return 2.0
     name = leaf.name.lower()
@@ -229,38 +232,40 @@ def _role_cost(parameter: Parameter, leaf: Leaf) -> float:
 
 def _one_by_one(
     layers: Sequence[Layer],
-    found: Mapping[str, Paired],
-    left: Sequence[Leaf],
+    found: Mapping[str, PairedLayer],
+    remaining: Sequence[Leaf],
     kinds: Mapping[str, str],
-) -> dict[str, Paired]:
-    """Parameters of layers that no node stands for, such as those of a flat dictionary."""
-    placed = {e.reference for paired in found.values() for e in paired.ways[0]}
-    wanted = [(layer, p) for layer in layers for p in layer.parameters if p.name not in placed]
+) -> dict[str, PairedLayer]:
+    """Pairs single parameters of layers that have no node, such as those of a flat dictionary."""
+    placed = {e.reference for paired in found.values() for e in paired.options[0]}
+    missing = [(layer, p) for layer in layers for p in layer.parameters if p.name not in placed]
     possible: dict[tuple[int, int], list[Entry]] = {}
-    costs = np.full((len(wanted), len(left)), _IMPOSSIBLE)
-    for (i, (layer, parameter)), (j, leaf) in itertools.product(enumerate(wanted), enumerate(left)):
+    costs = np.full((len(missing), len(remaining)), _IMPOSSIBLE)
+    for (i, (layer, parameter)), (j, leaf) in itertools.product(
+        enumerate(missing), enumerate(remaining)
+    ):
         if parameter.optional and likeness(parameter.name, leaf.path) < 1:
             continue
         rules = _rules(layer, parameter, leaf, kinds)
         if not rules:
             continue
         possible[i, j] = rules
-        apart = abs(i / max(len(wanted) - 1, 1) - j / max(len(left) - 1, 1))
+        offset = abs(i / max(len(missing) - 1, 1) - j / max(len(remaining) - 1, 1))
         unlike = 1 - likeness(parameter.name, leaf.path)
-        costs[i, j] = 2 * apart + unlike + _role_cost(parameter, leaf)
+        costs[i, j] = 2 * offset + unlike + _role_cost(parameter, leaf)
     if not possible:
         return {}
     rows, columns = linear_sum_assignment(costs)
     entries: dict[str, list[list[Entry]]] = {}
     for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
         if (i, j) in possible:
-            entries.setdefault(wanted[i][0].name, []).append(possible[i, j])
+            entries.setdefault(missing[i][0].name, []).append(possible[i, j])
     by_name = {layer.name: layer for layer in layers}
     completed = {}
     for name, choices in entries.items():
-        own = [[e] for e in found[name].ways[0]] if name in found else []
-        ways = tuple(itertools.islice(itertools.product(*own, *choices), _WAYS))
-        completed[name] = Paired(by_name[name], ways)
+        own = [[e] for e in found[name].options[0]] if name in found else []
+        options = tuple(itertools.islice(itertools.product(*own, *choices), _MAX_OPTIONS))
+        completed[name] = PairedLayer(by_name[name], options)
     return completed
 
 
@@ -270,10 +275,10 @@ def _rules(layer: Layer, parameter: Parameter, leaf: Leaf, kinds: Mapping[str, s
 
 
 def _nearness(parameter: Parameter, leaf: Leaf) -> float:
-    """How likely the two are meant for each other although their shapes do not fit."""
+    """A score of how likely the leaf is the counterpart, although the shapes do not fit."""
     sizes = collections.Counter(parameter.shape) & collections.Counter(leaf.shape)
-    alike = len(parameter.shape) == len(leaf.shape)
-    return 10 * alike + sizes.total() + likeness(parameter.name, leaf.path)
+    same_rank = len(parameter.shape) == len(leaf.shape)
+    return 10 * same_rank + sizes.total() + likeness(parameter.name, leaf.path)
 
 
 def _hint(parameter: Parameter, unused: Sequence[Leaf]) -> str:
@@ -282,5 +287,5 @@ def _hint(parameter: Parameter, unused: Sequence[Leaf]) -> str:
     nearest = max(unused, key=lambda leaf: _nearness(parameter, leaf))
     return (
         f"shape {parameter.shape}, and no parameter of the candidate that is left fits; the "
-        f"likeliest, {nearest.path}, has shape {nearest.shape}"
+        f"most similar, {nearest.path}, has shape {nearest.shape}"
     )

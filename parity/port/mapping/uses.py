@@ -1,18 +1,19 @@
-"""In which order a function first uses its arguments."""
+"""Finds the order in which a function first uses its weights."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 
-# What only changes how an array is held: a model that casts all weights first has not used them.
-_CARRIERS = {"convert_element_type", "reshape", "broadcast_in_dim", "transpose", "copy", "squeeze"}
+# Operations that change only dtype or layout do not count as a use: some models first cast all
+# weights.
+_NO_USE = {"convert_element_type", "reshape", "broadcast_in_dim", "transpose", "copy", "squeeze"}
 
 
 def first_uses(function: Callable[[dict[str, Any]], Any], weights: dict[str, Any]) -> list[str]:
-    """The names of the weights in the order of their first use; what is not used comes last."""
+    """The names of the weights in the order of their first use; unused weights come last."""
     closed = jax.make_jaxpr(function)(weights)
-    # The leaves of a dictionary come in the order of its keys.
+    # JAX flattens a dictionary in the order of its sorted keys.
     names = sorted(weights)
     found: list[str] = []
     known = dict(zip(closed.jaxpr.invars[: len(names)], names, strict=True))
@@ -29,7 +30,7 @@ def _visit(jaxpr: Any, known: dict[Any, str], found: list[str]) -> None:
         if inner:
             for part in inner:
                 _visit(part, _bound(part.invars, eqn.invars, known), found)
-        if eqn.primitive.name in _CARRIERS and named[0] is not None:
+        if eqn.primitive.name in _NO_USE and named[0] is not None:
             known[eqn.outvars[0]] = named[0]
         else:
             found.extend(dict.fromkeys(n for n in named if n is not None and n not in found))
@@ -46,7 +47,7 @@ def _inner(values: Any) -> Iterator[Any]:
 
 
 def _bound(inner: Sequence[Any], outer: Sequence[Any], known: dict[Any, str]) -> dict[Any, str]:
-    # A branch of a condition does not get what chooses it.
+    # The branches of a conditional do not receive its first operand, the selector.
     if len(inner) == len(outer) - 1:
         outer = outer[1:]
     if len(inner) != len(outer):

@@ -1,1 +1,1 @@
-"""What `parity.compare` is given as an original: Keras models and PyTorch modules."""
+"""The kinds of originals that `parity.compare` accepts: Keras models and PyTorch modules."""

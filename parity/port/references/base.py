@@ -1,20 +1,20 @@
-"""What an original is asked, whether it is a Keras model or a PyTorch module."""
+"""The common interface of originals: Keras models and PyTorch modules."""
 
 import abc
 from collections.abc import Sequence
 from typing import Any
 
 from parity.port.layer import Arrays, Call, Layer, Objective, Run
-from parity.slope import Slope
+from parity.value_and_grad import ValueAndGrad
 
 
 class Reference(abc.ABC):
-    """An original. All that it computes, it computes on a copy.
+    """An original. The user's model is never changed.
 
     Attributes:
         framework: "torch" or "keras".
-        layers: What holds parameters, in the order in which it runs.
-        sequence_channels_first: Whether a batch with three axes has its channels in the middle.
+        layers: The layers that hold parameters, in the order in which they run.
+        sequence_channels_first: Whether a batch with three axes has its channels at axis 1.
         why_not_float64: Why it computes in float32 only, or an empty string.
     """
 
@@ -25,26 +25,29 @@ class Reference(abc.ABC):
 
     @abc.abstractmethod
     def arrays(self) -> Arrays:
-        """All parameters and statistics, by name, in the model's own precision."""
+        """All parameters and running statistics, by name, in the model's own precision."""
 
     @abc.abstractmethod
     def run(self, weights: Arrays, batch: Any, dtype: str, train: bool) -> Run:
-        """A pass with these weights, without dropout."""
+        """A forward pass with these weights, without dropout."""
 
     @abc.abstractmethod
-    def slope(
+    def value_and_grad(
         self, weights: Arrays, batch: Any, dtype: str, train: bool, objective: Objective
-    ) -> Slope:
+    ) -> ValueAndGrad:
         """The objective of the outputs, and its gradients."""
 
     @property
     def has_statistics(self) -> bool:
-        """Whether it has running statistics, so that training is another function."""
+        """Whether it has running statistics, so that it computes differently in training mode."""
         return any(layer.kind == "BatchNorm" for layer in self.layers)
 
 
 def in_order(layers: Sequence[Layer], calls: Sequence[Call]) -> list[Layer]:
-    """The layers as they were called first; one whose calls are not seen before the next one."""
+    """The layers in the order of their first calls.
+
+    A layer without recorded calls comes just before the next layer of `layers`.
+    """
     order = list(dict.fromkeys(call.place for call in calls))
     keys: dict[str, float] = {}
     following = float(len(order))

@@ -14,16 +14,16 @@ from parity.port.layer import Arrays, Objective, Run
 from parity.port.references.base import Reference, in_order
 from parity.port.references.keras_copy import copy_in_float64, in_float64
 from parity.port.references.keras_layers import Part, parts_of
-from parity.port.references.keras_watch import watched
-from parity.port.trees import cast, named
-from parity.slope import Slope
+from parity.port.references.keras_watch import recorded_calls
+from parity.port.trees import cast, named_leaves
+from parity.value_and_grad import ValueAndGrad
 
 
 class KerasReference(Reference):
     """A `keras.Model`.
 
     Raises:
-        ValueError: If Keras computes with another backend than TensorFlow.
+        ValueError: If Keras runs on another backend than TensorFlow, or if the model is not built.
     """
 
     framework = "keras"
@@ -31,8 +31,8 @@ class KerasReference(Reference):
     def __init__(self, model: keras.Model, batch: Any) -> None:
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
-                f"Keras computes with {keras.backend.backend()}: set KERAS_BACKEND=tensorflow "
-                "before Keras is imported"
+                f"Keras runs on {keras.backend.backend()}: set KERAS_BACKEND=tensorflow before "
+                "Keras is imported"
             )
         if not model.built:
             raise ValueError("the Keras model has no weights yet: call it on a batch first")
@@ -42,14 +42,14 @@ class KerasReference(Reference):
             copy = copy_in_float64(model, _tensors(cast(batch, "float64")))
             parts = parts_of(copy)
             if [v.shape for v in _variables(parts)] != [a.shape for a in self._own]:
-                raise ValueError("its copy has other weights")
+                raise ValueError("the copy has weights of other shapes")
             self._models["float64"] = (copy, parts)
-        except Exception as error:  # noqa: BLE001 - whatever a custom layer raises; it is reported
+        except Exception as error:  # noqa: BLE001 - a custom layer may raise anything; it is reported
             self.why_not_float64 = (
                 "Keras cannot make the model again in float64 "
                 f"({type(error).__name__}: {str(error).splitlines()[0][:200]})"
             )
-        # A copy's layers may be named anew.
+        # The names of the user's model, because Keras may rename the layers of a copy.
         self._names = [p.name for part in self._models["float32"][1] for p in part.layer.parameters]
         self.layers = [part.layer for part in self._models["float32"][1]]
         dtype = "float32" if self.why_not_float64 else "float64"
@@ -57,29 +57,31 @@ class KerasReference(Reference):
         self.layers = in_order(self.layers, calls)
 
     def arrays(self) -> Arrays:
-        """The variables' values."""
+        """The values of the variables."""
         return dict(zip(self._names, self._own, strict=True))
 
     def run(self, weights: Arrays, batch: Any, dtype: str, train: bool) -> Run:
-        """A pass with these weights."""
+        """A forward pass with these weights."""
         with self._prepared(weights, dtype) as (model, parts):
             names = [part.layer.name for part in self._models["float32"][1]]
-            alike = [
+            renamed = [
                 dataclasses.replace(part, layer=dataclasses.replace(part.layer, name=name))
                 for part, name in zip(parts, names, strict=True)
             ]
-            with watched(alike) as calls:
+            with recorded_calls(renamed) as calls:
                 outputs = model(_tensors(cast(batch, dtype)), training=train)
-            found = {name: np.asarray(value) for name, value in named("output", outputs).items()}
+            leaves = named_leaves("output", outputs)
+            found = {name: np.asarray(leaf) for name, leaf in leaves.items()}
             return Run(found, self._statistics(parts), tuple(calls))
 
-    def slope(
+    def value_and_grad(
         self, weights: Arrays, batch: Any, dtype: str, train: bool, objective: Objective
-    ) -> Slope:
-        """The objective's gradients."""
+    ) -> ValueAndGrad:
+        """The objective of the outputs, and its gradients."""
         with self._prepared(weights, dtype) as (model, parts):
             inputs = _tensors(cast(batch, dtype))
-            floats = {k: v for k, v in named("input", inputs).items() if v.dtype.is_floating}
+            leaves = named_leaves("input", inputs)
+            floats = {name: leaf for name, leaf in leaves.items() if leaf.dtype.is_floating}
             trained = {
                 name: variable.value
                 for name, parameter, variable in zip(
@@ -96,7 +98,7 @@ class KerasReference(Reference):
                 np.asarray(tf.convert_to_tensor(g))
                 for g in tape.gradient(value, wanted, unconnected_gradients=zero)
             ]
-            return Slope(
+            return ValueAndGrad(
                 value=float(value),
                 gradients=dict(zip(trained, found, strict=False)),
                 inputs=dict(zip(floats, found[len(trained) :], strict=True)),
@@ -105,7 +107,7 @@ class KerasReference(Reference):
 
     @contextlib.contextmanager
     def _prepared(self, weights: Arrays, dtype: str) -> Iterator[tuple[Any, list[Part]]]:
-        """A model at this precision with these weights; the user's is left as it was."""
+        """A model at this precision with these weights; its own weights are restored on exit."""
         model, parts = self._models[dtype]
         every = model.variables
         before = [_array(v) for v in every]
@@ -152,7 +154,7 @@ def _value(outputs: Any, objective: Objective) -> Any:
     return tf.add_n(
         [
             tf.reduce_sum(tensor * tf.constant(objective.cotangents[name], tensor.dtype))
-            for name, tensor in named("output", outputs).items()
+            for name, tensor in named_leaves("output", outputs).items()
             if name in objective.cotangents
         ]
     )

@@ -9,14 +9,15 @@ import keras
 
 
 def copy_in_float64(model: Any, batch: Any) -> Any:
-    """A model of the same configuration, built, with weights of its own.
+    """A built model of the same configuration, with its own weights.
 
     Args:
-        model: Functional, sequential, or a subclass that can be made from its configuration.
-        batch: What it is called with to be built.
+        model: A functional or sequential model, or a subclass that Keras can make from its
+            configuration.
+        batch: The inputs on which the copy is built.
 
     Raises:
-        Exception: Whatever Keras raises where the model cannot be made from its configuration.
+        Exception: Any exception of Keras if it cannot make the model from its configuration.
     """
     classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
     with in_float64(), keras.saving.CustomObjectScope(classes):
@@ -24,16 +25,16 @@ def copy_in_float64(model: Any, batch: Any) -> Any:
         try:
             copy = type(model).from_config(config)
         except TypeError:
-            # Keras gives a subclass's constructor also what it may not take, such as `trainable`.
-            taken = inspect.signature(type(model).__init__).parameters
-            copy = type(model)(**{k: v for k, v in config.items() if k in taken})
+            # Keras passes arguments that a subclass may not accept, such as `trainable`.
+            accepted = inspect.signature(type(model).__init__).parameters
+            copy = type(model)(**{k: v for k, v in config.items() if k in accepted})
         copy(batch, training=False)
     return copy
 
 
 @contextlib.contextmanager
 def in_float64() -> Iterator[None]:
-    """Keras's defaults at float64, as long as this lasts."""
+    """Set Keras's default precision to float64; restore it on exit."""
     before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")

@@ -1,4 +1,4 @@
-"""Which layers a Keras model consists of."""
+"""Finds the layers of a Keras model that hold parameters."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -41,23 +41,23 @@ _RECURRENT = {"kernel": "input", "recurrent_kernel": "hidden", "bias": "input bi
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A layer with what Keras has of it.
+    """A layer together with its Keras objects.
 
     Attributes:
-        layer: What the comparison knows.
-        variables: Its parameters' variables, in the same order.
-        module: The Keras layer whose calls are its calls, or None if nothing's are.
-        begins: Whether it is what the calls' inputs go to.
+        layer: The layer as the comparison describes it.
+        variables: The Keras variables of its parameters, in the same order.
+        module: The Keras layer whose calls are recorded as its calls, or None if there is none.
+        takes_inputs: Whether the inputs of these calls are its own inputs.
     """
 
     layer: Layer
     variables: tuple[Any, ...]
     module: Any
-    begins: bool = True
+    takes_inputs: bool = True
 
 
 def parts_of(model: Any) -> list[Part]:
-    """All layers that hold variables of floating point, each once."""
+    """All layers that hold floating-point variables, each once."""
     found: list[Part] = []
     seen: set[int] = set()
     taken: set[int] = set()
@@ -75,7 +75,7 @@ def parts_of(model: Any) -> list[Part]:
     return found
 
 
-def _walk(parent: Any, prefix: str, within: Any, seen: set[int]) -> Iterator[Part]:
+def _walk(parent: Any, prefix: str, outer: Any, seen: set[int]) -> Iterator[Part]:
     for layer in parent._flatten_layers(include_self=False, recursive=False):
         if id(layer) in seen:
             continue
@@ -85,18 +85,19 @@ def _walk(parent: Any, prefix: str, within: Any, seen: set[int]) -> Iterator[Par
         if kind == "Separable":
             yield from _separable(layer, name)
         elif kind != "Other":
-            yield _part(layer, name, kind, list(layer.variables), within or layer)
-            # What a recurrent layer holds, its cell does.
+            yield _part(layer, name, kind, list(layer.variables), outer or layer)
+            # Skips the cell of a recurrent layer, because it holds the same variables.
             seen.update(id(part) for part in layer._flatten_layers(include_self=False))
         else:
             yield from _own(layer, name)
-            # The layer within is called once for each step, or with the steps folded into one axis.
-            outer = layer if isinstance(layer, keras.layers.TimeDistributed) else None
-            yield from _walk(layer, name + "/", outer, seen)
+            # Records the calls of TimeDistributed itself, because it calls its inner layer once for
+            # each time step, or with batch and time merged into one axis.
+            wrapper = layer if isinstance(layer, keras.layers.TimeDistributed) else None
+            yield from _walk(layer, name + "/", wrapper, seen)
 
 
 def _own(layer: Any, name: str) -> Iterator[Part]:
-    """What a layer of an unknown kind holds itself."""
+    """The variables that a layer of an unknown kind holds directly."""
     inside = {id(v) for part in layer._flatten_layers(include_self=False) for v in part.variables}
     own = [v for v in layer.variables if id(v) not in inside]
     if own:
@@ -135,8 +136,8 @@ def _part(
 
 
 def _separable(layer: Any, name: str) -> Iterator[Part]:
-    """A depthwise convolution, then one over channels; only the second's output is seen."""
+    """A depthwise convolution, then a pointwise one, whose output is the only one that is seen."""
     variables = {v.name: v for v in layer.variables}
     yield _part(layer, name, "Depthwise", [variables.pop("depthwise_kernel")], None, "/depthwise")
     last = _part(layer, name, "Conv", list(variables.values()), layer, "/pointwise")
-    yield dataclasses.replace(last, begins=False)
+    yield dataclasses.replace(last, takes_inputs=False)

@@ -1,4 +1,4 @@
-"""Watching a Keras model run."""
+"""Records the layer calls of a running Keras model."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ _WITH_ACTIVATION = ("Linear", "Conv", "Depthwise", "ConvTranspose")
 
 
 @contextlib.contextmanager
-def watched(parts: list[Part]) -> Iterator[list[Call]]:
-    """The calls of the parts, as long as this lasts."""
+def recorded_calls(parts: list[Part]) -> Iterator[list[Call]]:
+    """A list that receives the calls of the parts until exit."""
     calls: list[Call] = []
     with contextlib.ExitStack() as stack:
         for part in parts:
@@ -24,8 +24,8 @@ def watched(parts: list[Part]) -> Iterator[list[Call]]:
             stack.enter_context(_replaced(part.module, "call", _recorder(part, before, calls)))
             activation = getattr(part.module, "activation", None)
             if part.layer.kind in _WITH_ACTIVATION and activation:
-                noting = _noting(activation, before)
-                stack.enter_context(_replaced(part.module, "activation", noting))
+                recording = _recording_activation(activation, before)
+                stack.enter_context(_replaced(part.module, "activation", recording))
         yield calls
 
 
@@ -33,7 +33,7 @@ def watched(parts: list[Part]) -> Iterator[list[Call]]:
 def _replaced(module: Any, name: str, value: Any) -> Iterator[None]:
     absent = object()
     before = vars(module).get(name, absent)
-    # Past Keras's own bookkeeping: nothing of this is the layer's.
+    # `object.__setattr__` bypasses Keras's attribute tracking.
     object.__setattr__(module, name, value)
     try:
         yield
@@ -52,23 +52,25 @@ def _recorder(part: Part, before: list[np.ndarray], calls: list[Call]) -> Callab
         output = original(*args, **kwargs)
         found = arrays(output)[:1]
         if found:
-            given = arrays((args, kwargs)) if part.begins else ()
+            given = arrays((args, kwargs)) if part.takes_inputs else ()
             calls.append(Call(part.layer.name, given, (*found, *before)))
         return output
 
     return call
 
 
-def _noting(activation: Callable[[Any], Any], before: list[np.ndarray]) -> Callable[[Any], Any]:
-    def noted(x: Any) -> Any:
+def _recording_activation(
+    activation: Callable[[Any], Any], before: list[np.ndarray]
+) -> Callable[[Any], Any]:
+    def recording(x: Any) -> Any:
         before.extend(arrays(x))
         return activation(x)
 
-    return noted
+    return recording
 
 
 def arrays(tree: Any) -> tuple[np.ndarray, ...]:
-    """The tensors of a structure; none of those that are symbolic."""
+    """The tensors of a structure as arrays, without symbolic tensors."""
     if isinstance(tree, dict):
         tree = tuple(tree.values())
     if isinstance(tree, tuple | list):

@@ -13,8 +13,8 @@ from parity.port.layer import Arrays, Call, Layer, Objective, Run
 from parity.port.references.base import Reference, in_order
 from parity.port.references.torch_layers import layers_of
 from parity.port.references.torch_watch import Record, Watch, plain_attention
-from parity.port.trees import arguments, cast, named
-from parity.slope import Slope
+from parity.port.trees import call_arguments, cast, named_leaves
+from parity.value_and_grad import ValueAndGrad
 
 _ALONG_SEQUENCE = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)
 
@@ -38,24 +38,24 @@ class TorchReference(Reference):
         self.sequence_channels_first = isinstance(first, _ALONG_SEQUENCE)
 
     def arrays(self) -> Arrays:
-        """Parameters and buffers, as the state dict has them."""
+        """Parameters and buffers, with the names and values of the state dict."""
         tensors = _tensors(self._model)
         with_original = {name: self._original.get(name, tensors[name]) for name in self._names}
         return {name: tensor.detach().numpy().copy() for name, tensor in with_original.items()}
 
     def run(self, weights: Arrays, batch: Any, dtype: str, train: bool) -> Run:
-        """A pass with these weights."""
+        """A forward pass with these weights."""
         return self._pass(weights, batch, dtype, train)[0]
 
-    def slope(
+    def value_and_grad(
         self, weights: Arrays, batch: Any, dtype: str, train: bool, objective: Objective
-    ) -> Slope:
-        """The objective's gradients."""
+    ) -> ValueAndGrad:
+        """The objective of the outputs, and its gradients."""
         model = self._prepared(weights, dtype, train)
         inputs = jax.tree.map(_tensor, cast(batch, dtype))
         floats = {
             name: tensor.requires_grad_()
-            for name, tensor in named("input", inputs).items()
+            for name, tensor in named_leaves("input", inputs).items()
             if tensor.is_floating_point()
         }
         with Watch(), plain_attention():
@@ -72,7 +72,7 @@ class TorchReference(Reference):
             np.zeros(tuple(t.shape), dtype) if g is None else g.numpy()
             for g, t in zip(found, wanted, strict=True)
         ]
-        return Slope(
+        return ValueAndGrad(
             value=float(value.detach()),
             gradients=dict(zip(parameters, arrays, strict=False)),
             inputs=dict(zip(floats, arrays[len(parameters) :], strict=True)),
@@ -86,7 +86,8 @@ class TorchReference(Reference):
             dataclasses.replace(
                 layer,
                 flattened=flattened.get(layer.name, ()),
-                # Of one with four axes the channels are first, of (batch, time, features) last.
+                # A flattened input with four axes has its channels first; (batch, time, features)
+                # has them last.
                 channels_first=layer.channels_first or len(flattened.get(layer.name, ())) > 2,
             )
             for layer, _ in self._found
@@ -103,7 +104,7 @@ class TorchReference(Reference):
             outputs = _call(model, jax.tree.map(_tensor, cast(batch, dtype)))
         found = {
             name: tensor.detach().numpy().copy()
-            for name, tensor in named("output", outputs).items()
+            for name, tensor in named_leaves("output", outputs).items()
         }
         calls: tuple[Call, ...] = tuple(record.calls)
         return Run(found, self._statistics(model), calls), record.flattened
@@ -135,7 +136,7 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def _call(model: nn.Module, batch: Any) -> Any:
-    args, kwargs = arguments(batch)
+    args, kwargs = call_arguments(batch)
     return model(*args, **kwargs)
 
 
@@ -145,14 +146,15 @@ def _value(outputs: Any, objective: Objective) -> torch.Tensor:
         return value
     terms = [
         (tensor * _tensor(objective.cotangents[name]).to(tensor.dtype)).sum()
-        for name, tensor in named("output", outputs).items()
+        for name, tensor in named_leaves("output", outputs).items()
         if name in objective.cotangents
     ]
     return torch.stack(terms).sum()
 
 
 def _without_dropout(model: nn.Module) -> None:
-    # Recurrent layers and attention have a rate of their own, and no function that could be caught.
+    # Recurrent layers and attention have their own dropout rate, and call no dropout function that
+    # `Watch` could intercept.
     for module in model.modules():
         if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
             module.dropout = 0.0

@@ -1,4 +1,4 @@
-"""Which layers a PyTorch module consists of."""
+"""Finds the layers of a PyTorch module that hold parameters."""
 
 import itertools
 from collections.abc import Iterator
@@ -41,24 +41,24 @@ _RECURRENT = {
 
 
 def layers_of(model: nn.Module) -> list[tuple[Layer, str]]:
-    """Each layer with the name of the module that it is or is in, in the module's own order."""
-    once: set[int] = set()
+    """Each layer with the name of the module that holds it, in the module's own order."""
+    seen: set[int] = set()
     found: list[tuple[Layer, str]] = []
     inside: tuple[str, ...] = ()
     for name, module in model.named_modules():
         if inside and name.startswith(inside):
             continue
         kind = next((kind for classes, kind in _KINDS if isinstance(module, classes)), "Other")
-        whole = kind in _GATES or kind == "Attention"
-        if whole:
+        composite = kind in _GATES or kind == "Attention"
+        if composite:
             inside = (*inside, f"{name}." if name else "")
-        parameters = list(_parameters(module, name, kind, whole, once))
-        for suffix, some in _split(kind, parameters):
+        parameters = list(_parameters(module, name, kind, composite, seen))
+        for suffix, group in _split(kind, parameters):
             layer = Layer(
                 name=name + suffix or type(model).__name__,
                 kind=kind,
                 framework="torch",
-                parameters=tuple(some),
+                parameters=tuple(group),
                 gates=_GATES.get(kind, ""),
                 channels_first=_channels_first(module, kind),
             )
@@ -67,19 +67,19 @@ def layers_of(model: nn.Module) -> list[tuple[Layer, str]]:
 
 
 def _parameters(
-    module: nn.Module, name: str, kind: str, whole: bool, once: set[int]
+    module: nn.Module, name: str, kind: str, recurse: bool, seen: set[int]
 ) -> Iterator[Parameter]:
     buffers = [
         (key, buffer)
-        for key, buffer in module.named_buffers(recurse=whole)
+        for key, buffer in module.named_buffers(recurse=recurse)
         if buffer.is_floating_point()
     ]
-    named = itertools.chain(module.named_parameters(recurse=whole), buffers)
+    named = itertools.chain(module.named_parameters(recurse=recurse), buffers)
     for key, tensor in named:
-        # One that is tied to an earlier one is that one.
-        if id(tensor) in once:
+        # A tensor that is tied to an earlier one is the same parameter.
+        if id(tensor) in seen:
             continue
-        once.add(id(tensor))
+        seen.add(id(tensor))
         yield Parameter(
             name=f"{name}.{key}" if name else key,
             role=_role(kind, key),
@@ -96,7 +96,7 @@ def _role(kind: str, key: str) -> str:
 
 
 def _split(kind: str, parameters: list[Parameter]) -> Iterator[tuple[str, list[Parameter]]]:
-    """Recurrent modules hold several layers, and two directions; `_l0_reverse` tells which."""
+    """A recurrent module's parameters by layer and direction (suffix such as `_l0_reverse`)."""
     if kind not in _GATES:
         if parameters:
             yield "", parameters
@@ -105,8 +105,8 @@ def _split(kind: str, parameters: list[Parameter]) -> Iterator[tuple[str, list[P
     for parameter in parameters:
         _, found, suffix = parameter.name.rpartition("_l")
         groups.setdefault(found and f".l{suffix}", []).append(parameter)
-    for suffix, some in groups.items():
-        yield (suffix if len(groups) > 1 else ""), some
+    for suffix, group in groups.items():
+        yield (suffix if len(groups) > 1 else ""), group
 
 
 def _channels_first(module: Any, kind: str) -> bool:

@@ -1,4 +1,4 @@
-"""Watching a PyTorch module run: its layers' arrays, what is flattened, and no dropout."""
+"""Runs a PyTorch module without dropout, and records its layers' arrays and its flattens."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -31,10 +31,10 @@ _FLATTENS = {
 
 
 class Watch(TorchFunctionMode):
-    """Makes dropout the identity, and notes what is flattened to two axes.
+    """Replaces dropout by the identity, and records flattens to two axes.
 
     Attributes:
-        flattened: For each flattening the shape that it was given, in order.
+        flattened: The input shape of each flatten, in order.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Watch(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Called by PyTorch in place of `func`."""
+        """PyTorch calls this instead of `func`."""
         named = dict(kwargs or {})
         if func in _DROPOUTS:
             return args[0] if args else named["input"]
@@ -57,11 +57,12 @@ class Watch(TorchFunctionMode):
 
 
 class Record:
-    """The calls of some modules' layers, and what each linear layer's input was before.
+    """Records the calls of layers, and the shapes before the flattens that feed linear layers.
 
     Attributes:
-        calls: In the order in which they returned.
-        flattened: For a layer's name the shape of what was flattened last before it.
+        calls: The calls, in the order in which they returned.
+        flattened: By name of a linear layer, the shape before the last flatten of fitting size,
+            without the batch axis.
     """
 
     def __init__(self, model: nn.Module, layers: list[tuple[Layer, str]], watch: Watch) -> None:
@@ -94,7 +95,7 @@ class Record:
 
 @contextlib.contextmanager
 def plain_attention() -> Iterator[None]:
-    """Attention by its layers, not by one fused function that calls none of them."""
+    """Disable PyTorch's fused attention, which does not call the layers inside; restore on exit."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -109,7 +110,8 @@ def _outputs(
     found = _arrays(output)
     if len(layers) == 1 or not found:
         return [found[:1]] if found else []
-    # Of stacked and two-way recurrent layers only the last level's outputs are told, side by side.
+    # Stacked and bidirectional recurrent modules return only the last layer's outputs, with both
+    # directions concatenated.
     level, _, reverse = layer.name.rpartition(".l")[2].partition("_")
     if int(level) != module.num_layers - 1:
         return []
@@ -121,7 +123,7 @@ def _outputs(
 
 def _arrays(tree: Any) -> tuple[np.ndarray, ...]:
     if isinstance(tree, torch.Tensor):
-        # A copy: what follows may change it in place.
+        # A copy, because later operations may change the tensor in place.
         return (tree.detach().cpu().numpy().copy(),)
     if isinstance(tree, Mapping):
         tree = tuple(tree.values())

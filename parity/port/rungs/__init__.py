@@ -1,1 +1,1 @@
-"""The rungs of the ladder for anyone's port, one a file."""
+"""The rungs of the ladder for any port, one file each."""

@@ -1,4 +1,4 @@
-"""The rungs that a comparison consists of, as checks."""
+"""The checks of a comparison."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from parity.check import AbsentError, Check
 from parity.comparison import Comparison
 from parity.port.case import Case
 from parity.port.layer import Arrays
-from parity.port.perturbed import is_fresh, shaken
-from parity.port.rungs.bounds import NUMBERS, Bound, bound_of
+from parity.port.perturbed import perturbed, uniform_parameters
+from parity.port.rungs.bounds import RUNG_NUMBERS, Bound, bound_of
 from parity.port.rungs.forward import compare_forward
 from parity.port.rungs.gradients import compare_gradients
 from parity.port.rungs.trajectory import compare_trajectory
@@ -18,9 +18,9 @@ Run = Callable[[], Comparison]
 
 
 def check(rung: str, case: str, bound: Bound, run: Run) -> Check:
-    """A check that takes no candidate: what it compares is bound into it."""
+    """A check that ignores its candidate, because `run` already holds both sides."""
     return Check(
-        rung=NUMBERS[rung],
+        rung=RUNG_NUMBERS[rung],
         candidate="candidate",
         original="reference",
         case=case,
@@ -31,7 +31,7 @@ def check(rung: str, case: str, bound: Bound, run: Run) -> Check:
 
 
 def absent(reason: str) -> Run:
-    """What stands in for a check that does not apply."""
+    """A replacement for `run` in a check that does not apply."""
 
     def run() -> Comparison:
         raise AbsentError(reason)
@@ -45,10 +45,10 @@ def computed_checks(
     """The checks that run the models.
 
     Args:
-        rungs: Names of those that were asked for.
-        case: Both sides, and their mapping.
+        rungs: Names of the selected rungs.
+        case: Both sides, and the mapping between them.
         given: The user's bounds.
-        train: Whether to compare anything but evaluation mode.
+        train: Whether to compare training mode, gradients and the trajectory.
         why: Why the models cannot be compared, or an empty string.
     """
     exact = case.pair.dtype
@@ -72,30 +72,34 @@ def computed_checks(
     if "forward" in rungs:
         layers = case.pair.reference.layers
         constants = case.mapping.constants
-        fresh = set(is_fresh(case.weights)) - set(constants)
+        uniform = set(uniform_parameters(case.weights)) - set(constants)
         for dtype in dict.fromkeys((exact, "float32")):
             run = forward(lambda: case.weights, dtype, False)
             name = f"evaluation, {dtype}"
-            yield check("forward", name, bound_of("forward", dtype, given), _or(why, run))
+            yield check("forward", name, bound_of("forward", dtype, given), _absent_if(why, run))
         bound = bound_of("forward", exact, given)
-        if fresh:
-            run = forward(lambda: shaken(layers, case.weights, constants, case.seed), exact, False)
-            yield check("forward", f"evaluation, {exact}, weights shaken", bound, _or(why, run))
+        if uniform:
+            run = forward(
+                lambda: perturbed(layers, case.weights, constants, case.seed), exact, False
+            )
+            name = f"evaluation, {exact}, perturbed weights"
+            yield check("forward", name, bound, _absent_if(why, run))
         run = forward(lambda: case.weights, exact, True)
         reason = not_trained or _why_not_in_training(case)
-        yield check("forward", f"training, {exact}", bound, _or(reason, run))
+        yield check("forward", f"training, {exact}", bound, _absent_if(reason, run))
     mode = "training" if case.trains else "evaluation"
     for rung, compare in (("gradients", compare_gradients), ("trajectory", compare_trajectory)):
         if rung in rungs:
             bound = bound_of(rung, exact, given)
             run = pinned_run(compare)
-            yield check(rung, f"{mode}, {exact}", bound, _or(not_trained, run))
+            yield check(rung, f"{mode}, {exact}", bound, _absent_if(not_trained, run))
 
 
-def _or(reason: str, run: Run) -> Run:
+def _absent_if(reason: str, run: Run) -> Run:
     return absent(reason) if reason else run
 
 
 def _why_not_in_training(case: Case) -> str:
-    # A function that takes no mode is the same in both, and can be right only if the original is.
+    # A function without a mode computes the same in both modes, which is correct only if the
+    # reference has no running statistics.
     return case.pair.candidate.why_no_training() if case.pair.reference.has_statistics else ""

@@ -1,23 +1,23 @@
-"""Rung 5: every layer's output, the model's, and in training the running statistics."""
+"""Rung 5: the outputs of every layer and of the model, and in training the running statistics."""
 
 from parity.comparison import Comparison, compare
 from parity.port.case import Case, different_outputs
 from parity.port.layer import Arrays
 from parity.port.rungs.layerwise import FLOOR, compare_layers
-from parity.slope import scales
+from parity.value_and_grad import scales
 
 
 def compare_forward(
     case: Case, weights: Arrays, dtype: str, train: bool, bound: float
 ) -> Comparison:
-    """Layers in the order in which the reference runs them, then outputs, then statistics.
+    """Compare layers in the order in which the reference runs, then outputs, then statistics.
 
     Args:
         case: Both sides.
-        weights: By the reference's names.
+        weights: Weights by the reference's names.
         dtype: "float64" or "float32".
-        train: Whether in training mode.
-        bound: What is taken to agree, where a module's form is judged by what follows it.
+        train: Whether to run in training mode.
+        bound: Errors up to this count as agreement; see `Layerwise.without_other_forms`.
 
     Raises:
         ValueError: If the two sides return different structures, or the reference returns nothing.
@@ -32,13 +32,13 @@ def compare_forward(
     outputs = compare(ours.outputs, theirs.outputs, scale=scales(theirs.outputs, FLOOR))
     layerwise = compare_layers(pair.reference.layers, case.mapping, theirs, ours, pair.module_kinds)
     agree = outputs.first_beyond(bound) is None
-    layers, other = layerwise.judged(bound, agree)
+    layers, other = layerwise.without_other_forms(bound, agree)
     found = Comparison(tuple(layers)) + outputs
     if train:
         statistics = case.mapping.invert({**case.mapped(weights), **ours.statistics})
         kept = {name: a for name, a in theirs.statistics.items() if name in statistics}
         mine = {name: statistics[name] for name in kept}
         found += compare(mine, kept, scale=scales(kept, FLOOR), prefix="updated ")
-    said = [("not seen layer by layer", layerwise.unseen), ("of another form in the port", other)]
-    note = "; ".join(f"{what}: {', '.join(names)}" for what, names in said if names)
+    notes = [("not seen layer by layer", layerwise.unseen), ("of another form in the port", other)]
+    note = "; ".join(f"{text}: {', '.join(names)}" for text, names in notes if names)
     return Comparison(found.differences, note)

@@ -1,4 +1,4 @@
-"""The layers' inputs and outputs, side by side, in the candidate's layout."""
+"""Compares the layers' inputs and outputs, in the candidate's layout."""
 
 import dataclasses
 import math
@@ -13,32 +13,34 @@ from parity.port.mapping.layouts import last
 from parity.port.mapping.mapping import WeightMapping
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
-#: What a cell's weights are, the module around the cell computes.
+#: Layers whose weights may be in a cell, while the module around the cell gives the outputs.
 _COMPOSITE = (*_RECURRENT, "Attention")
-#: Below this share of the largest entry of all, an array's own entries are not its scale.
+#: Smallest scale of an array, as a share of the largest entry of all arrays.
 FLOOR = 1e-8
 
 
 @dataclasses.dataclass(frozen=True)
 class Layerwise:
-    """How the layers compare.
+    """The differences between the layers.
 
     Attributes:
         differences: Each with its layer's name, in the order in which the reference runs.
-        unseen: The layers whose calls are not seen on both sides.
-        loose: The layers that are compared with a module of the user's own, which may do more
-            than the layer does, such as an activation.
+        unseen: The layers whose calls were not recorded on both sides.
+        user_modules: The layers that are compared with a module of the user's own, which may
+            compute more than the layer, such as an activation.
     """
 
     differences: tuple[tuple[str, Difference], ...]
     unseen: tuple[str, ...]
-    loose: frozenset[str]
+    user_modules: frozenset[str]
 
-    def judged(self, bound: float, outputs_agree: bool) -> tuple[list[Difference], list[str]]:
-        """The differences that count, and the layers of which the port has another form.
+    def without_other_forms(
+        self, bound: float, outputs_agree: bool
+    ) -> tuple[list[Difference], list[str]]:
+        """The differences that count, and the layers that have another form in the port.
 
-        A module of the user's own that differs has another form if all that follows agrees: the
-        next layer's input, or the model's outputs.
+        A layer has another form, and its difference does not count, if it is compared with a module
+        of the user's own and the next layer's input or the model's outputs agree.
         """
         kept: list[Difference] = []
         other: list[str] = []
@@ -46,7 +48,7 @@ class Layerwise:
             rest = self.differences[place + 1 :]
             following = (d.error <= bound for n, d in rest if n != name and _is_input(d))
             if (
-                name in self.loose
+                name in self.user_modules
                 and not difference.error <= bound
                 and (outputs_agree or next(following, False))
             ):
@@ -63,19 +65,19 @@ def compare_layers(
     candidate: Run,
     kinds: Mapping[str, str],
 ) -> Layerwise:
-    """Compare the calls of each of the reference's layers with its module's in the candidate.
+    """Compare the calls of each layer of the reference with those of its module in the candidate.
 
-    A layer's output is taken from the innermost module that holds all that the layer's parameters
-    went to and none of another layer's, and whose calls can be seen. Of the readings of a layer's
-    output (channels first or last, all steps or the last one, before or after the activation)
-    that one counts which differs least: a fault differs from them all.
+    The candidate's output of a layer is that of the innermost module with recorded calls that holds
+    all parameters of the layer and none of other layers. A layer's output can be read in several
+    ways (channels first or last, all steps or the last one, before or after the activation). The
+    reading with the smallest difference counts, because a fault differs from all of them.
 
     Args:
-        layers: The reference's.
-        mapping: Between the weights.
-        reference: Its pass.
-        candidate: The candidate's pass.
-        kinds: What Flax layer stands at which path.
+        layers: The reference's layers.
+        mapping: The mapping between the weights.
+        reference: The reference's forward pass.
+        candidate: The candidate's forward pass.
+        kinds: The kind of the Flax layer at each path.
     """
     modules = modules_of(layers, mapping, {call.place for call in candidate.calls})
     by_name = {layer.name: layer for layer in layers}
@@ -98,7 +100,7 @@ def compare_layers(
     return Layerwise(
         differences=tuple(found),
         unseen=tuple(layer.name for layer in layers if layer.name not in seen),
-        loose=frozenset(name for name, place in seen.items() if not kinds.get(place)),
+        user_modules=frozenset(name for name, place in seen.items() if not kinds.get(place)),
     )
 
 
@@ -109,7 +111,7 @@ def _is_input(difference: Difference) -> bool:
 def modules_of(
     layers: Sequence[Layer], mapping: WeightMapping, places: set[str]
 ) -> dict[str, tuple[str, ...]]:
-    """For each layer the modules that stand for it and whose calls are seen, innermost first."""
+    """For each layer, the modules that may compute it and have recorded calls, innermost first."""
     owner = {p.name: layer.name for layer in layers for p in layer.parameters}
     kinds = {layer.name: layer.kind for layer in layers}
     paths: dict[str, set[str]] = {}
@@ -117,7 +119,7 @@ def modules_of(
         paths.setdefault(owner[entry.reference], set()).update(entry.candidate)
     found = {}
     for name, own in paths.items():
-        others = [path for other, some in paths.items() if other != name for path in some - own]
+        others = [path for other, its in paths.items() if other != name for path in its - own]
         ancestors = _common_ancestors(own)
         if kinds[name] not in _COMPOSITE:
             ancestors = ancestors[:1]
@@ -144,19 +146,19 @@ def _within(path: str, node: str) -> bool:
 def _matching(
     modules: Sequence[str], calls: Sequence[Call], nth: int, times: int, layer: Layer
 ) -> Call | None:
-    """The candidate's call that is the reference's nth."""
+    """The candidate's call that corresponds to the reference's nth call of the layer."""
     for module in modules:
         own = calls_at(calls, module)
         if len(own) == times:
             return own[nth]
         if own and times == 1 and layer.kind in _RECURRENT:
-            # A loop over the steps: the cell was called once for each.
+            # The port loops over the time steps, so the cell was called once for each.
             return Call(module, _stacked(own, "inputs"), _stacked(own, "outputs"))
     return None
 
 
-def _stacked(calls: Sequence[Call], side: str) -> tuple[np.ndarray, ...]:
-    columns = zip(*(getattr(call, side) for call in calls), strict=True)
+def _stacked(calls: Sequence[Call], field: str) -> tuple[np.ndarray, ...]:
+    columns = zip(*(getattr(call, field) for call in calls), strict=True)
     return tuple(
         np.stack(column, axis=1)
         for column in columns
@@ -169,17 +171,17 @@ def _differences(
 ) -> Iterator[Difference]:
     given = _closest(
         f"input of {name}",
-        [r for array in ours.inputs for r in _ours(array, layer)],
-        [r for array in theirs.inputs[:1] for r in _inputs(array, layer)],
+        [r for array in ours.inputs for r in _candidate_readings(array, layer)],
+        [r for array in theirs.inputs[:1] for r in _input_readings(array, layer)],
         largest,
     )
-    # Shapes that differ tell nothing here: modules take their inputs in many forms.
+    # Other shapes are no evidence of a fault, because modules take their inputs in many forms.
     if given is not None and not given.reason.startswith("shape"):
         yield given
     output = _closest(
         f"output of {name}",
-        [r for array in ours.outputs for r in _ours(array, layer)],
-        [r for array in theirs.outputs for r in _outputs(array, layer)],
+        [r for array in ours.outputs for r in _candidate_readings(array, layer)],
+        [r for array in theirs.outputs for r in _output_readings(array, layer)],
         largest,
     )
     if output is not None:
@@ -190,10 +192,10 @@ def _closest(
     quantity: str, ours: list[np.ndarray], theirs: list[np.ndarray], largest: float
 ) -> Difference | None:
     pairs = [(mine, yours) for yours in theirs for mine in ours]
-    alike = [(mine, yours) for mine, yours in pairs if mine.shape == yours.shape]
+    same_shape = [(mine, yours) for mine, yours in pairs if mine.shape == yours.shape]
     found = [
         difference_of(quantity, mine, yours, _scale(yours, largest))
-        for mine, yours in alike or pairs[:1]
+        for mine, yours in same_shape or pairs[:1]
     ]
     return min(found, key=lambda difference: difference.error) if found else None
 
@@ -207,21 +209,21 @@ def _largest(arrays: Iterator[np.ndarray] | Sequence[np.ndarray]) -> float:
     return max((size for size in sizes if math.isfinite(size)), default=0.0)
 
 
-def _ours(array: np.ndarray, layer: Layer) -> Iterator[np.ndarray]:
+def _candidate_readings(array: np.ndarray, layer: Layer) -> Iterator[np.ndarray]:
     yield array
     if layer.kind in _RECURRENT and array.ndim == 3:
         yield array[:, -1]
         yield array[-1]
 
 
-def _inputs(array: np.ndarray, layer: Layer) -> Iterator[np.ndarray]:
-    yield from _outputs(array, layer)
+def _input_readings(array: np.ndarray, layer: Layer) -> Iterator[np.ndarray]:
+    yield from _output_readings(array, layer)
     if layer.kind == "Linear" and len(layer.flattened) > 1 and array.ndim == 2:
-        whole = array.reshape(len(array), *layer.flattened)
-        yield np.moveaxis(whole, 1, -1).reshape(array.shape)
+        unflattened = array.reshape(len(array), *layer.flattened)
+        yield np.moveaxis(unflattened, 1, -1).reshape(array.shape)
 
 
-def _outputs(array: np.ndarray, layer: Layer) -> Iterator[np.ndarray]:
+def _output_readings(array: np.ndarray, layer: Layer) -> Iterator[np.ndarray]:
     if layer.channels_first and array.ndim > 2:
         yield last(array)
     yield array

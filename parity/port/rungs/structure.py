@@ -1,4 +1,4 @@
-"""Rung 1: every parameter of the reference has a place in the candidate, and only one."""
+"""Rung 1: every parameter of the reference has exactly one place in the candidate."""
 
 import math
 
@@ -13,17 +13,17 @@ from parity.port.mapping.mapping import WeightMapping
 def compare_structure(
     layers: list[Layer], leaves: list[Leaf], mapping: WeightMapping
 ) -> Comparison:
-    """One difference for each parameter of either side, and one for their total number."""
+    """One difference for each parameter of either side, and one for the total number of entries."""
     parameters = [p for layer in layers for p in layer.parameters]
     constants = set(mapping.constants)
-    shares = _contributions(leaves, mapping)
+    counts = _source_counts(leaves, mapping)
     found = [
-        _reference_side(p.name, mapping, shares) for p in parameters if p.name not in constants
+        _compare_parameter(p.name, mapping, counts) for p in parameters if p.name not in constants
     ]
     found += [
         Difference(leaf.path, math.inf, reason=reason)
         for leaf in leaves
-        if (reason := _candidate_side(leaf, shares[leaf.path]))
+        if (reason := _unfilled(leaf, counts[leaf.path]))
     ]
     ours = sum(int(np.prod(leaf.shape)) for leaf in leaves)
     theirs = sum(int(np.prod(p.shape)) for p in parameters if p.name not in constants)
@@ -33,8 +33,8 @@ def compare_structure(
     return Comparison((*found, total), note)
 
 
-def _contributions(leaves: list[Leaf], mapping: WeightMapping) -> dict[str, np.ndarray]:
-    """How many entries of the reference go to each of the candidate's."""
+def _source_counts(leaves: list[Leaf], mapping: WeightMapping) -> dict[str, np.ndarray]:
+    """For each entry of the candidate, the number of entries of the reference that fill it."""
     found = {leaf.path: np.zeros(leaf.shape, int) for leaf in leaves}
     for entry in mapping.entries:
         if entry.places is None:
@@ -46,7 +46,9 @@ def _contributions(leaves: list[Leaf], mapping: WeightMapping) -> dict[str, np.n
     return found
 
 
-def _reference_side(name: str, mapping: WeightMapping, shares: dict[str, np.ndarray]) -> Difference:
+def _compare_parameter(
+    name: str, mapping: WeightMapping, counts: dict[str, np.ndarray]
+) -> Difference:
     if name in mapping.missing:
         return Difference(name, math.inf, reason=mapping.missing[name])
     entries = [entry for entry in mapping.entries if entry.reference == name]
@@ -59,18 +61,18 @@ def _reference_side(name: str, mapping: WeightMapping, shares: dict[str, np.ndar
         )
     for entry in entries:
         for path in entry.candidate:
-            if np.any(shares[path] > 1):
+            if np.any(counts[path] > 1):
                 others = {e.reference for e in mapping.entries if path in e.candidate} - {name}
                 reason = (
                     f"it and {', '.join(sorted(others))} are one in the candidate, {path}, which "
-                    "holds their sum: outputs may agree, training does not; give the port both"
+                    "holds their sum: outputs may agree, but training differs; give the port both"
                 )
                 return Difference(name, math.inf, reason=reason)
     return Difference(name, 0.0)
 
 
-def _candidate_side(leaf: Leaf, shares: np.ndarray) -> str:
-    empty = int(np.sum(shares == 0))
-    if empty == shares.size:
+def _unfilled(leaf: Leaf, counts: np.ndarray) -> str:
+    empty = int(np.sum(counts == 0))
+    if empty == counts.size:
         return f"no parameter of the reference is left for it, of shape {leaf.shape}"
-    return f"{empty} of its {shares.size} entries get nothing from the reference" if empty else ""
+    return f"{empty} of its {counts.size} entries get nothing from the reference" if empty else ""

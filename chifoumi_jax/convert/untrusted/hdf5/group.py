@@ -1,4 +1,4 @@
-"""The members of an HDF5 group, of the kind that h5py writes: a table of names and addresses."""
+"""Reads the members of an HDF5 group in h5py's format: a table of names and addresses."""
 
 import struct
 
@@ -15,14 +15,14 @@ _SOFT_LINK = 2
 
 
 def read_members(content: Hdf5Bytes, symbol_table: bytes) -> dict[str, int]:
-    """The members of a group: addresses of their headers, by name.
+    """Returns the addresses of the headers of a group's members, by name.
 
     Args:
         content: The file.
-        symbol_table: The message in the group's header that says where they are listed.
+        symbol_table: The message in the group's header that says where the list is.
 
     Raises:
-        WeightsError: If one is a soft link, if there are too many, or the list is damaged.
+        WeightsError: If a member is a soft link, there are too many, or the list is damaged.
     """
     tree, heap = struct.unpack_from("<QQ", symbol_table)
     names = _names(content, heap)
@@ -34,36 +34,36 @@ def read_members(content: Hdf5Bytes, symbol_table: bytes) -> dict[str, int]:
         if len(members) + count > MAX_HDF5_MEMBERS:
             raise WeightsError(f"a group has more than {MAX_HDF5_MEMBERS} members")
         entries = content.read(table + _TABLE.size, count * _ENTRY.size)
-        for offset, address, kind in _ENTRY.iter_unpack(entries):
+        for offset, address, node_type in _ENTRY.iter_unpack(entries):
             name = _name(names, offset)
-            if kind == _SOFT_LINK or address == NO_ADDRESS:
+            if node_type == _SOFT_LINK or address == NO_ADDRESS:
                 raise WeightsError(f"{name} is a soft link; expected a plain member")
             if name in members:
-                raise WeightsError(f"{name} stands twice in a group")
+                raise WeightsError(f"{name} appears twice in a group")
             members[name] = address
     return members
 
 
 def _tables(content: Hdf5Bytes, address: int) -> list[int]:
-    """Addresses of the tables that a group's tree leads to, if the tree is a single node.
+    """Returns the addresses of a group's tables, if its tree is a single node.
 
-    HDF5 would follow the nodes beside it also in a circle, for ever. A node leads to 32 tables of
-    at least four members, so that no group of Keras needs two.
+    HDF5 would follow sibling nodes in a cycle for ever. One node leads to 32 tables with at least
+    four members each, so no Keras group needs a second node.
     """
-    signature, kind, level, count, *beside = _TREE.unpack(content.read(address, _TREE.size))
-    if (signature, kind) != (b"TREE", 0):
+    signature, node_type, level, count, *siblings = _TREE.unpack(content.read(address, _TREE.size))
+    if (signature, node_type) != (b"TREE", 0):
         raise WeightsError("an HDF5 group is damaged")
-    if level or count > MAX_HDF5_MEMBERS or beside != [NO_ADDRESS, NO_ADDRESS]:
+    if level or count > MAX_HDF5_MEMBERS or siblings != [NO_ADDRESS, NO_ADDRESS]:
         raise WeightsError(f"a group has more than {MAX_HDF5_MEMBERS} members")
     children = content.read(address + _TREE.size, count * _KEY_AND_CHILD.size)
     return [child for _, child in _KEY_AND_CHILD.iter_unpack(children)]
 
 
 def _names(content: Hdf5Bytes, address: int) -> bytes:
-    signature, version, size, _, place = _HEAP.unpack(content.read(address, _HEAP.size))
+    signature, version, size, _, data_address = _HEAP.unpack(content.read(address, _HEAP.size))
     if (signature, version) != (b"HEAP", 0):
         raise WeightsError("an HDF5 group is damaged")
-    return content.read(place, size)
+    return content.read(data_address, size)
 
 
 def _name(names: bytes, offset: int) -> str:

@@ -1,4 +1,4 @@
-"""The messages in the header of an HDF5 object, which say what the object is."""
+"""Reads the messages in the header of an HDF5 object, which say what the object is."""
 
 import struct
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from chifoumi_jax.convert.untrusted.hdf5.bytes import Hdf5Bytes
 from chifoumi_jax.convert.untrusted.limits import MAX_HDF5_BLOCKS, MAX_HDF5_MESSAGES
 
 _PREFIX = struct.Struct("<BxHII4x")
-_HEAD = struct.Struct("<HHB3x")
+_MESSAGE_HEAD = struct.Struct("<HHB3x")
 _SHARED = 0x02
 
 
-class Kind(IntEnum):
-    """The messages that matter here, by their numbers in HDF5's specification."""
+class MessageType(IntEnum):
+    """The message types that are used here, by their numbers in HDF5's specification."""
 
     DATASPACE = 0x01
     DATATYPE = 0x03
@@ -31,22 +31,22 @@ class Message(NamedTuple):
     """A message of an object's header.
 
     Attributes:
-        kind: What it is about; a `Kind` or another number.
-        shared: Whether it only says where the message itself stands.
-        data: What it says.
+        type: Its type: a `MessageType` or another number.
+        shared: Whether it is only a reference to a message elsewhere.
+        data: Its content.
     """
 
-    kind: int
+    type: int
     shared: bool
     data: bytes
 
 
 def read_header(content: Hdf5Bytes, address: int) -> list[Message]:
-    """All messages of the object at `address`.
+    """Returns all header messages of the object at `address`.
 
     Raises:
-        WeightsError: If it is damaged, has too many parts, or is of the format that HDF5 has since
-            version 1.8, which h5py does not write unless it is asked to.
+        WeightsError: If the header is damaged, has too many parts, or has the format that HDF5
+            introduced in version 1.8, which h5py writes only on request.
     """
     version, _, _, size = _PREFIX.unpack(content.read(address, _PREFIX.size))
     if version != 1:
@@ -56,33 +56,35 @@ def read_header(content: Hdf5Bytes, address: int) -> list[Message]:
         )
     messages: list[Message] = []
     blocks = [(address + _PREFIX.size, size)]
-    # The list grows while it is walked through.
+    # The loop appends to this list.
     for start, length in blocks:
         block = content.read(start, length)
-        place = 0
-        while place + _HEAD.size <= length:
-            kind, size, flags = _HEAD.unpack_from(block, place)
-            place += _HEAD.size
-            if place + size > length:
+        offset = 0
+        while offset + _MESSAGE_HEAD.size <= length:
+            message_type, size, flags = _MESSAGE_HEAD.unpack_from(block, offset)
+            offset += _MESSAGE_HEAD.size
+            if offset + size > length:
                 raise WeightsError("an HDF5 header is damaged")
-            messages.append(Message(kind, bool(flags & _SHARED), block[place : place + size]))
-            place += size
-            if kind == Kind.CONTINUATION:
+            data = block[offset : offset + size]
+            messages.append(Message(message_type, bool(flags & _SHARED), data))
+            offset += size
+            if message_type == MessageType.CONTINUATION:
                 blocks.append(struct.unpack_from("<QQ", messages[-1].data))
             if len(blocks) > MAX_HDF5_BLOCKS or len(messages) > MAX_HDF5_MESSAGES:
                 raise WeightsError("an HDF5 header has too many parts")
     return messages
 
 
-def find(messages: Sequence[Message], kind: Kind) -> bytes | None:
-    """What the one message of a kind says; None if there is none.
+def find(messages: Sequence[Message], message_type: MessageType) -> bytes | None:
+    """Returns the content of the only message of a type; None if there is none.
 
     Raises:
-        WeightsError: If there are several, or it stands elsewhere.
+        WeightsError: If there are several, or it is a reference to a message elsewhere.
     """
-    found = [message for message in messages if message.kind == kind]
+    found = [message for message in messages if message.type == message_type]
     if not found:
         return None
     if len(found) > 1 or found[0].shared:
-        raise WeightsError(f"an HDF5 header does not say its {kind.name.lower()} plainly")
+        name = message_type.name.lower()
+        raise WeightsError(f"an HDF5 header has a duplicate or shared message {name}")
     return found[0].data
