@@ -18,26 +18,26 @@ export PYTHONDONTWRITEBYTECODE :=
 # Installs with uv, which takes a fifth of the time, or with pip if uv is not available or does not
 # find all packages. uv gets pip's settings for local wheels (find-links) and for the index.
 PIP := -m pip install --quiet --disable-pip-version-check --no-compile
-told = $(shell $(PYTHON) -m pip config list 2> /dev/null | sed -n "s/.*\.$(1)='\(.*\)'$$/\1/p")
-UV_SETTINGS = $(addprefix --find-links=,$(sort $(call told,find-links))) \
-  $(addprefix --default-index=,$(firstword $(call told,index-url)))
+pip_setting = $(shell $(PYTHON) -m pip config list 2> /dev/null | sed -n "s/.*\.$(1)='\(.*\)'$$/\1/p")
+UV_SETTINGS = $(addprefix --find-links=,$(sort $(call pip_setting,find-links))) \
+  $(addprefix --default-index=,$(firstword $(call pip_setting,index-url)))
 install = { $(1) $(PIP) uv && $(1) -m uv pip install --quiet --python $(1) $(UV_SETTINGS) \
   -c constraints.txt $(2); } || $(1) $(PIP) -c constraints.txt $(2)
 
 # The tests of a file stay together, because they share fixtures that are slow to make. Files run in
 # the order of conftest.py, because by default files with few tests come last, and these are the
 # slowest.
-IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+TWO_WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 
 # Half of the test time is compilation of networks that run for a second. So LLVM does not optimise,
 # and XLA gives LLVM as little code as possible. Only `make tests` sets these flags. The tests on
 # the newest JAX, and pytest as a user calls it, compile as a training does.
-SOON := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
+FAST_COMPILATION := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
   --xla_cpu_use_fusion_emitters=false
 
 # Several processes share the processor. PyTorch's threads wait for each other in busy loops, which
 # would slow the other processes down.
-ALONE := OMP_NUM_THREADS=1
+ONE_THREAD := OMP_NUM_THREADS=1
 
 .PHONY: train test tests environments checks test-newest browser lint types format constraints docs \
   wheel clean
@@ -51,7 +51,7 @@ test: environments
 	@$(MAKE) --no-print-directory --jobs=2 tests checks
 
 tests: $(VENV)/.test
-	$(ALONE) XLA_FLAGS="$(SOON) $$XLA_FLAGS" $(BIN)/python -m pytest $(IN_TWO)
+	$(ONE_THREAD) XLA_FLAGS="$(FAST_COMPILATION) $$XLA_FLAGS" $(BIN)/python -m pytest $(TWO_WORKERS)
 
 environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
 
@@ -62,7 +62,7 @@ checks: lint types test-newest
 # mix with the lines of the other tests.
 ifneq ($(NEWEST_PYTHON),)
 test-newest: $(VENV)/.test $(NEWEST)/.packages
-	@$(ALONE) CHIFOUMI_BASELINES_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
+	@$(ONE_THREAD) CHIFOUMI_BASELINES_PYTHON=$(abspath $(BIN))/python $(NEWEST)/bin/python -m pytest \
 	  tests/test_ops.py tests/test_depthwise.py tests/test_benchmarks.py > $(NEWEST)/tests.log \
 	  && echo "On the newest JAX: $$(tail -n 1 $(NEWEST)/tests.log | tr -d =)" \
 	  || { cat $(NEWEST)/tests.log; false; }

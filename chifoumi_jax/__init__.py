@@ -1,4 +1,4 @@
-"""Rock-paper-scissors hand classifiers in JAX/Flax: a 2018 study's CNN and MLP, and better."""
+"""Rock-paper-scissors hand classifiers in JAX/Flax: a 2018 study's CNN and MLP, and better ones."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""The study's networks. Each is one entry that defines how it is built and its weights are stored.
+"""The study's networks: for each, how it is built and how its weights are stored.
 
 A network's class describes what it computes layer by layer, for other runtimes and for heat maps:
 see `models.network.Network`. No other code in the package checks a network's name or type.

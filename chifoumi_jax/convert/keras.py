@@ -42,6 +42,7 @@ _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _ENTRIES = ("metadata.json", _CONFIG, _WEIGHTS)
 
 
+@runtime_checkable
 class KerasLayer(Protocol):
     """What a layer of a Keras model must offer."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from flax import nnx
 
@@ -75,6 +75,7 @@ class NetworkDescription:
         }
 
 
+@runtime_checkable
 class Operations(Protocol[T]):
     """The operations that a format implements; `T` is the format's type for an array.
 

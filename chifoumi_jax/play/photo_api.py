@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from chifoumi_jax.data.decode import decode
-from chifoumi_jax.html import jpeg_uri
+from chifoumi_jax.html import as_jpeg, jpeg_uri
 from chifoumi_jax.play.http.body import read_picture
-from chifoumi_jax.play.pictures import PICTURE_NAME, as_jpeg
+from chifoumi_jax.play.pictures import PICTURE_NAME
 from chifoumi_jax.play.reading import Reading, apply_threshold
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.classifier import Classifier

@@ -1,6 +1,4 @@
-"""Decodes untrusted picture bytes for a classifier, and encodes pictures for a page."""
-
-import io
+"""Decodes untrusted picture bytes for a classifier and for a page."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -41,11 +39,3 @@ def shrink(image: Image.Image, longest_side: int) -> Image.Image:
         return image
     width, height = (max(1, round(length * scale)) for length in image.size)
     return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-
-
-def as_jpeg(image: Image.Image, quality: int) -> bytes:
-    """A new JPEG of the pixels alone: no EXIF, no comment, no thumbnail."""
-    file = io.BytesIO()
-    # Through an array, because a decoded picture keeps the comment of its file.
-    Image.fromarray(np.asarray(image.convert("RGB"))).save(file, "JPEG", quality=quality)
-    return file.getvalue()

@@ -153,7 +153,7 @@ export class Pupil {
     } while (this.isRecording);
     this.isRecording = false;
     this.root.classList.remove("recording");
-    this.tell(wrong, 0);
+    this.report(wrong, 0);
   }
 
   async addFiles() {
@@ -169,7 +169,7 @@ export class Pupil {
       if (refused && !refused.isOfPicture) break;
       bad += Number(refused !== null);
     }
-    this.tell(wrong, bad);
+    this.report(wrong, bad);
   }
 
   /**
@@ -177,7 +177,7 @@ export class Pupil {
    * @param {Refused | null} wrong The last refusal.
    * @param {number} bad Number of refused files.
    */
-  tell(wrong, bad) {
+  report(wrong, bad) {
     const { name, count } = this;
     if (!wrong) this.teacher.say("teach.recorded", { name, count });
     else if (bad) this.teacher.say("teach.recordedBad", { name, count, bad, reason: wrong.reason });
