@@ -27,8 +27,8 @@ from scipy import stats
 
 from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.fingerprint import CPP_SUFFIXES, fingerprint
 from chifoumi_jax.metrics import wilson_interval
-from parity.fingerprint import CPP_SUFFIXES, fingerprint
 from parity.independent_training import Train, jax_training, keras_training, recipe_with
 from reference import photos
 

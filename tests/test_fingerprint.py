@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chifoumi_jax.fingerprint import computed, cpp_without_comments, fingerprint, syntax
 from parity import equivalence
 from parity.equivalence import code_fingerprint
-from parity.fingerprint import computed, cpp_without_comments, fingerprint, syntax
 
 PACKAGES = frozenset({"project"})
 

@@ -21,6 +21,7 @@ from chifoumi_jax.data.folder.scanning import Photo, Scan, scan
 from chifoumi_jax.data.pixels import resize_pixels
 from chifoumi_jax.data.store import PixelStore, trim
 from chifoumi_jax.files import cache_path
+from chifoumi_jax.fingerprint import computed
 from chifoumi_jax.hands import GESTURES, RENDERER_VERSION, VARIETY, WILD, WILD_VERSION, write_hands
 from chifoumi_jax.recipes import HANDS_TEST, HANDS_TRAIN, Recipe
 
@@ -195,7 +196,7 @@ def _decoder_version() -> str:
     """Hash of everything besides the recipe that determines the pixels of a file."""
     digest = hashlib.sha256(PIL.__version__.encode())
     for module in (decode, pixels):
-        digest.update(Path(module.__file__ or "").read_bytes())
+        digest.update(computed(Path(module.__file__ or ""), frozenset({"chifoumi_jax"})).encode())
     for feature in ("jpg", "libjpeg_turbo", "webp", "avif", "libtiff"):
         digest.update(f"{feature} {features.version(feature)}".encode())
     for package in ("simplejpeg", "pillow-heif"):
