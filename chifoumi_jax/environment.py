@@ -1,12 +1,34 @@
 """Checks of the installation; without them a user would see a crash instead of a message."""
 
 import functools
+import importlib.util
 import re
 from collections.abc import Iterable
 from importlib import metadata
 
+from chifoumi_jax.errors import UserError
+
 # The CUDA 12 and CUDA 13 wheels of these libraries install files of the same names into one folder.
 _CLASHING_LIBRARIES = ("cudnn", "nccl", "nvshmem", "cusparselt")
+
+
+def require_installed(
+    purpose: str, *modules: str, extra: str, error: type[UserError] = UserError
+) -> None:
+    """Check that optional packages are installed, without importing them.
+
+    Args:
+        purpose: What needs them, as the message begins.
+        modules: Names by which they are imported.
+        extra: The extra that installs them.
+        error: What is raised.
+
+    Raises:
+        UserError: If one is missing; the message names the extra to install.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise error(f"{purpose} needs {' and '.join(missing)}: pip install 'chifoumi-jax[{extra}]'")
 
 
 def cuda_clash(installed: Iterable[str] | None = None) -> str | None:

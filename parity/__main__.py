@@ -1,16 +1,15 @@
 """`python -m parity`: run the ladder of checks on the study's ports, plant faults, report."""
 
-import contextlib
 import logging
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
+
+from chifoumi_jax.quiet import stderr_silenced
 
 
 def main(
@@ -60,7 +59,7 @@ def main(
             )
             return 2
         report.mkdir(parents=True, exist_ok=True)
-        with _libraries_silent():
+        with stderr_silenced():
             from parity.rungs.ladder import checks, originals
 
             every = originals(None if rung else only)
@@ -102,21 +101,6 @@ def main(
     conclusion = "All rungs hold" if good else "NOT all rungs hold"
     console.print(f"{conclusion} (only those that --only selects)." if only else f"{conclusion}.")
     return 0 if good else 1
-
-
-@contextlib.contextmanager
-def _libraries_silent() -> Iterator[None]:
-    # TensorFlow logs the hardware that it found straight to file descriptor 2, before it reads its
-    # log level. Python exceptions still propagate.
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from chifoumi_jax.environment import cuda_clash
+from chifoumi_jax.environment import cuda_clash, require_installed
+from chifoumi_jax.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,10 @@ import chifoumi_jax
 print(all(hasattr(chifoumi_jax, name) for name in chifoumi_jax.__all__))
 """
     assert python(code) == "True"
+
+
+def test_a_missing_package_is_named_with_its_extra() -> None:
+    require_installed("crossval", "json", extra="crossval")
+    message = r"crossval needs no_such_module: pip install 'chifoumi-jax\[crossval\]'"
+    with pytest.raises(UserError, match=message):
+        require_installed("crossval", "json", "no_such_module", extra="crossval")

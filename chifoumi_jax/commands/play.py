@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from chifoumi_jax.environment import require_installed
 from chifoumi_jax.errors import RecipeError
 
 
@@ -36,13 +37,8 @@ def play(
     if not 0 <= port <= 65535:
         raise RecipeError(f"--port must be from 0 to 65535, not {port}")
     directory = builtin_run() if run is None else run
-    try:
-        from chifoumi_jax.play.server import serve
-    except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
-            raise
-        raise RecipeError(
-            f"the game needs {error.name}, which is not installed: pip install 'chifoumi-jax[play]'"
-        ) from error
+    require_installed("the game", "starlette", "uvicorn", extra="play")
+    from chifoumi_jax.play.server import serve
+
     serve(directory, host=host, port=port, open_browser=open_browser, seed=seed, runs=runs)
     return 0

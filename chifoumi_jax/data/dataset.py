@@ -16,6 +16,7 @@ import PIL
 from jaxtyping import Int32, UInt8
 from PIL import Image, features
 
+from chifoumi_jax.callbacks import OnProgress
 from chifoumi_jax.data import decode, pixels
 from chifoumi_jax.data.folder.scanning import Photo, Scan, scan
 from chifoumi_jax.data.pixels import resize_pixels
@@ -29,8 +30,6 @@ from chifoumi_jax.recipes import HANDS_TEST, HANDS_TRAIN, Recipe
 TEST_SHARE = 0.15
 # Limit of the decoded pixels in the user's cache: 18,000 photos of 600 x 600 pixels.
 _MAX_CACHE_BYTES = 20_000_000_000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +92,7 @@ def hands_path(wild: int = 0) -> Path:
     return cache_path(f"hands-v{RENDERER_VERSION}-{kind}")
 
 
-def hands_folder(progress: Progress | None = None, *, wild: int = 0) -> Path:
+def hands_folder(progress: OnProgress | None = None, *, wild: int = 0) -> Path:
     """The folder at `hands_path`; its pictures are rendered if it does not exist."""
     directory = hands_path(wild)
     if directory.is_dir():
@@ -121,7 +120,7 @@ def load_dataset(
     recipe: Recipe,
     directory: Path,
     store_in: Path,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     classes: Sequence[str] | None = None,
     test_share: float = TEST_SHARE,
     divided_later: bool = False,

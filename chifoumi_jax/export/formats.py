@@ -1,6 +1,5 @@
-"""The export formats, the check of the packages that they need, and the export error."""
+"""The export formats, the packages that each needs, and the export error."""
 
-import importlib.util
 from typing import Literal
 
 from chifoumi_jax.errors import UserError
@@ -16,18 +15,15 @@ SUFFIXES: dict[Format, str] = {
 }
 
 
+# The modules that a format needs besides this package's own dependencies, and the extra with them.
+NEEDED: dict[Format, tuple[tuple[str, ...], str]] = {
+    "onnx": (("onnx", "onnxruntime"), "export"),
+    "stablehlo": (("flatbuffers",), "export"),
+    "safetensors": ((), ""),
+    "keras": (("keras", "tensorflow"), "parity"),
+    "torch": (("torch",), "parity"),
+}
+
+
 class ExportError(UserError, RuntimeError):
     """A model cannot be exported to a format, or the written file computes something else."""
-
-
-def require_packages(format_name: str, *packages: str, extra: str) -> None:
-    """Check that packages are installed, without importing them.
-
-    Raises:
-        ExportError: If a package is missing; the message names the extra to install.
-    """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ExportError(
-            f"--to {format_name} needs {' and '.join(missing)}: pip install 'chifoumi-jax[{extra}]'"
-        )

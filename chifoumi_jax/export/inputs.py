@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from chifoumi_jax.callbacks import OnProgress
 from chifoumi_jax.data.problems import DataError
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.training import run
@@ -19,7 +20,6 @@ from chifoumi_jax.training.run import RunError
 if TYPE_CHECKING:
     from chifoumi_jax.data.dataset import Dataset, Split
 
-Progress = Callable[[int, int], None]
 
 # An export is compared on at least this many photos.
 _MIN_PHOTOS = 8
@@ -62,7 +62,7 @@ def gather(
     directory: Path,
     classifier: Classifier,
     data: Path | None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     *,
     measure_accuracy: bool = False,
 ) -> Inputs:
@@ -88,7 +88,9 @@ def gather(
         return _rendered_hands(classifier, str(error), number)
 
 
-def own_photos(directory: Path, classifier: Classifier, progress: Progress | None = None) -> Inputs:
+def own_photos(
+    directory: Path, classifier: Classifier, progress: OnProgress | None = None
+) -> Inputs:
     """The photos that the run was tested on.
 
     Raises:
@@ -112,7 +114,7 @@ def own_photos(directory: Path, classifier: Classifier, progress: Progress | Non
     return _select(f"the run's own {name} photos", classifier, dataset, split)
 
 
-def _folder_photos(classifier: Classifier, data: Path, progress: Progress | None) -> Inputs:
+def _folder_photos(classifier: Classifier, data: Path, progress: OnProgress | None) -> Inputs:
     from chifoumi_jax.data.dataset import load_dataset
 
     recipe = classifier.recipe.replace(

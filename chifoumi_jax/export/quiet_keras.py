@@ -1,27 +1,10 @@
 """Imports Keras without the two dozen lines that TensorFlow writes to standard error."""
 
 import contextlib
-import os
-import sys
-from collections.abc import Iterator
 
+from chifoumi_jax.quiet import stderr_silenced
 
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    # Compiled code writes to the file descriptor, not to `sys.stderr`, before it reads any setting.
-    sys.stderr.flush()
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
-
-
-with _silenced():
+with stderr_silenced():
     import keras
     from keras import layers, ops
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chifoumi_jax.data.dataset import Progress
+from chifoumi_jax.callbacks import OnProgress
+from chifoumi_jax.environment import require_installed
 from chifoumi_jax.export import inputs, verify
-from chifoumi_jax.export.formats import SUFFIXES, ExportError, Format, require_packages
+from chifoumi_jax.export.formats import NEEDED, SUFFIXES, ExportError, Format
 from chifoumi_jax.export.inputs import Inputs
 from chifoumi_jax.export.network import describe
 from chifoumi_jax.export.verify import Check, ExportResult, Runner
@@ -70,7 +71,7 @@ def export(
     preprocess: bool = False,
     int8: bool = False,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Report:
     """Write a run's model for another runtime.
 
@@ -101,7 +102,8 @@ def export(
         raise ExportError(f"--to must be one of {', '.join(SUFFIXES)}, not {to}")
     if to != "onnx" and (preprocess or int8):
         raise ExportError("--preprocess and --int8 need --to onnx")
-    _require_format_packages(to)
+    modules, extra = NEEDED[to]
+    require_installed(f"--to {to}", *modules, extra=extra, error=ExportError)
     source = Path(run)
     classifier = verify.in_float32(load(source, best=best))
     target = _target(source, out, to, int8)
@@ -132,20 +134,6 @@ def export(
         dict(result.accuracies),
         sizes,
     )
-
-
-def _require_format_packages(to: Format) -> None:
-    match to:
-        case "onnx":
-            require_packages(to, "onnx", "onnxruntime", extra="export")
-        case "stablehlo":
-            require_packages(to, "flatbuffers", extra="export")
-        case "keras":
-            require_packages(to, "keras", "tensorflow", extra="parity")
-        case "torch":
-            require_packages(to, "torch", extra="parity")
-        case "safetensors":
-            pass
 
 
 def _write_and_compare(

@@ -3,13 +3,14 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from chifoumi_jax.callbacks import OnProgress
 from chifoumi_jax.hands.people import SPLITS
 from chifoumi_jax.hands.pose import GESTURES
 from chifoumi_jax.hands.render import render_jpeg
@@ -35,7 +36,7 @@ def write_hands(
     seed: int = 0,
     variety: Variety = VARIETY,
     gestures: Sequence[str] = GESTURES,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> Path:
     """Writes `directory/{train,test}/{paper,rock,scissors}/*.jpg`, with balanced classes.
 
@@ -110,7 +111,7 @@ def _render_all(
     folder: Path,
     pictures: list[_Picture],
     variety: Variety,
-    progress: Callable[[int, int], None] | None,
+    progress: OnProgress | None,
 ) -> None:
     for picture in pictures:
         (folder / picture.split / picture.gesture).mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from chifoumi_jax.data.dataset import Dataset, load_dataset
 from chifoumi_jax.data.folder.lists import read_groups
 from chifoumi_jax.data.folder.split import group_tied
 from chifoumi_jax.data.problems import DataError, describe
+from chifoumi_jax.environment import require_installed
 from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import making, write_atomically, write_json
 from chifoumi_jax.losses import smoothed_cross_entropy
@@ -121,6 +122,7 @@ def cross_validate(
         raise RecipeError(f"{recipe.name} has no pretrained network: take --recipe transfer")
     if recipe.data is None:
         raise RecipeError("give --data: a folder of photos")
+    require_installed("crossval", "sklearn", extra="crossval")
     architecture(recipe.model).require()
     display = Display(quiet=quiet)
     with making(recipe.runs), display.counting("Reading photos") as progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from chifoumi_jax.callbacks import OnProgress
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.metrics import RunningMean
 
@@ -42,7 +43,7 @@ class Display:
         self.console.print(text, style="yellow", markup=False)
 
     @contextlib.contextmanager
-    def counting(self, text: str) -> Iterator[Callable[[int, int], None]]:
+    def counting(self, text: str) -> Iterator[OnProgress]:
         """Show a bar for work in parts; yields a function that takes the parts done and in all."""
         if not self._live:
             yield lambda done, total: None

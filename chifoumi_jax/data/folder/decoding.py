@@ -11,12 +11,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from chifoumi_jax.callbacks import OnProgress
 from chifoumi_jax.data.decode import PixelBuffer, decode, read_bytes
 from chifoumi_jax.data.problems import ImageProblem, Problem
 
 OnImage = Callable[[str, Image.Image], object]
 Known = Callable[[str], tuple[int, int] | None]
-Progress = Callable[[int, int], object]
 
 # More threads would only hold more decoded pictures in memory.
 _MAX_WORKERS = 8
@@ -39,7 +39,7 @@ def decode_all(
     workers: int | None,
     on_image: OnImage | None,
     known: Known | None,
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> tuple[dict[str, Decoded], list[Problem]]:
     """Read, hash and decode each file once; at most `workers` files are in memory at a time.
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chifoumi_jax.callbacks import OnProgress
 from chifoumi_jax.data.decode import MAX_PIXELS
-from chifoumi_jax.data.folder.decoding import Decoded, Known, OnImage, Progress, decode_all
+from chifoumi_jax.data.folder.decoding import Decoded, Known, OnImage, decode_all
 from chifoumi_jax.data.folder.layout import Candidate, arrange
 from chifoumi_jax.data.folder.leakage import find_duplicates, find_split_sessions
 from chifoumi_jax.data.folder.lists import read_groups
@@ -81,7 +82,7 @@ def scan(
     workers: int | None = None,
     on_image: OnImage | None = None,
     known: Known | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Scan:
     """Check every photo of a folder by decoding it once; bad ones are reported and left out.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Float32, Int32, UInt8
 
 from chifoumi_jax.backbones import pretrained_backbone
+from chifoumi_jax.callbacks import OnProgress
 from chifoumi_jax.losses import smoothed_cross_entropy
 from chifoumi_jax.models.backbone import Backbone
 from chifoumi_jax.prediction.classifier import Classifier
@@ -33,7 +34,7 @@ def quick_classifier(
     pixels: UInt8[np.ndarray, "images size size 3"],
     labels: Int32[np.ndarray, " images"],
     classes: Sequence[str],
-    progress: Callable[[int, int], None],
+    progress: OnProgress,
 ) -> Classifier:
     """Train the head of the recipe `transfer` on frozen features of the pictures.
 
