@@ -131,7 +131,8 @@ $(NEWEST)/.packages: pyproject.toml constraints.txt
 	$(NEWEST_PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')) \
 	  ['project']['dependencies'], sep='\n')" > $(NEWEST)/requirements.txt
-	$(call install,$(NEWEST)/bin/python,-r $(NEWEST)/requirements.txt pytest pytest-xdist hypothesis)
+	$(call install,$(NEWEST)/bin/python,-r $(NEWEST)/requirements.txt \
+	  beartype hypothesis pytest pytest-xdist)
 	@touch $@
 
 clean:

@@ -5,7 +5,28 @@ import os
 from collections.abc import Iterator
 
 import jax
+import jaxtyping
 import pytest
+
+# Each call of a function of these packages checks the types of its arguments and its result, and
+# the shapes of arrays. `chifoumi_jax.ops` checks its own arguments, and most of its tests call it
+# with wrong ones. In `parity` the test files are left out, because pytest rewrites those itself.
+CHECKED = {
+    "chifoumi_jax": (
+        *("architectures", "backbones", "convert", "data", "distributed", "export", "files"),
+        *("hands", "html", "losses", "metrics", "models", "optim", "play", "prediction"),
+        *("recipes", "reports", "text", "training"),
+    ),
+    "parity": (
+        *("candidate", "case", "check", "comparison", "distance", "equivalence", "faults"),
+        *("independent_training", "inputs", "original", "originals", "port", "precision"),
+        *("report", "rungs", "systems", "value_and_grad", "verdicts"),
+    ),
+}
+jaxtyping.install_import_hook(
+    [f"{package}.{room}" for package, rooms in CHECKED.items() for room in rooms],
+    "runtime_types.check",
+)
 
 # The test files that take longest.
 LONGEST = (
@@ -60,6 +81,14 @@ def shared_compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterat
             del os.environ[name]
         else:
             os.environ[name] = value
+
+
+@pytest.fixture
+def unchecked_types() -> Iterator[None]:
+    """Check no types, for a test of what the code itself says about an argument of a wrong type."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,7 +1,12 @@
-"""The study's networks: for each, how it is built and how its weights are stored.
+"""`Architecture`: what the package needs to know about a network besides its layers.
 
-A network's class describes what it computes layer by layer, for other runtimes and for heat maps:
-see `models.network.Network`. No other code in the package checks a network's name or type.
+This file has the entries of the study's networks, and `backbones` those of pretrained networks;
+`backbones.architecture(name)` finds either. A network's class describes what it computes layer by
+layer, for other runtimes and for heat maps: see `models.network.Network`. So a new network is one
+class and one entry, and no other code asks for a network's name.
+
+Functions import `chifoumi_jax.convert` only when they are called, because it reads files in a dozen
+formats, and this module is imported at every start.
 """
 
 from __future__ import annotations
@@ -20,13 +25,14 @@ from chifoumi_jax.models.network import Network
 if TYPE_CHECKING:
     from chifoumi_jax.models.backbone import Backbone
 
+# Sizes of the CNN in pixels. Its weights grow with the square of the size: 4 GB at 4096 pixels.
 IMAGE_SIZES = range(MIN_IMAGE_SIZE, 4096 + 1)
 
 Arrays = Mapping[str, Any]
 
 
 def _no_requirement() -> None:
-    """For networks without pretrained weights, and those whose weights are always installed."""
+    """The default of `Architecture.require`: there is nothing to install."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +42,18 @@ class Architecture:
     Attributes:
         build: `build(image_size, num_classes, dropout_rate=, frozen_stages=, rngs=)` gives the
             network with random initial weights.
-        pretrained: `pretrained(image_size)` gives a network with pretrained weights, which the
-            network from `build` can load; None if there is none.
-        require: Raises `PretrainedError` if the pretrained weights are not installed. It is called
-            before anything that takes time.
+        pretrained: `pretrained(image_size)` gives a network with pretrained weights, from which the
+            network of `build` copies all but its last layer; None if there are no such weights.
+        require: Raises `PretrainedError` if the pretrained weights are not installed. A training
+            calls it first, before it reads photos.
         to_arrays: `to_arrays(network)` gives its weights by the original's names, as in a
-            safetensors file; None if they have no such names.
+            safetensors file; None for a network that cannot be exported.
         from_arrays: `from_arrays(arrays, image_size)` is the inverse of `to_arrays`.
         image_sizes: Supported image sizes, in pixels.
         has_feature_map: Whether it has convolutions, so that heat maps can be computed.
-        relative_memory: Memory of an image's widest layer, relative to the study's CNN.
-        has_native_kernels: Whether the compiled kernels make its operations faster.
+        relative_memory: Memory per pixel of the largest layer, relative to the study's CNN; an
+            evaluation takes so many times fewer images at once.
+        has_native_kernels: Whether the C++ kernels of `chifoumi_jax.ops` make it faster.
     """
 
     build: Callable[..., Network]

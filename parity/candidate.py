@@ -272,7 +272,7 @@ def _objective(
 
 
 def _images(candidate: Candidate, batch: Batch, dtype: str) -> Array:
-    return candidate.scale(batch.pixels).astype(dtype)
+    return candidate.scale(jnp.asarray(batch.pixels)).astype(dtype)
 
 
 def _named(candidate: Candidate, graph: Any, step: int, state: Any, opt_state: Any) -> Weights:

@@ -41,7 +41,8 @@ class Case:
         steps: `steps(size, dtype, draw, steps)` returns the first steps of a training run.
         whole_recipe: `whole_recipe(dtype)` returns the study's complete training run.
         training_pictures: `training_pictures(count)` returns pictures in the network's input shape.
-        trains_independently: Whether `parity.equivalence` holds a result for it.
+        trains_independently: Whether `parity.equivalence` also trained port and original apart,
+            each with its own random numbers, and compared the accuracies.
     """
 
     port: Candidate

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 from scipy import stats
 
 from chifoumi_jax.errors import UserError
@@ -96,7 +97,11 @@ class Equivalence:
         )
 
 
-def tost(ours: Sequence[float], theirs: Sequence[float], margin: float = MARGIN) -> Equivalence:
+def tost(
+    ours: Sequence[float] | Float64[np.ndarray, " ours"],
+    theirs: Sequence[float] | Float64[np.ndarray, " theirs"],
+    margin: float = MARGIN,
+) -> Equivalence:
     """Two one-sided t tests on two independent samples.
 
     Raises:

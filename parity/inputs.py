@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Array
 
-Masks = tuple[np.ndarray, ...]
+Masks = tuple[Array | np.ndarray, ...]
 
 
 @dataclasses.dataclass(frozen=True)

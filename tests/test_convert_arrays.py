@@ -78,7 +78,7 @@ def test_arrays_may_have_any_memory_layout() -> None:
     arrays = {name: np.asfortranarray(array) for name, array in mlp_arrays().items()}
     assert_same_bits(mlp_to_arrays(mlp_from_arrays(arrays)), mlp_arrays())
     on_device = {name: jnp.asarray(array) for name, array in mlp_arrays().items()}
-    assert_same_bits(mlp_to_arrays(mlp_from_arrays(on_device)), mlp_arrays())  # type: ignore[arg-type]
+    assert_same_bits(mlp_to_arrays(mlp_from_arrays(on_device)), mlp_arrays())
 
 
 def test_float64_needs_jax_with_64_bits() -> None:
@@ -242,6 +242,7 @@ def test_too_large_networks_are_refused_before_they_are_read() -> None:
         )
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_a_non_integer_image_size_is_an_error() -> None:
     with pytest.raises(TypeError):
         cnn_from_arrays(cnn_arrays(), 22.5)  # type: ignore[arg-type]

@@ -217,6 +217,7 @@ def test_a_live_model_of_another_size_stays_unchanged() -> None:
             np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_other_sources_and_targets_are_a_type_error() -> None:
     for thing in (None, 3, b"x.h5", object()):
         with pytest.raises(TypeError, match="expected a path or a Keras model"):

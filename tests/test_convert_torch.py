@@ -185,6 +185,7 @@ def test_other_modules_stay_unchanged() -> None:
         assert_same_bits(torch_arrays(target), before)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_other_sources_and_targets_are_a_type_error() -> None:
     for thing in (None, 3, b"x.pt", object()):
         with pytest.raises(TypeError, match="expected a path, a state dict or a PyTorch module"):

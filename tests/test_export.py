@@ -443,8 +443,12 @@ def test_wrong_arguments_are_refused(runs: Mapping[str, Path], tmp_path: Path) -
         export(tmp_path / "absent", "onnx", tmp_path / "model.onnx")
     with pytest.raises(ExportError, match="exists: name another file"):
         export(mlp, "onnx", tmp_path / "model.onnx")
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_an_unknown_format_is_refused(runs: Mapping[str, Path]) -> None:
     with pytest.raises(ExportError, match="--to must be one of"):
-        export(mlp, "tflite")  # type: ignore[arg-type]
+        export(runs["mlp-v21"], "tflite")  # type: ignore[arg-type]
 
 
 def test_importing_the_export_imports_no_other_framework() -> None:

@@ -127,6 +127,7 @@ def test_a_size_below_one_is_refused(size: int) -> None:
         load_pixels("missing.png", size)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_an_unknown_layout_is_refused() -> None:
     with pytest.raises(ValueError, match='layout must be "keras" or "torch" or "rgb", not "caffe"'):
         resize_pixels(noise("RGB", 4, 4), 4, "caffe")  # type: ignore[arg-type]

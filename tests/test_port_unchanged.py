@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+import pytest
 import torch
 from flax import nnx
 
@@ -28,6 +29,8 @@ def _generators() -> tuple[Any, ...]:
     return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
 
 
+# The checks of types draw from Python's random generator.
+@pytest.mark.usefixtures("unchecked_types")
 def test_torch_and_nnx_modules_are_not_changed() -> None:
     reference = port_resnet.trained_reference()
     reference.train()
@@ -59,6 +62,7 @@ def test_torch_and_nnx_modules_are_not_changed() -> None:
     hook.remove()
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_keras_models_and_linen_variables_are_not_changed() -> None:
     reference = port_upsampler.reference()
     before = [variable.value.numpy() for variable in reference.variables]

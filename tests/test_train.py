@@ -278,6 +278,13 @@ def test_an_invalid_recipe_is_refused(changes: dict[str, object], message: str) 
         recipes.cnn.replace(**changes)
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_an_unknown_choice_is_refused() -> None:
+    message = "optimizer must be one of keras_adam, torch_sgd, adamw, not sgd"
+    with pytest.raises(RecipeError, match=message):
+        recipes.cnn.replace(optimizer="sgd")
+
+
 def test_resume_of_a_complete_run_changes_no_file(finished: Run) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.directory.rglob("*") if p.name != ".lock"}
     assert resume(finished.directory, quiet=True) == finished

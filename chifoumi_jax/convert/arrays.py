@@ -17,7 +17,9 @@ from chifoumi_jax.convert.untrusted.limits import MAX_CLASSES
 from chifoumi_jax.convert.untrusted.stored import StoredTensor
 from chifoumi_jax.models import CNN, MLP
 
-Arrays = Mapping[str, Float[np.ndarray, "..."] | StoredTensor]
+# Arrays or tensors that are still in their file. They may come from a hostile file, so the types of
+# the values are checked here.
+Arrays = Mapping[str, Any]
 _Model = TypeVar("_Model", bound=nnx.Module)
 _DTYPES = ("float32", "float64")
 

@@ -51,7 +51,7 @@ class Part(NamedTuple):
     number: int
 
 
-def take(photos: Photos, rows: Int32[Array, " batch"]) -> Batch:
+def take(photos: Photos, rows: Int32[Array | np.ndarray, " batch"]) -> Batch:
     """The images with these indices, on the device. Padding repeats the first, with weight 0."""
     indices = jnp.maximum(rows, 0)
     weights = (rows != PADDING).astype(jnp.float32)

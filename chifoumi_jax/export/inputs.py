@@ -49,7 +49,7 @@ class Inputs:
     origin: str
     pixels: UInt8[np.ndarray, "images ..."]
     labels: Int32[np.ndarray, " images"] | None
-    ranges: UInt8[np.ndarray, "images ..."]
+    ranges: UInt8[np.ndarray, "range_images ..."]
     picture: Callable[[int], UInt8[np.ndarray, "height width 3"]]
 
     @property
@@ -158,7 +158,7 @@ def _select(origin: str, classifier: Classifier, dataset: Dataset, split: Split)
 
 def balanced_indices(
     labels: Int32[np.ndarray, " images"], most: int
-) -> Int32[np.ndarray, " images"]:
+) -> Int32[np.ndarray, " chosen"]:
     """Indices of at most `most` images, taken from the classes in turn, one of each at a time."""
     rank = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):

@@ -30,10 +30,11 @@ class Report:
         path: The exported file.
         compared_on: The photos of the comparison, in words.
         checks: The compared quantities with their differences and bounds.
-        milliseconds: Time of a single photo by runtime or file, on this machine's CPU (JAX: on its
-            device).
-        accuracies: Accuracy on the photos by runtime or file, for 8 bits only; otherwise empty.
-        sizes: Size in bytes of the exported file, and of the float32 file that was quantised.
+        milliseconds: Time of a single photo: for JAX on its device, and for each file in its
+            runtime on this machine's CPU. The keys are "JAX" and the names of the files.
+        accuracies: Accuracy on the photos, by the same keys, for 8 bits only; otherwise empty.
+        sizes: Size in bytes of the exported file; for 8 bits also of the float32 file, from which
+            it was quantised.
     """
 
     path: Path
@@ -75,13 +76,15 @@ def export(
 ) -> Report:
     """Write a run's model for another runtime.
 
-    The written file is loaded in that runtime and compared with `load(run)` on real photos. It
-    appears under its name only if it computes the same.
+    The written file is loaded in its runtime, and its outputs are compared with those of the run in
+    float32. It appears under its name only if every difference is within its bound; 8 bits have a
+    wider bound, and the accuracy is measured.
 
     Args:
         run: The run's folder, or a file of `export(run, "safetensors")`.
         to: The format.
-        out: The file; by default `model` with the format's suffix, in the run's folder.
+        out: The file; by default `model` (8 bits: `model-int8`) with the format's suffix, in the
+            run's folder or beside the given file.
         data: Folder of labelled photos for the comparison; by default the run's own photos, or
             rendered hands.
         best: Use the best checkpoint instead of the last.
@@ -123,6 +126,7 @@ def export(
         result = _write_and_compare(
             to, classifier, photos, temporary, target.name, preprocess, int8
         )
+        # The file is timed before it gets its name, because the runtimes may read it again.
         ours = verify.classifier_timer(classifier, photos.compared[:1])
         seconds = verify.time_each({verify.OURS: ours, **result.timers})
         sizes = {**result.sizes, target.name: temporary.stat().st_size}
@@ -145,7 +149,22 @@ def _write_and_compare(
     preprocess: bool,
     int8: bool,
 ) -> ExportResult:
-    """Write the file, load it again and compare it; format libraries are imported only here."""
+    """Write the file, load it again and compare it.
+
+    Each format's module is imported in its own case, because it needs packages of an extra.
+
+    Args:
+        to: The format.
+        classifier: The run's model.
+        photos: The photos to compare on.
+        path: The temporary file to write.
+        name: Name of the file in the report.
+        preprocess: See `export`.
+        int8: See `export`.
+
+    Raises:
+        ExportError: If the file does not compute the same.
+    """
     match to:
         case "onnx":
             from chifoumi_jax.export.onnx import export as onnx_export
@@ -201,9 +220,11 @@ def _require_free(target: Path, force: bool) -> None:
 
 @contextlib.contextmanager
 def _temporary_file(target: Path, force: bool) -> Iterator[Path]:
-    """A temporary path in `target`'s folder with its suffix; the file there becomes `target`.
+    """A temporary path beside `target`; the file that the block writes there replaces `target`.
 
-    If the block fails, the temporary file is removed and an earlier `target` is unchanged.
+    If the block fails, the temporary file is removed and an earlier `target` is unchanged. The path
+    has the suffix of `target`, which some libraries demand. `files.write_atomically` would need the
+    whole content in memory.
     """
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
     try:

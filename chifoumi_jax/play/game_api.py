@@ -1,4 +1,9 @@
-"""API requests of the Play page: the active model, rounds and camera frames."""
+"""API requests of the Play page: the active model, rounds and camera frames.
+
+Neither side can cheat. `begin` chooses the machine's hand, and returns only a hash of it. `reveal`
+returns the hand once the player's is known, and the page checks it against the hash. The server
+keeps no history of a player: the page sends it, and the strategies of the machine read it.
+"""
 
 from functools import partial
 from typing import Any, get_args
@@ -17,7 +22,7 @@ from chifoumi_jax.play.service import Service
 
 
 def game_routes(service: Service) -> list[Route]:
-    """The API's routes for the game."""
+    """The routes of these requests, for this server."""
     limits = service.limits
     read_json = partial(read_object, max_bytes=limits.json_bytes, seconds=limits.body_seconds)
 
@@ -35,11 +40,13 @@ def game_routes(service: Service) -> list[Route]:
         value = await read_json(request)
         strategy: Strategy = _one_of(value, "strategy", get_args(Strategy))
         history = _history(value, limits.history)
-        name, commitment = service.rounds.begin(choose(strategy, history, service.rng))
+        hand = choose(strategy, history, service.rng)
+        name, commitment = service.rounds.begin(hand)
         return JSONResponse({"round": name, "commitment": commitment})
 
     async def reveal(request: Request) -> JSONResponse:
         value = await read_json(request)
+        # The player must have chosen. The page says who has won, so the hand itself is not needed.
         _one_of(value, "hand", HANDS)
         committed = service.rounds.reveal(text_field(value, "round"))
         if committed is None:
@@ -47,11 +54,14 @@ def game_routes(service: Service) -> list[Route]:
         return JSONResponse({"hand": committed.hand, "nonce": committed.nonce})
 
     async def frame(request: Request) -> JSONResponse:
+        # Before the first `await`: another request may make another model the active one.
         classifier = service.models.active.classifier
+        # The slot is taken before the picture is read, because it also limits the memory.
         with service.slots.acquire():
             content = await read_picture(request, limits.frame_bytes, limits.body_seconds)
-            pixels = partial(read_pixels, classifier.recipe, content, limits.frame_pixels)
-            return JSONResponse((await service.predict(classifier, pixels)).as_json())
+            decode = partial(read_pixels, classifier.recipe, content, limits.frame_pixels)
+            prediction = await service.predict(classifier, decode)
+            return JSONResponse(prediction.as_json())
 
     return [
         Route("/api/model", model, methods=["GET"]),

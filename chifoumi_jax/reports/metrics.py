@@ -136,7 +136,7 @@ def answer(evaluated: EvaluatedRun, index: int) -> dict[str, Any]:
     }
 
 
-def _share(part: int, whole: int) -> float | None:
+def _share(part: np.integer, whole: np.integer) -> float | None:
     return float(part / whole) if whole else _NULL
 
 

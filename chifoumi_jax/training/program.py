@@ -1,4 +1,8 @@
-"""Builds a recipe's compiled functions: model, initial state, training step, evaluation."""
+"""Builds what a recipe compiles to: initial state, training steps, evaluation, features.
+
+`training.trainer` runs the functions, and `training.program_cache` keeps the compiled ones. Only
+the fields of `Recipe` that its `program_key` contains may be read here.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -49,15 +53,18 @@ class Program:
     Attributes:
         mesh: The devices.
         graph: The model without its parameters.
-        seeds: `seeds(number)` gives the keys of the initial weights and of the steps' noise.
+        seeds: `seeds(number)` turns a recipe's seed into two keys: the first is for `init`, the
+            second for `noise` and `steps`.
         init: `init(key)` gives the initial state.
-        noise: `noise(seed, number, size, dropout)` gives all random input of step `number`.
-        steps: `steps(state, photos, rows, first, count, seed, dropout)` takes `count` steps. Each
-            step trains on the photos that one row names, from `rows[first]` on. It gives the next
-            state and each row's sums. `count` is traced, so that one compilation serves all counts.
+        noise: `noise(key, number, size, dropout)` gives all random input of step `number`.
+        steps: `steps(state, photos, rows, first, count, key, dropout)` trains on `rows[first]` to
+            `rows[first + count - 1]`, one step for each row of photo numbers. It returns the new
+            state and the sums of each row; rows that it did not train on have zeros. The given
+            state is donated, so the caller must not use it again. `count` is traced, so that one
+            compilation serves all counts.
         evaluate: `evaluate(state.weights, batch)` gives probabilities and sums.
-        features: `features(state.weights, pixels)` gives the input of the last layer, for networks
-            that can be pretrained.
+        features: `features(state.weights, pixels)` gives the input of the last layer for uint8
+            pixels. Only networks that can be pretrained have it.
         learning_rate: The learning rate of a step, counted from 0.
     """
 
@@ -121,6 +128,8 @@ def build_schedule(recipe: Recipe, total_steps: int) -> optax.Schedule:
     """The learning rate by step, counted from 0."""
     if recipe.schedule == "constant":
         return optax.constant_schedule(recipe.learning_rate)
+    # A short training warms up for half of its steps at most. The first step already moves the
+    # weights, because the warm-up starts above zero. Optax needs at least two steps.
     warmup = min(recipe.warmup_steps, total_steps // 2)
     return optax.warmup_cosine_decay_schedule(
         recipe.learning_rate / (warmup + 1), recipe.learning_rate, warmup, max(total_steps, 2)
@@ -157,6 +166,8 @@ def build_input(recipe: Recipe) -> Scale:
 def build_prepare(recipe: Recipe) -> Prepare:
     """The function that turns pixels into the training input, with one random key per image."""
     scale = build_scale(recipe)
+    # The study augments pixels (uint8) before it scales them; photos are augmented as floats,
+    # because changes of light are rounded to whole numbers otherwise.
     if recipe.augmentation == "study-mlp":
         augment = _per_image(study_mlp_augmentation)
         return lambda keys, pixels: scale(augment(keys, pixels))
@@ -177,6 +188,8 @@ def build(
     class_weights: Float[np.ndarray, " classes"] | None = None,
 ) -> Program:
     """Assemble a recipe's program for these devices.
+
+    All arguments become constants of the program, so a compiled program fits only these.
 
     Args:
         recipe: The recipe.
@@ -244,7 +257,8 @@ def build(
         return jax.lax.fori_loop(first, first + count, step, (state, nothing))
 
     def shared(images: Any) -> Any:
-        # With one process `jit` shards the arrays itself, which is faster.
+        # The array, divided between the devices. With one process `jit` divides it itself, which is
+        # faster than to make the global array here.
         return distributed.everywhere(images, sharded) if distributed.several() else images
 
     evaluate_shared = jax.jit(
@@ -274,7 +288,7 @@ def build(
 
 def _decays(model: Network, params: Params) -> Params:
     # No weight decay for biases and scales (one value per channel), nor for frozen weights.
-    def decays(path: Any, leaf: Array) -> bool:
+    def decays(path: Any, leaf: Array | jax.ShapeDtypeStruct) -> bool:
         names = tuple(part.key for part in path if hasattr(part, "key"))
         return leaf.ndim > 1 and not model.is_frozen(names)
 

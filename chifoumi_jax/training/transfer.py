@@ -102,7 +102,7 @@ def split_features(
     split: Split,
     *,
     mirrored: bool,
-) -> tuple[Float32[np.ndarray, "images features"], Int32[np.ndarray, " images"]]:
+) -> tuple[Float32[np.ndarray, "views features"], Int32[np.ndarray, " views"]]:
     """Features of a split's photos, followed by those of their mirror images if `mirrored`.
 
     Returns:

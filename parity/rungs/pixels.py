@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -43,7 +44,7 @@ def checks(original: Original) -> Iterator[Check]:
         case="scaled",
         because="one float32 operation on each of 256 values, equal bit for bit",
         run=lambda candidate: compare_exactly(
-            {"every value": np.asarray(candidate.scale(np.arange(256, dtype=np.uint8)))}, scaled()
+            {"every value": np.asarray(candidate.scale(jnp.arange(256, dtype=jnp.uint8)))}, scaled()
         ),
     )
     if isinstance(original, GoldenOriginal) and original.golden.has("jpeg/"):
@@ -107,8 +108,10 @@ def _rescaled(candidate: Candidate, original: GoldenOriginal) -> Comparison:
     ours = {
         number: np.asarray(
             candidate.scale(
-                candidate.resize(
-                    Image.fromarray(seeded.decoded(int(number))), seeded.RESIZES[int(number)][1]
+                jnp.asarray(
+                    candidate.resize(
+                        Image.fromarray(seeded.decoded(int(number))), seeded.RESIZES[int(number)][1]
+                    )
                 )
             )
         )

@@ -22,12 +22,14 @@ from parity.original import Original
 from reference import order
 from reference.legacy import seeded
 
+# Images are compared at this size, because float64 at 600 pixels takes minutes.
 SIZE = 64
+_UNITS = 64
 
 
 def cnn_masks(name: str, batch: int) -> Masks:
-    """A dropout mask for the CNN that keeps half of the units."""
-    return (seeded.random("mask " + name).uniform(size=(batch, 64)) >= 0.5,)
+    """The mask of the CNN's only dropout, which keeps about half of the units."""
+    return (seeded.random("mask " + name).uniform(size=(batch, _UNITS)) >= 0.5,)
 
 
 def cnn_steps(image_size: int, dtype: str, draw: int = 0, steps: int = seeded.STEPS) -> Training:
@@ -42,7 +44,10 @@ def cnn_steps(image_size: int, dtype: str, draw: int = 0, steps: int = seeded.ST
 
 
 def cnn_recipe(dtype: str, rows: Sequence[np.ndarray], masks: Sequence[Masks]) -> Training:
-    """The study's complete recipe at 64 pixels, in the given order of images."""
+    """The study's whole training at 64 pixels, with the given rows of images and masks.
+
+    The original of 2018 recorded its own rows and masks, and this repeats them.
+    """
     pixels, labels = seeded.training_set(294, SIZE)
     batches = [
         Batch(pixels[chosen], labels[chosen], mask)
@@ -52,14 +57,17 @@ def cnn_recipe(dtype: str, rows: Sequence[np.ndarray], masks: Sequence[Masks]) -
 
 
 def study_rows(images: int = 294, batch_size: int = 25, steps: int = 110) -> list[np.ndarray]:
-    """Indices of each batch in the study's order, with permutations of our own seed."""
+    """Indices of each batch in the study's order, with seeded permutations.
+
+    The study's 10 epochs have 11 steps each, because Keras counts whole batches only: 294 // 25.
+    """
     rng = seeded.random("study rows")
     shown = order.batches(images, batch_size, rng.permutation)
     return [next(shown) for _ in range(steps)]
 
 
 def cnn_whole_recipe(dtype: str) -> Training:
-    """The study's complete recipe, with an order and masks of our own seeds."""
+    """The study's whole training at 64 pixels, with seeded rows and masks."""
     rows = study_rows()
     masks = [cnn_masks(f"recipe {i}", len(chosen)) for i, chosen in enumerate(rows)]
     return cnn_recipe(dtype, rows, masks)
@@ -78,9 +86,11 @@ def originals() -> list[Original]:
 
 
 def cnn_ties(block: Callable[[Array, Array, Array], Array], dtype: str) -> Weights:
-    """Pooled values and their gradient, where the inputs of ReLU and pooling tie.
+    """Pooled values, and the gradient by the input, for an input with many ties.
 
-    The kernel is the identity at its centre, so that the tied values reach the ReLU.
+    Where the maximum of a pooling window occurs twice, and at the ReLU's zero, frameworks may
+    choose different gradients. The kernel is the identity at its centre, so that the values reach
+    the ReLU unchanged, and the border that is added for the convolution is never read.
     """
     values = seeded.tied_values(dtype)
     channels = values.shape[-1]
@@ -113,7 +123,7 @@ CASE = Case(
     large_sizes=(600,),
     recorded_draws=seeded.DRAWS,
     # First the study's images, batch size and epochs. Then 50 images, which the batch size divides,
-    # and 7, which it does not.
+    # and fewer images than two batches.
     orders=((294, 25, 10), (50, 25, 3), (7, 3, 4)),
     picture_size=lambda number: seeded.RESIZES[number][1],
     photo_size=150,
