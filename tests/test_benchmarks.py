@@ -4,83 +4,117 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
-from benchmarks.measure import BaselineError, measure_in_turn
+from benchmarks import cases, measure
+from benchmarks.__main__ import Options, settings, write
+from benchmarks.measure import BaselineError, Case, Measurement, measure_in_turn
 from benchmarks.report import table
-from tests.commands import environment
+from tests.commands import environment, run_module
 
-# Number of results for each value of `--only`; one dictionary runs in one process. Predictions run
-# the same code as steps, and the CNN's whole trainings the same as the MLP's. On the newest JAX the
-# training steps are enough; there a second interpreter has the baselines.
+# On the newest JAX another interpreter has the baselines, and one of them is enough.
 BASELINES_PYTHON = os.environ.get("CHIFOUMI_BASELINES_PYTHON")
-STEPS = {"step": 1}
-TRAININGS = {"mlp": 2, "precision": 2}
-GROUPS = (
-    [STEPS]
+STEP = (
+    "chifoumi-jax",
+    "Keras on TensorFlow",
+    "PyTorch, channels last",
+    "PyTorch, NCHW",
+    "Keras on JAX",
+    "plain JAX",
+)
+STEP_ON_THE_NEWEST = ("chifoumi-jax", "PyTorch, NCHW", "plain JAX")
+# Number of results of each case. Predictions run the same code as steps, and the CNN's whole
+# trainings the same as the MLP's.
+RESULTS = (
+    {"step": 1}
     if BASELINES_PYTHON
-    else [TRAININGS, {"feeding": 1, "decode": 1, "scaling": 2, "start": 1}]
+    else {"step": 1, "mlp": 2, "precision": 2, "feeding": 1, "scaling": 2, "start": 1}
 )
 
 
+def run_in_a_fork(command: Sequence[object], environment: Mapping[str, str] | None = None) -> str:
+    """Like `benchmarks.measure.run`, but this interpreter's workers need not import JAX again."""
+    python, option, module, *arguments = map(str, command)
+    if (python, option, module) != (sys.executable, "-m", "benchmarks.worker"):
+        return RUN(command, environment)
+    variables = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    done = run_module(module, *arguments, env=variables | dict(environment or {}))
+    if done.returncode != 0:
+        raise BaselineError(done.stderr)
+    return done.stdout
+
+
+RUN = measure.run
+
+
 @pytest.fixture(scope="module")
-def reports(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    directories = [tmp_path_factory.mktemp("report") for _ in GROUPS]
-    processes = []
-    # In parallel, because the measured times do not matter.
-    for cases, directory in zip(GROUPS, directories, strict=True):
-        command = [sys.executable, "-m", "benchmarks", "--tiny", "--report", str(directory)]
-        command += ["--baselines-python", BASELINES_PYTHON or sys.executable, "--only", *cases]
-        process = subprocess.Popen(
-            [*command, "--data", str(photos)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        processes.append(process)
-    for process, directory in zip(processes, directories, strict=True):
-        stdout, stderr = process.communicate()
-        assert process.returncode == 0, stderr
-        assert stdout == (directory / "table.md").read_text() + "\n"
-    return directories
+def found(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Case]]:
+    """All cases on almost nothing; the report is written after each."""
+    options = Options(
+        report=tmp_path_factory.mktemp("report"),
+        tiny=True,
+        data=photos,
+        baselines_python=BASELINES_PYTHON or sys.executable,
+    )
+    sizes = settings(options, Console(stderr=True))
+
+    def of_the_newest(
+        name: str, unit: str, baselines: Mapping[str, Measurement], *rest: object
+    ) -> Case:
+        chosen = {name: baselines[name] for name in STEP_ON_THE_NEWEST}
+        return measure_in_turn(name, unit, chosen, *rest)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "run", run_in_a_fork)
+        if BASELINES_PYTHON:
+            patch.setattr(cases, "measure_in_turn", of_the_newest)
+        measured: list[Case] = []
+        for name in RESULTS:
+            for case in cases.CASES[name](sizes):
+                measured.append(case)
+                write(options.report, measured)
+        yield measured
 
 
-def test_measures_every_baseline(reports: list[Path]) -> None:
-    found = [json.loads((report / "report.json").read_text()) for report in reports]
-    assert all(report["machine"]["cores"] >= 1 for report in found)
-    cases = [case for report in found for case in report["cases"]]
-    baselines = {case["name"]: [row["name"] for row in case["rows"]] for case in cases}
-    assert len(baselines) == len(cases) == sum(sum(group.values()) for group in GROUPS)
-    for case in cases:
-        for row in case["rows"]:
-            assert row["error"] is None, row
-            assert row["values"], row
-            assert min(row["values"]) > 0
-            assert row["peak_bytes"] > 1e7
-    if STEPS in GROUPS:
-        assert baselines["training step, 24 px, batch 4"] == [
-            "chifoumi-jax",
-            "Keras on TensorFlow",
-            "PyTorch, channels last",
-            "PyTorch, NCHW",
-            "Keras on JAX",
-            "plain JAX",
-        ]
-    else:
+def test_measures_every_baseline(found: list[Case]) -> None:
+    baselines = {case.name: tuple(row.name for row in case.rows) for case in found}
+    assert len(baselines) == len(found) == sum(RESULTS.values())
+    for case in found:
+        for row in case.rows:
+            assert row.error is None, row
+            assert row.values, row
+            assert min(row.values) > 0
+            assert row.peak_bytes > 1e7
+    expected = STEP_ON_THE_NEWEST if BASELINES_PYTHON else STEP
+    assert baselines["training step, 24 px, batch 4"] == expected
+    if not BASELINES_PYTHON:
         assert "PyTorch" in baselines["whole training of the MLP, 2 epochs"]
 
 
-def test_plots_every_case(reports: list[Path]) -> None:
-    for report, cases in zip(reports, GROUPS, strict=True):
-        pictures = sorted(report.glob("*.png"))
-        assert len(pictures) == sum(cases.values())
-        for picture in pictures:
-            with Image.open(picture) as image:
-                assert min(image.size) > 100
+def test_the_command_writes_a_report(photos: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--report", str(report)]
+    done = subprocess.run(
+        [*command, "--only", "decode", "--data", str(photos)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (report / "table.md").read_text() + "\n"
+    found = json.loads((report / "report.json").read_text())
+    assert found["machine"]["cores"] >= 1
+    (case,) = found["cases"]
+    assert case["name"] == "decoding JPEGs of 64 x 48"
+    assert all(row["error"] is None and min(row["values"]) > 0 for row in case["rows"])
+    (picture,) = report.glob("*.png")
+    with Image.open(picture) as image:
+        assert min(image.size) > 100
 
 
 def test_the_table_names_a_baseline_that_cannot_run() -> None:
