@@ -60,14 +60,14 @@ class Call:
 
     Attributes:
         place: Name of the reference's layer, or path of the candidate's module.
-        inputs: Its input arrays.
+        inputs: Its input arrays: of NumPy, or of JAX while a candidate's run is traced.
         outputs: Its output arrays, one for each possible meaning of "output": for a Keras layer,
             after the activation and before it.
     """
 
     place: str
-    inputs: tuple[np.ndarray, ...]
-    outputs: tuple[np.ndarray, ...]
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True)

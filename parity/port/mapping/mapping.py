@@ -56,7 +56,8 @@ class Entry:
         for piece in moved:
             if not np.array_equal(piece, np.clip(np.round(piece), 0, size)):
                 return None
-        return tuple(piece.astype(np.int64) - 1 for piece in moved)
+        # An array again, because the difference of arrays without axes is a number.
+        return tuple(np.asarray(piece.astype(np.int64) - 1) for piece in moved)
 
     def back(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """The reference's array, with NaN for entries that are not in the candidate."""
