@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from chifoumi_jax.cli import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 CARD = ROOT / "chifoumi_jax" / "builtin" / "CARD.md"
 PAGES = (ROOT / "README.md", CARD, *sorted((ROOT / "docs").glob("*.md")))
@@ -53,3 +55,8 @@ def test_the_program_accepts_the_command(
 def test_many_and_different_commands_are_found() -> None:
     assert len(commands()) > 20
     assert {"train", "predict", "play"} <= {each.split()[1] for each in commands()}
+
+
+def test_the_table_of_commands_is_complete() -> None:
+    rows = re.findall(r"(?m)^\| `chifoumi (\w+)", (ROOT / "docs" / "photos.md").read_text())
+    assert {command.__name__ for command in COMMANDS} == set(rows)
