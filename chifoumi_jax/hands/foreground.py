@@ -11,7 +11,7 @@ from chifoumi_jax.hands.scene import Scene
 from chifoumi_jax.hands.shade import Look, shade
 from chifoumi_jax.hands.surface import Solid
 
-# Shadows of fingers on the hand are softer than those on a wall, because light scatters in skin.
+# Shadows of fingers on the hand are softer than the light makes them, because it scatters in skin.
 _SHARPNESS_FACTOR = 0.4
 _UP = (0.0, 0.9, 0.44)
 

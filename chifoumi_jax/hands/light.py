@@ -19,7 +19,7 @@ class Rig:
         colour: Linear RGB of the main light.
         sky: Linear RGB of the light from above.
         ground: Linear RGB of the light from below.
-        sharpness: How hard the shadows are: 4 (overcast) to 20 (a lamp).
+        sharpness: How hard the shadows are: 4 (overcast) to 16 (a lamp).
     """
 
     direction: tuple[float, float, float]
