@@ -49,7 +49,9 @@ SETTINGS = {"image_size": 64, "epochs": 10, "batch_size": 25}
 _COMPUTED_BY = (
     "chifoumi_jax/data/order.py",
     "chifoumi_jax/losses.py",
-    "chifoumi_jax/models",
+    "chifoumi_jax/models/cnn.py",
+    "chifoumi_jax/models/dropout.py",
+    "chifoumi_jax/models/network.py",
     "chifoumi_jax/ops",
     "chifoumi_jax/optim.py",
     "chifoumi_jax/training/program.py",

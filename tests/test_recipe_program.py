@@ -14,13 +14,13 @@ from chifoumi_jax.training import program
 from chifoumi_jax.training.step import make_step
 from parity.check import Check, run_check
 from parity.originals.keras_cnn import KerasOriginal
-from parity.originals.torch_mlp import TorchOriginal
+from parity.originals.torch_mlp import TorchMlp
 from parity.rungs import pixels, recipe_program
 from parity.systems.registry import CASES
 from parity.verdicts import explain
 
 
-def _failed(original: KerasOriginal | TorchOriginal) -> list[str]:
+def _failed(original: KerasOriginal | TorchMlp) -> list[str]:
     recipe_program._program.cache_clear()
     checks: list[Check] = list(recipe_program.checks(original))
     verdicts = [run_check(check, CASES[check.candidate].port) for check in checks]
@@ -46,13 +46,13 @@ def test_a_wrong_recipe_is_found(
     monkeypatch.setattr(recipe_program, "DRAWS", 1)
     wrong: Recipe = RECIPES["study-mlp"].replace(**changes)
     monkeypatch.setitem(RECIPES, "study-mlp", wrong)
-    assert _failed(TorchOriginal(CASES["study-mlp"], "3", log_probabilities=True)) == found
+    assert _failed(TorchMlp(CASES["study-mlp"], "3", log_probabilities=True)) == found
 
 
 def test_a_wrong_mask_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe_program, "DRAWS", 1)
     monkeypatch.setattr(mlp, "draw_mask", lambda key, shape, rate: draw_mask(key, shape, 1 - rate))
-    assert _failed(TorchOriginal(CASES["study-mlp"], "3", log_probabilities=True)) == ["dropout"]
+    assert _failed(TorchMlp(CASES["study-mlp"], "3", log_probabilities=True)) == ["dropout"]
 
 
 def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(program, "make_step", summed)
     # Tested with SGD, because Adam hardly depends on the size of the gradients.
-    assert _failed(TorchOriginal(CASES["study-mlp"], "3", log_probabilities=True)) == ["float32,"]
+    assert _failed(TorchMlp(CASES["study-mlp"], "3", log_probabilities=True)) == ["float32,"]
 
 
 def test_a_wrong_loader_and_a_missing_shuffle_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,10 +112,10 @@ def _steps(dropout: bool) -> Callable[[int, str, int, int], Training]:
 
 def _originals(case: Case, version: str, *, log_probabilities: bool) -> list[Original]:
     from parity.originals.golden import golden_torch
-    from parity.originals.torch_mlp import TorchOriginal
+    from parity.originals.torch_mlp import TorchMlp
 
     return [
-        TorchOriginal(case, version, log_probabilities=log_probabilities),
+        TorchMlp(case, version, log_probabilities=log_probabilities),
         golden_torch(case, f"v{version.replace('.', '')}/"),
     ]
 
