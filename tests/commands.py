@@ -36,7 +36,11 @@ _PREIMPORTED = (
     "sklearn.metrics",
 )
 # Modules to import for other commands, by the command's module.
-_PREIMPORTED_FOR = {"reference.torch_mlp": ("reference.torch_mlp",)}
+_PREIMPORTED_FOR = {
+    "reference.torch_mlp": ("reference.torch_mlp",),
+    # The tests on the newest JAX lack the packages of the extras.
+    "benchmarks.worker": ("chifoumi_jax.training.fit", "orbax.checkpoint"),
+}
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -126,7 +130,8 @@ def _server(
         name: value for name, value in os.environ.items() if not name.startswith(_JAX_PREFIXES)
     }
     server = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("forks.py"), *modules],
+        [sys.executable, "-m", "tests.forks", *modules],
+        cwd=Path(__file__).parents[1],  # the package need not be installed
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
