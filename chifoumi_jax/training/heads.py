@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Int32, Key
 
 from chifoumi_jax.losses import Loss
 
-Head = list[tuple[Float[Array, "in out"], Float[Array, " out"]]]
+# A layer's inputs and outputs differ from the next one's, so they are not named.
+Head = list[tuple[Float[Array, "_ _"], Float[Array, " _"]]]
 
 HIDDEN = 128
 _STEPS = 600
