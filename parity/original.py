@@ -34,11 +34,13 @@ class Original(abc.ABC):
         name: Framework and version, as the report shows it.
         case: The port of this original, and the inputs on which they are compared.
         lists_functions: Whether `structure` also lists layers without weights, such as ReLU.
+        has_whole_recipe: Whether it has a `whole_recipe`, which takes seconds to draw.
     """
 
     name: str
     case: Case
     lists_functions: bool = True
+    has_whole_recipe: bool = True
 
     def check(
         self,
@@ -128,10 +130,11 @@ class Original(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def whole_recipe(self) -> Training | None:
+    def whole_recipe(self) -> Training:
         """The study's complete training run in float64, with the order and the masks that it used.
 
-        None if this original has no such run.
+        Raises:
+            ValueError: If this original has no such run.
         """
 
 

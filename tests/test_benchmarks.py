@@ -96,6 +96,7 @@ def test_measures_every_baseline(found: list[Case]) -> None:
         assert "PyTorch" in baselines["whole training of the MLP, 2 epochs"]
 
 
+@pytest.mark.skipif(bool(BASELINES_PYTHON), reason="the other interpreter tests the report")
 def test_the_command_writes_a_report(photos: Path, tmp_path: Path) -> None:
     report = tmp_path / "report"
     command = [sys.executable, "-m", "benchmarks", "--tiny", "--report", str(report)]

@@ -117,6 +117,7 @@ class GoldenOriginal(Original):
         self._losses = losses
         self._optimizer = optimizer
         self._recorded_recipe = recorded_recipe
+        self.has_whole_recipe = recorded_recipe is not None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -243,10 +244,10 @@ class GoldenOriginal(Original):
         ]
 
     @functools.cached_property
-    def whole_recipe(self) -> Training | None:
-        """The complete training run that was recorded in float64, or None."""
+    def whole_recipe(self) -> Training:
+        """The complete training run that was recorded in float64."""
         if self._recorded_recipe is None:
-            return None
+            raise ValueError(f"no complete training run was recorded of {self.name}")
         rows = self.rows(294, 25)
         packed = self.golden["float64/recipe/masks"]
         shape = (len(rows), 25, 64)

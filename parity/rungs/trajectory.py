@@ -51,7 +51,7 @@ def checks(original: Original) -> Iterator[Check]:
         run=functools.partial(_steps, original),
         quick=isinstance(original, LiveOriginal),
     )
-    if original.whole_recipe is not None:
+    if original.has_whole_recipe:
         yield original.check(
             9,
             case="float64, the whole recipe",
@@ -70,24 +70,17 @@ def checks(original: Original) -> Iterator[Check]:
         )
 
 
-def whole_recipe(original: Original) -> Training:
-    """The complete training run of an original that has one."""
-    training = original.whole_recipe
-    assert training is not None
-    return training
-
-
 @functools.cache
 def trained_by_original(original: Original) -> Mapping[str, Any]:
     """The original's weights and accumulators after the complete recipe."""
-    return original.train(whole_recipe(original), "float64")
+    return original.train(original.whole_recipe, "float64")
 
 
 @functools.cache
 def trained_by_port(candidate: Candidate, original: Original) -> Mapping[str, np.ndarray]:
     """The port's weights and accumulators after the complete recipe."""
     with pinned("float64"):
-        return port.train(candidate, whole_recipe(original), "float64")
+        return port.train(candidate, original.whole_recipe, "float64")
 
 
 def final_weights(trained: Mapping[str, Any], training: Training) -> dict[str, Any]:
@@ -110,7 +103,7 @@ def _first_steps(original: Original) -> tuple[Training, Mapping[str, Any]]:
 
 
 def _recipe(original: Original, candidate: Candidate) -> Comparison:
-    training = whole_recipe(original)
+    training = original.whole_recipe
     ours = final_weights(trained_by_port(candidate, original), training)
     theirs = final_weights(trained_by_original(original), training)
     # The single weights show where a fault is; the bound is meant for all weights together.
