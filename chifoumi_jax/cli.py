@@ -27,12 +27,13 @@ from chifoumi_jax.commands.options import USAGE_ERROR
 from chifoumi_jax.commands.output import sentence, show_warning
 from chifoumi_jax.commands.play import play
 from chifoumi_jax.commands.predict import predict
+from chifoumi_jax.commands.reproduce import reproduce
 from chifoumi_jax.commands.summary import summary
 from chifoumi_jax.commands.train import train
 from chifoumi_jax.compilation_cache import enable_compilation_cache
 from chifoumi_jax.errors import RecipeError, UserError
 
-COMMANDS = (train, check, evaluate, predict, crossval, export, summary, hands, play)
+COMMANDS = (train, check, evaluate, predict, crossval, export, summary, hands, play, reproduce)
 """All commands, in the order in which the help lists them."""
 
 # Exit codes, besides 0, 1 and `USAGE_ERROR`.

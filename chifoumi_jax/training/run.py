@@ -203,14 +203,18 @@ def read(directory: str | os.PathLike[str]) -> Run:
     """
     directory = Path(directory)
     read_config(directory)
-    history: list[dict[str, float]] = []
-    if (directory / "metrics.csv").exists():
-        with (directory / "metrics.csv").open(newline="") as file:
-            history = [
-                {name: float(value) for name, value in row.items() if value}
-                for row in csv.DictReader(file)
-            ]
     results: dict[str, Any] = {}
     if (directory / "results.json").exists():
         results = json.loads((directory / "results.json").read_bytes())
-    return Run(directory, history, results)
+    return Run(directory, read_metrics(directory), results)
+
+
+def read_metrics(directory: Path) -> list[dict[str, float]]:
+    """One mapping per epoch of a run's `metrics.csv`; none if there is no such file."""
+    if not (directory / "metrics.csv").exists():
+        return []
+    with (directory / "metrics.csv").open(newline="") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]

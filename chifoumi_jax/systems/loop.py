@@ -1,0 +1,317 @@
+"""The training of a system, whole epochs in one compiled call, and its run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from chifoumi_jax.errors import RecipeError
+from chifoumi_jax.files import first_free, write_json
+from chifoumi_jax.systems import get
+from chifoumi_jax.systems.system import Compared, Data, State, System
+from chifoumi_jax.training import checkpoint, run
+from chifoumi_jax.training.display import Display, duration
+from chifoumi_jax.training.interrupt import StopRequest, stop_requests
+from chifoumi_jax.training.progress import DivergedError, Stopped
+
+FORMAT_VERSION = 1
+CONFIG = "system.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class SystemRun:
+    """A training of a system, finished or not.
+
+    Attributes:
+        directory: Its folder.
+        history: A mapping for each epoch: "epoch", "loss" as the study printed it, "seconds".
+        figures: The study's figures beside this run's; empty before the end of the training.
+    """
+
+    directory: Path
+    history: Sequence[Mapping[str, float]]
+    figures: Sequence[Compared]
+
+    def model(self) -> nnx.Module:
+        """The model with the weights of the newest checkpoint.
+
+        Raises:
+            CheckpointError: If no checkpoint is intact.
+        """
+        config = _read_config(self.directory)
+        graph, state = _blank(get(config["system"]), config["variant"])
+        state, _ = _restore(self.directory, state)
+        return nnx.merge(graph, state.params, state.statistics)
+
+
+def fit(
+    system: System,
+    *,
+    data: str | Path | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    initial: Any = None,
+    variant: str | None = None,
+    runs: str | Path = "runs",
+    quiet: bool = False,
+) -> SystemRun:
+    """Train a system as the study did, in a new folder under `runs`.
+
+    Args:
+        system: The system.
+        data: A folder of digits, for systems that are trained on digits; drawn digits if None.
+        epochs: Number of epochs; the study's if None.
+        seed: Seed of the initial weights, of the order of the examples and of the noise.
+        initial: Weights to begin with, as `System.load_original` takes them.
+        variant: Name of the architecture; the system's default if None.
+        runs: The folder that holds the runs.
+        quiet: Print nothing but warnings.
+
+    Raises:
+        UserError: If an option is wrong, or the data or the weights cannot be read.
+        DivergedError: If the loss is no longer finite.
+        Stopped: If the user pressed Ctrl-C; the run is saved.
+    """
+    chosen = system.check_variant(variant)
+    count = system.epochs if epochs is None else epochs
+    if count < 1:
+        raise RecipeError(f"--epochs must be at least 1, not {count}")
+    display = Display(quiet=quiet)
+    model = system.build(chosen, rngs=nnx.Rngs(seed))
+    if initial is not None:
+        system.load_original(model, initial)
+    examples = system.data(data)
+    with stop_requests() as stop:
+        Path(runs).mkdir(parents=True, exist_ok=True)
+        folders = (Path(runs) / f"{system.name}-{n}" for n in itertools.count(1))
+        directory = first_free(folders, Path.mkdir)
+        write_json(
+            directory / CONFIG,
+            {
+                "format": FORMAT_VERSION,
+                "system": system.name,
+                "variant": chosen,
+                "epochs": count,
+                "seed": seed,
+                "data": None if data is None else str(Path(data).absolute()),
+                "examples": _fingerprint(examples),
+                "versions": run.versions(),
+            },
+        )
+        graph, state = system.state(model)
+        return _train(system, graph, state, examples, directory, [], display, stop)
+
+
+def resume(directory: str | Path, *, epochs: int | None = None, quiet: bool = False) -> SystemRun:
+    """Continue a run from its newest intact checkpoint, as if it had never stopped.
+
+    Args:
+        directory: The run's folder.
+        epochs: New total number of epochs; that of the run if None.
+        quiet: Print nothing but warnings.
+
+    Raises:
+        RunError: If the folder is not a system's run, is in use, or its data have changed.
+        CheckpointError: If no checkpoint is intact.
+        Stopped: If the user pressed Ctrl-C; the run is saved.
+    """
+    directory = Path(directory)
+    config = _read_config(directory)
+    system = get(config["system"])
+    if epochs is not None:
+        config["epochs"] = epochs
+    examples = system.data(config["data"])
+    if _fingerprint(examples) != config["examples"]:
+        raise run.RunError(
+            f"the data of {directory} have changed since it started; restore them, or start again"
+        )
+    graph, state = _blank(system, config["variant"])
+    with stop_requests() as stop:
+        state, progress = _restore(directory, state)
+        if epochs is not None:
+            write_json(directory / CONFIG, config)
+        history = progress["history"]
+        return _train(
+            system, graph, state, examples, directory, history, Display(quiet=quiet), stop
+        )
+
+
+def read(directory: str | Path) -> SystemRun:
+    """The run in a folder, finished or not.
+
+    Raises:
+        RunError: If the folder is not a system's run.
+    """
+    directory = Path(directory)
+    system = get(_read_config(directory)["system"])
+    history = run.read_metrics(directory)
+    figures: list[Compared] = []
+    results = directory / "results.json"
+    if results.exists():
+        values = json.loads(results.read_bytes())["ours"]
+        figures = [Compared(f, v) for f, v in zip(system.figures, values, strict=True)]
+    return SystemRun(directory, history, figures)
+
+
+def epochs_function(
+    system: System, graph: nnx.GraphDef[Any]
+) -> Callable[..., tuple[tuple[State, Any], Any]]:
+    """The compiled training of several epochs.
+
+    It takes the state, the examples, the rows of each full batch `[epochs, steps, batch]`, those of
+    the smaller last batch `[epochs, rest]`, a key, and the number of steps so far. It returns the
+    state and the number of steps after them, and the loss of each step `[epochs, steps]`.
+    """
+
+    def epochs(
+        state: State,
+        examples: Mapping[str, Any],
+        rows: Any,
+        rest: Any,
+        key: Any,
+        first_step: Any,
+    ) -> tuple[tuple[State, Any], Any]:
+        def take(carry: tuple[State, Any], chosen: Any) -> tuple[tuple[State, Any], Any]:
+            state, number = carry
+            batch = {name: values[chosen] for name, values in examples.items()}
+            noise = system.draw(jax.random.fold_in(key, number), len(chosen))
+            state, loss = system.step(graph, state, batch, noise)
+            return (state, number + 1), loss
+
+        def one(carry: tuple[State, Any], order: Any) -> tuple[tuple[State, Any], Any]:
+            state, number = carry
+            full, last = order
+            carry = state._replace(carry=system.initial_carry()), number
+            carry, losses = jax.lax.scan(take, carry, full)
+            if last.size:
+                carry, loss = take(carry, last)
+                losses = jnp.append(losses, loss)
+            return carry, losses
+
+        return jax.lax.scan(one, (state, first_step), (rows, rest))
+
+    return jax.jit(epochs, donate_argnums=0)
+
+
+def _train(
+    system: System,
+    graph: nnx.GraphDef[Any],
+    state: State,
+    data: Data,
+    directory: Path,
+    history: list[dict[str, float]],
+    display: Display,
+    stop: StopRequest,
+) -> SystemRun:
+    config = _read_config(directory)
+    total = config["epochs"]
+    with run.locked(directory):
+        take, key = epochs_function(system, graph), jax.random.key(config["seed"])
+        examples = {name: jnp.asarray(values) for name, values in data.train.items()}
+        full, rest = divmod(len(data), system.batch_size)
+        sizes = [system.batch_size] * full + [rest] * bool(rest)
+        orders = itertools.islice(
+            system.orders(len(data), config["seed"]), len(history), total
+        )
+        step = np.int32(len(history) * len(sizes))
+        stop.deferred = True
+        began = time.monotonic()
+        with display.counting(f"Training {system.name}") as show:
+            show(len(history), total)
+            while chosen := list(itertools.islice(orders, system.epochs_per_call)):
+                start = time.monotonic()
+                rows = np.stack(chosen).astype(np.int32)
+                cut = full * system.batch_size
+                batches = rows[:, :cut].reshape(len(rows), full, system.batch_size)
+                (state, step), losses = take(state, examples, batches, rows[:, cut:], key, step)
+                printed = [system.printed(epoch, sizes) for epoch in np.asarray(losses)]
+                seconds = (time.monotonic() - start) / len(rows)
+                for loss in printed:
+                    history.append(
+                        {"epoch": len(history) + 1, "loss": loss, "seconds": round(seconds, 6)}
+                    )
+                if not math.isfinite(printed[-1]):
+                    raise DivergedError(
+                        f"the training of {system.name} diverged: the loss is {printed[-1]} after "
+                        f"epoch {len(history)}. Take another --seed"
+                    )
+                _save(directory, state, int(step), history)
+                show(len(history), total)
+                if stop.requested and len(history) < total:
+                    raise Stopped(directory)
+        model = nnx.merge(graph, state.params, state.statistics)
+        model.eval()
+        ours = [float(value) for value in system.results(model, data, history)]
+        system.draw_pictures(model, data, history, directory)
+        write_json(
+            directory / "results.json",
+            {"study": [figure.printed for figure in system.figures], "ours": ours},
+        )
+        for figure, value in zip(system.figures, ours, strict=True):
+            display.say(f"{figure.name}: {value:.4g} (study: {figure.printed})")
+        display.say(f"{total:,} epochs in {duration(time.monotonic() - began)}. Run: {directory}")
+    return read(directory)
+
+
+def _save(directory: Path, state: State, step: int, history: list[dict[str, float]]) -> None:
+    folder = directory / "checkpoints"
+    checkpoint.save(folder, step, _trees(state), {"best_step": None, "history": history})
+    checkpoint.prune(folder, None)
+    run.write_metrics(directory, history)
+
+
+def _trees(state: State) -> dict[str, Any]:
+    """The parts of the state that have arrays; Orbax saves no empty trees."""
+    return {name: tree for name, tree in state._asdict().items() if jax.tree.leaves(tree)}
+
+
+def _restore(directory: Path, blank: State) -> tuple[State, dict[str, Any]]:
+    step, _ = checkpoint.newest(directory / "checkpoints")
+    if step is None:
+        raise checkpoint.CheckpointError(
+            f"{directory} has no intact checkpoint to resume from; start a new run"
+        )
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _trees(blank))
+    trees, progress = checkpoint.load(directory / "checkpoints" / f"{step:08d}", abstract)
+    return blank._replace(**trees), progress
+
+
+def _blank(system: System, variant: str) -> tuple[nnx.GraphDef[Any], State]:
+    return system.state(system.build(variant, rngs=nnx.Rngs(0)))
+
+
+def _fingerprint(data: Data) -> str:
+    digest = hashlib.sha256()
+    for values in data.train.values():
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def _read_config(directory: Path) -> dict[str, Any]:
+    path = directory / CONFIG
+    try:
+        config = json.loads(path.read_bytes())
+        if config["format"] != FORMAT_VERSION:
+            raise run.RunError(
+                f"{path} has format {config['format']}; this version reads {FORMAT_VERSION}"
+            )
+        {config[name] for name in ("system", "variant", "epochs", "seed", "data", "examples")}
+    except (FileNotFoundError, NotADirectoryError):
+        raise run.RunError(
+            f"{directory} is not a system's run: it has no {CONFIG}; check the path"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise run.RunError(f"{path} cannot be read: {error}; start a new run") from error
+    return dict(config)

@@ -1,0 +1,253 @@
+"""What a system of the study is: a model with its data, its loss and its training."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from chifoumi_jax.errors import RecipeError
+from chifoumi_jax.systems.weights import Weight, load
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A number that the study printed.
+
+    Attributes:
+        name: What it is.
+        printed: As the study printed it, with its unit.
+        low: The smallest value that is printed so, or the study's smallest.
+        high: The largest.
+    """
+
+    name: str
+    printed: str
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """One of the study's figures and the value that a run reached.
+
+    Attributes:
+        study: The study's figure.
+        ours: The run's value, in the same unit.
+    """
+
+    study: Figure
+    ours: float
+
+
+class State(NamedTuple):
+    """Everything that a step changes.
+
+    Attributes:
+        params: The trained parameters.
+        statistics: Running statistics and other variables of the model.
+        opt_state: The optimiser's state.
+        carry: What the system itself keeps from step to step, such as a recurrent state.
+    """
+
+    params: Any
+    statistics: Any
+    opt_state: Any
+    carry: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The examples of a system.
+
+    Attributes:
+        train: Named arrays whose first axis counts the examples.
+        test: The same for the examples that are not trained on; empty if the study had none.
+        source: Where they come from, for a person.
+    """
+
+    train: Mapping[str, np.ndarray]
+    test: Mapping[str, np.ndarray]
+    source: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.train.values())))
+
+
+class System(abc.ABC):
+    """A system of the study.
+
+    Attributes:
+        name: Its name in `chifoumi reproduce` and in `systems.get`.
+        title: One line that says what it is.
+        framework: The original's framework, "Keras" or "PyTorch".
+        figures: What the study printed.
+        variants: Names of its architectures, the default first.
+        epochs: Number of epochs that the study trained.
+        batch_size: Number of examples in a step.
+        epochs_per_call: Number of epochs that are trained between two updates of the progress.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    framework: ClassVar[str]
+    figures: ClassVar[Sequence[Figure]]
+    variants: ClassVar[Sequence[str]] = ("default",)
+    epochs: ClassVar[int]
+    batch_size: ClassVar[int]
+    epochs_per_call: ClassVar[int] = 1
+
+    @abc.abstractmethod
+    def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> nnx.Module:
+        """The untrained model, with the original's initial distributions."""
+
+    @abc.abstractmethod
+    def data(self, source: str | Path | None = None) -> Data:
+        """The study's examples; `source` is a folder, for systems whose data are not made."""
+
+    @abc.abstractmethod
+    def optimizer(self) -> optax.GradientTransformation:
+        """The study's optimiser."""
+
+    @abc.abstractmethod
+    def orders(self, examples: int, seed: int) -> Iterator[Int[np.ndarray, " examples"]]:
+        """For each epoch the indices of its examples in the study's order, endlessly."""
+
+    @abc.abstractmethod
+    def loss(
+        self, model: nnx.Module, batch: Mapping[str, Array], carry: Any, noise: Any
+    ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Any]]:
+        """The loss of a batch.
+
+        Returns:
+            The value to minimise; then the value that the study printed, and the next `carry`.
+        """
+
+    def draw(self, key: Key[Array, ""], batch_size: int) -> Any:
+        """All random numbers of a step; `()` if it has none."""
+        del key, batch_size
+        return ()
+
+    def initial_carry(self) -> Any:
+        """What `State.carry` is at the start of each epoch."""
+        return ()
+
+    def printed(self, losses: Float[np.ndarray, " steps"], sizes: Sequence[int]) -> float:
+        """An epoch's loss as the study printed it; by default the mean over its examples."""
+        return float(np.average(losses, weights=sizes))
+
+    @abc.abstractmethod
+    def results(self, model: nnx.Module, data: Data, history: Sequence[Mapping[str, float]]) -> Any:
+        """The run's values of `figures`, in their order."""
+
+    @abc.abstractmethod
+    def draw_pictures(
+        self, model: nnx.Module, data: Data, history: Sequence[Mapping[str, float]], folder: Path
+    ) -> None:
+        """Write the pictures that show what the model has learnt."""
+
+    def state(self, model: nnx.Module) -> tuple[nnx.GraphDef[Any], State]:
+        """The state before the first step of a model, and the model's structure."""
+        graph, params, statistics = nnx.split(model, nnx.Param, ...)
+        return graph, State(
+            params, statistics, self.optimizer().init(params), self.initial_carry()
+        )
+
+    def step(
+        self, graph: nnx.GraphDef[Any], state: State, batch: Mapping[str, Array], noise: Any
+    ) -> tuple[State, Float[Array, ""]]:
+        """One update; a pure function.
+
+        Args:
+            graph: The model's structure, from `state`.
+            state: The state before the step.
+            batch: The examples.
+            noise: All random numbers of the step, as `draw` returns them.
+
+        Returns:
+            The state after the step, and the loss as the study printed it.
+        """
+
+        def loss(params: Any) -> Any:
+            model = nnx.merge(graph, params, state.statistics)
+            value, (printed, carry) = self.loss(model, batch, state.carry, noise)
+            return value, (printed, carry, nnx.state(model, nnx.Not(nnx.Param)))
+
+        gradients, (printed, carry, statistics) = jax.grad(loss, has_aux=True)(state.params)
+        updates, opt_state = self.optimizer().update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return State(params, statistics, opt_state, carry), printed
+
+    def check_variant(self, variant: str | None) -> str:
+        """The variant's name, or the default's if None.
+
+        Raises:
+            RecipeError: If there is no such variant.
+        """
+        if variant is None:
+            return self.variants[0]
+        if variant not in self.variants:
+            raise RecipeError(
+                f"{self.name} has no variant {variant}; choose one of {', '.join(self.variants)}"
+            )
+        return variant
+
+    def refuse_source(self, source: str | Path | None) -> None:
+        """Refuse a folder for data that are made.
+
+        Raises:
+            RecipeError: If there is one.
+        """
+        if source is not None:
+            raise RecipeError(f"the data of {self.name} are made, not read; leave out --data")
+
+    @property
+    def params(self) -> int:
+        """Number of trained parameters of the default variant."""
+        model = nnx.eval_shape(lambda: self.build(rngs=nnx.Rngs(0)))
+        return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+    def load_original(self, model: nnx.Module, original: Any) -> None:
+        """Copy the weights of the original into `model`, bit for bit.
+
+        Args:
+            model: A model of `build`.
+            original: A PyTorch state_dict, a Keras model, or a mapping of names to arrays.
+
+        Raises:
+            WeightsError: If a name or a shape is not the expected one.
+        """
+        load(original, self.weights(model))
+
+    def to_original(self, model: nnx.Module) -> dict[str, np.ndarray]:
+        """The weights by the original's names and in its layout; the inverse of `load_original`."""
+        return {name: weight.write() for name, weight in self.weights(model).items()}
+
+    @abc.abstractmethod
+    def weights(self, model: nnx.Module) -> Mapping[str, Weight]:
+        """The model's weights by the original's names, in the original's order."""
+
+    def fit(self, **options: Any) -> Any:
+        """Train as the study did; see `chifoumi_jax.systems.loop.fit`."""
+        from chifoumi_jax.systems.loop import fit
+
+        return fit(self, **options)
+
+
+def shuffled_in_place(examples: int, seed: int) -> Iterator[Int[np.ndarray, " examples"]]:
+    """Keras' order: one array of indices that is shuffled at the start of each epoch.
+
+    Each epoch shuffles the order of the one before. Source: Keras 2.2.4, `fit_loop`.
+    """
+    rng, order = np.random.RandomState(seed), np.arange(examples)
+    while True:
+        rng.shuffle(order)
+        yield order.copy()
