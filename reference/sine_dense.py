@@ -21,11 +21,21 @@ def points() -> tuple[np.ndarray, np.ndarray]:
     return angles.astype(np.float32)[:, None], np.sin(angles).astype(np.float32)[:, None]
 
 
+class StudySGD(keras.optimizers.SGD):
+    """Plain SGD in the dtype of the variables; Keras' own holds its learning rate as float32."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable."""
+        del learning_rate
+        step = tf.constant(LEARNING_RATE, gradient.dtype) * gradient
+        self.assign(variable, tf.convert_to_tensor(variable) - step)
+
+
 def build(dtype: str = "float32") -> keras.Sequential:
     """Dense layers of 5, 5 and 1 units; tanh after the first two."""
     return keras.Sequential(
         [
-            keras.Input((1,)),
+            keras.Input((1,), dtype=dtype),
             keras.layers.Dense(5, activation="tanh", name="dense_1", dtype=dtype),
             keras.layers.Dense(5, activation="tanh", name="dense_2", dtype=dtype),
             keras.layers.Dense(1, name="dense_3", dtype=dtype),
@@ -46,7 +56,8 @@ def orders(examples: int, seed: int) -> Callable[[], np.ndarray]:
 
 def make_epoch(model: keras.Sequential) -> Callable[[Any, Any], Any]:
     """`epoch(x, y)`, which updates the network for each point in turn; returns their mean loss."""
-    rate = LEARNING_RATE
+    optimizer = StudySGD()
+    optimizer.build(model.trainable_variables)
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def epoch(x: Any, y: Any) -> Any:
@@ -55,8 +66,7 @@ def make_epoch(model: keras.Sequential) -> Callable[[Any, Any], Any]:
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(tf.square(model(x[i : i + 1]) - y[i : i + 1]))
             variables = model.trainable_variables
-            for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
-                variable.assign(variable - tf.cast(rate, y.dtype) * gradient)
+            optimizer.apply(tape.gradient(loss, variables), variables)
             total += loss
         return total / tf.cast(tf.shape(x)[0], y.dtype)
 

@@ -73,6 +73,13 @@ class _SineDense(system.System):
         error = jnp.mean((model(batch["x"]) - batch["y"]) ** 2)
         return error, (error, carry)
 
+    def outputs(self, model: nnx.Module, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """The two hidden layers after tanh, and the fitted values."""
+        assert isinstance(model, SineDense)
+        first = jnp.tanh(model.dense_1(batch["x"]))
+        second = jnp.tanh(model.dense_2(first))
+        return {"dense_1": first, "dense_2": second, "output": model(batch["x"])}
+
     def results(
         self, model: nnx.Module, data: system.Data, history: Sequence[Mapping[str, float]]
     ) -> list[float]:

@@ -68,6 +68,7 @@ class _SineRecurrent(system.System):
     epochs = 200
     batch_size = 1
     epochs_per_call = 200
+    bounded_initial = False
 
     def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> SineRecurrent:
         """The cell with normal weights, of standard deviations 0.4 and 0.3."""
@@ -108,6 +109,11 @@ class _SineRecurrent(system.System):
         """The sum of the losses of all time steps."""
         del sizes
         return float(np.sum(losses, dtype=np.float64))
+
+    def outputs(self, model: nnx.Module, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """The predictions for the batch as a sequence."""
+        assert isinstance(model, SineRecurrent)
+        return {"output": model(batch["x"])}
 
     def results(
         self, model: nnx.Module, data: system.Data, history: Sequence[Mapping[str, float]]

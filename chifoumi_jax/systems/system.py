@@ -94,6 +94,7 @@ class System(abc.ABC):
         epochs: Number of epochs that the study trained.
         batch_size: Number of examples in a step.
         epochs_per_call: Number of epochs that are trained between two updates of the progress.
+        bounded_initial: Whether initial weights are drawn from an interval, as uniform ones are.
     """
 
     name: ClassVar[str]
@@ -104,6 +105,7 @@ class System(abc.ABC):
     epochs: ClassVar[int]
     batch_size: ClassVar[int]
     epochs_per_call: ClassVar[int] = 1
+    bounded_initial: ClassVar[bool] = True
 
     @abc.abstractmethod
     def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> nnx.Module:
@@ -130,6 +132,10 @@ class System(abc.ABC):
         Returns:
             The value to minimise; then the value that the study printed, and the next `carry`.
         """
+
+    @abc.abstractmethod
+    def outputs(self, model: nnx.Module, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """The layers' outputs by name, in order; the model's own is "output"."""
 
     def draw(self, key: Key[Array, ""], batch_size: int) -> Any:
         """All random numbers of a step; `()` if it has none."""

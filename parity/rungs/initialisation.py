@@ -14,8 +14,8 @@ from parity.systems.registry import cached_by_parts
 
 DRAWS = 40
 _MOMENTS = ("mean", "mean square", "mean fourth power")
-_Z = 5.0
-_EXTREME = 25.0
+MAX_Z = 5.0
+MAX_EXTREME = 25.0
 
 
 def checks(original: Original) -> Iterator[Check]:
@@ -27,17 +27,17 @@ def checks(original: Original) -> Iterator[Check]:
         2,
         quick=True,
         case="moments",
-        bound=_Z,
+        bound=MAX_Z,
         because="z score; by chance, one of 30 such scores exceeds 5 in 1 of 50,000 ladders",
-        run=lambda candidate: _compare_moments(_draw(candidate), theirs(), sizes),
+        run=lambda candidate: compare_moments(_draw(candidate), theirs(), sizes),
     )
     yield original.check(
         2,
         quick=True,
         case="extremes",
-        bound=_EXTREME,
+        bound=MAX_EXTREME,
         because="N (1 - max/limit) of N uniform draws is exponential: above 25 once in 7e10",
-        run=lambda candidate: _compare_extremes(_draw(candidate), theirs(), sizes),
+        run=lambda candidate: compare_extremes(_draw(candidate), theirs(), sizes),
     )
 
 
@@ -47,7 +47,7 @@ def _draw(candidate: Candidate) -> dict[str, np.ndarray]:
     return {name: np.array([summary_statistics(draw[name]) for draw in draws]) for name in draws[0]}
 
 
-def _compare_moments(
+def compare_moments(
     ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], sizes: Mapping[str, int]
 ) -> Comparison:
     found = []
@@ -70,7 +70,7 @@ def _compare_moments(
     return Comparison(tuple(found), _power(theirs, sizes))
 
 
-def _compare_extremes(
+def compare_extremes(
     ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], sizes: Mapping[str, int]
 ) -> Comparison:
     found = []
@@ -102,5 +102,5 @@ def _power(theirs: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> str:
     # The mean square of N uniform draws has the relative standard error sqrt(0.8 / N). The test
     # finds a difference of (5 + 2.33) standard errors of two such means in 99 of 100 cases.
     smallest = min(sizes[name] for name in theirs if np.any(theirs[name]))
-    share = (_Z + 2.33) * math.sqrt(2 * 0.8 / (smallest * DRAWS))
+    share = (MAX_Z + 2.33) * math.sqrt(2 * 0.8 / (smallest * DRAWS))
     return f"finds a spread {share / 2:.1%} too large in the smallest weight in 99 of 100 cases"

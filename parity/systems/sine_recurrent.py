@@ -1,0 +1,30 @@
+"""The recurrent cell written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chifoumi_jax import systems
+from parity.system_case import SystemCase, SystemOriginal
+
+
+def _weights() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(2)
+    return {"w1": rng.normal(0, 0.4, (7, 6)), "w2": rng.normal(0, 0.3, (6, 1))}
+
+
+CASE = SystemCase(
+    port=systems.get("sine-recurrent"),
+    weights=_weights(),
+    batch={"x": np.sin(np.arange(1.0, 2.0, 0.1)), "y": np.cos(np.arange(1.0, 2.0, 0.1))},
+    carry=np.random.default_rng(3).uniform(-1, 1, 6),
+    epochs=200,
+    trajectory_bound=(1e-9, "40,000 updates that do not amplify rounding, which is 1e-16"),
+)
+
+
+def originals() -> list[SystemOriginal]:
+    """Today's PyTorch; imports it."""
+    from parity.originals.sine_recurrent import SineRecurrentOriginal
+
+    return [SineRecurrentOriginal(CASE)]

@@ -1,0 +1,172 @@
+"""The study's small systems: their models, their trainings, and the study's figures."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from chifoumi_jax import systems
+from chifoumi_jax.errors import RecipeError, UserError
+from chifoumi_jax.systems import loop, sine_recurrent
+from chifoumi_jax.systems.weights import WeightsError
+from chifoumi_jax.training.progress import Stopped
+from chifoumi_jax.training.run import RunError
+from tests.commands import chifoumi
+
+PARAMS = {"sine-recurrent": 48, "sine-dense": 46}
+
+
+def test_the_number_of_parameters_is_the_study_s() -> None:
+    assert {name: systems.get(name).params for name in systems.names()} == PARAMS
+
+
+def test_an_unknown_system_is_an_error_that_lists_all() -> None:
+    with pytest.raises(systems.UnknownSystemError, match="choose one of sine-recurrent"):
+        systems.get("vea")
+
+
+@pytest.fixture(scope="module")
+def drawn_with_seed_1() -> dict[str, np.ndarray]:
+    """The two matrices that PyTorch draws with seed 1, as `reference.sine_recurrent` draws them."""
+    torch = pytest.importorskip("torch")
+    from reference import sine_recurrent as original
+
+    return {name: np.array(value) for name, value in original.initial(1).items()} if torch else {}
+
+
+def test_the_recurrent_cell_gives_the_20_sums_that_the_study_printed(
+    drawn_with_seed_1: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    run = systems.get("sine-recurrent").fit(initial=drawn_with_seed_1, runs=tmp_path, quiet=True)
+    sums = [run.history[epoch]["loss"] for epoch in range(0, 200, 10)]
+    # 40,000 updates in float32; measured 2.4e-6.
+    np.testing.assert_allclose(sums, sine_recurrent.PRINTED_SUMS, rtol=1e-5)
+    assert [f"{one.ours:.4f}" for one in run.figures] == ["0.7783", "0.0586"]
+    assert {path.name for path in run.directory.glob("*.png")} == {"loss.png", "prediction.png"}
+
+
+@pytest.mark.parametrize("name", systems.names())
+def test_a_resumed_training_equals_another_bit_for_bit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = systems.get(name)
+    monkeypatch.setattr(type(system), "epochs_per_call", 2)
+    whole = system.fit(epochs=5, seed=3, runs=tmp_path, quiet=True)
+    part = system.fit(epochs=2, seed=3, runs=tmp_path, quiet=True)
+    rest = loop.resume(part.directory, epochs=5, quiet=True)
+    losses = [[row["loss"] for row in run.history] for run in (whole, rest)]
+    assert losses[0] == losses[1] and len(losses[0]) == 5
+    for ours, theirs in zip(
+        jax.tree.leaves(nnx.state(whole.model())),
+        jax.tree.leaves(nnx.state(rest.model())),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_ctrl_c_saves_the_epochs_that_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = systems.get("sine-dense")
+    monkeypatch.setattr(type(system), "epochs_per_call", 1)
+    save = loop._save
+
+    def save_and_stop(*arguments: Any) -> None:
+        save(*arguments)
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(loop, "_save", save_and_stop)
+    with pytest.raises(Stopped) as stopped:
+        system.fit(epochs=9, runs=tmp_path, quiet=True)
+    monkeypatch.setattr(loop, "_save", save)
+    assert len(loop.read(stopped.value.directory).history) == 1
+    assert len(loop.resume(stopped.value.directory, quiet=True).history) == 9
+
+
+@pytest.mark.parametrize("name", systems.names())
+def test_weights_go_there_and_back_bit_for_bit(name: str) -> None:
+    system = systems.get(name)
+    first, second = (system.build(rngs=nnx.Rngs(seed)) for seed in (0, 1))
+    weights = system.to_original(first)
+    system.load_original(second, weights)
+    for one, value in system.to_original(second).items():
+        np.testing.assert_array_equal(value, weights[one])
+
+
+def test_wrong_weights_are_refused_and_nothing_is_copied() -> None:
+    system = systems.get("sine-recurrent")
+    model = system.build(rngs=nnx.Rngs(0))
+    before = system.to_original(model)
+    wrong = {"w1": np.zeros((7, 6), "f4"), "w2": np.zeros((1, 6), "f4")}
+    for weights, message in (
+        ({"w1": wrong["w1"]}, "w2 is missing; expected w1, w2"),
+        (wrong | {"b": wrong["w2"]}, "the name b is unknown; expected w1, w2"),
+        (wrong, r"w2 is float32 \[1, 6\]; expected float32 \[6, 1\]"),
+        (3, "not from a int"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            system.load_original(model, weights)
+        for name, value in system.to_original(model).items():
+            np.testing.assert_array_equal(value, before[name])
+
+
+def test_keras_order_shuffles_the_order_of_the_epoch_before() -> None:
+    rng, order = np.random.RandomState(5), np.arange(63)
+    for ours in itertools.islice(systems.get("sine-dense").orders(63, 5), 3):
+        rng.shuffle(order)
+        np.testing.assert_array_equal(ours, order)
+
+
+def test_wrong_options_name_the_remedy(tmp_path: Path) -> None:
+    system = systems.get("sine-dense")
+    with pytest.raises(RecipeError, match="leave out --data"):
+        system.fit(data="digits/", runs=tmp_path)
+    with pytest.raises(RecipeError, match="has no variant wide; choose one of default"):
+        system.fit(variant="wide", runs=tmp_path)
+    with pytest.raises(RecipeError, match="--epochs must be at least 1, not 0"):
+        system.fit(epochs=0, runs=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_or_damaged_run_is_refused(tmp_path: Path) -> None:
+    run = systems.get("sine-dense").fit(epochs=1, runs=tmp_path, quiet=True)
+    config = json.loads((run.directory / loop.CONFIG).read_text())
+    (run.directory / loop.CONFIG).write_text(json.dumps(config | {"examples": "0"}))
+    with pytest.raises(RunError, match="have changed since it started"):
+        loop.resume(run.directory)
+    (run.directory / loop.CONFIG).write_text("[]")
+    with pytest.raises(RunError, match="cannot be read"):
+        loop.resume(run.directory)
+    with pytest.raises(RunError, match="is not a system's run"):
+        loop.resume(tmp_path)
+    shutil.rmtree(run.directory / "checkpoints")
+    (run.directory / loop.CONFIG).write_text(json.dumps(config))
+    with pytest.raises(UserError, match="no intact checkpoint"):
+        loop.resume(run.directory)
+
+
+def test_the_command_lists_and_trains(tmp_path: Path) -> None:
+    listed = chifoumi("reproduce", cwd=tmp_path)
+    assert listed.returncode == 0
+    assert all(name in listed.stdout for name in systems.names())
+    done = chifoumi("reproduce", "sine-dense", "--epochs", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "runs/sine-dense-1"
+    assert "0.01 %" in done.stdout
+    more = chifoumi("reproduce", "--resume", "runs/sine-dense-1", "--epochs", "3", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert len(loop.read(tmp_path / "runs/sine-dense-1").history) == 3
+    wrong = chifoumi("reproduce", "vea", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert wrong.stderr == (
+        "error: vea is no system; choose one of sine-recurrent, sine-dense\n"
+    )
