@@ -45,14 +45,14 @@ def main(
         from parity.faults.planted import detect, planted_faults
         from parity.original import OriginalError
         from parity.precision import environment
-        from parity.systems.registry import CASES, matches_name
+        from parity.systems.registry import PORTS, matches_name
 
         numbers = {name: number for number, name in RUNGS.items()}
         numbers |= {str(number): number for number in RUNGS}
         rung = numbers.get(only or "")
         # Checked before TensorFlow and PyTorch are imported, because that takes seconds.
-        if not (only is None or rung or any(matches_name(name, only) for name in CASES)):
-            known = ", ".join([*CASES, *RUNGS.values()])
+        if not (only is None or rung or any(matches_name(name, only) for name in PORTS)):
+            known = ", ".join([*PORTS, *RUNGS.values()])
             print(
                 f"error: no port and no rung is called {only}: set --only to one of {known}",
                 file=sys.stderr,
@@ -85,7 +85,7 @@ def main(
     with console.status("") as status:
         for check in selected:
             status.update(f"{len(verdicts) + 1} of {len(selected)}: {check.title}")
-            verdicts.append(run_check(check, CASES[check.candidate].port))
+            verdicts.append(run_check(check, PORTS[check.candidate]))
         ports = {original.case.name for original in every}
         chosen = [f for f in planted_faults() if f.port.name in ports and rung in (None, f.rung)]
         detections = []

@@ -6,7 +6,7 @@ from parity.faults.plain_cnn import PlainCNN
 from parity.faults.planted import Fault, detect, planted_faults
 from parity.rungs import ladder
 from parity.rungs.trajectory import distance_ratios
-from parity.systems.registry import CASES
+from parity.systems.registry import CASES, PORTS
 from parity.verdicts import explain
 
 LADDER = ladder.checks(ladder.originals())
@@ -16,7 +16,7 @@ QUICK = [check for check in LADDER if check.quick and check.candidate == "study-
 
 @pytest.mark.parametrize("check", LADDER, ids=lambda check: check.title)
 def test_rung(check: Check) -> None:
-    verdict = run_check(check, CASES[check.candidate].port)
+    verdict = run_check(check, PORTS[check.candidate])
     if verdict.status == "ABSENT":
         assert check.case == "photos"
         pytest.skip(verdict.message)
@@ -41,7 +41,8 @@ def test_every_original_has_every_rung() -> None:
     of_2018 = {"Keras 2.2.4 on TensorFlow 1.12.0", "PyTorch 1.0.0"}
     for rung in RUNGS:
         found = {c.candidate for c in LADDER if c.rung == rung and c.original not in of_2018}
-        assert found == set(CASES)
+        # The small systems have no photos to load, and no accuracy.
+        assert found == set(CASES if rung in (3, 10) else PORTS)
     for rung in (1, 2, 3, 5, 6, 7, 8, 9):
         found = {c.candidate for c in LADDER if c.rung == rung and c.original in of_2018}
         assert found == recorded

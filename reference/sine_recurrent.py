@@ -39,7 +39,7 @@ def cell(x: Tensor, state: Tensor, w1: Tensor, w2: Tensor) -> tuple[Tensor, Tens
 
 
 def train(weights: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Iterator[float]:
-    """Update `weights` after every time step; yields the sum of the losses of each epoch, endlessly.
+    """Update `weights` after every time step; yields the sum of each epoch's losses, endlessly.
 
     The state is detached after each step, so that gradients never cross a time step.
     """

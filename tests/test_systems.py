@@ -167,6 +167,4 @@ def test_the_command_lists_and_trains(tmp_path: Path) -> None:
     assert len(loop.read(tmp_path / "runs/sine-dense-1").history) == 3
     wrong = chifoumi("reproduce", "vea", cwd=tmp_path)
     assert wrong.returncode == 2
-    assert wrong.stderr == (
-        "error: vea is no system; choose one of sine-recurrent, sine-dense\n"
-    )
+    assert wrong.stderr == ("error: vea is no system; choose one of sine-recurrent, sine-dense\n")

@@ -1,8 +1,8 @@
 """The study's small systems: sine fits and denoisers, an attack, autoencoders, a VAE, a GAN.
 
-    from chifoumi_jax import systems
+from chifoumi_jax import systems
 
-    run = systems.get("sine-dense").fit()
+run = systems.get("sine-dense").fit()
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,29 @@ from flax import nnx
 from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import first_free, write_json
 from chifoumi_jax.systems import get
-from chifoumi_jax.systems.system import Compared, Data, State, System
 from chifoumi_jax.training import checkpoint, run
 from chifoumi_jax.training.display import Display, duration
 from chifoumi_jax.training.interrupt import StopRequest, stop_requests
 from chifoumi_jax.training.progress import DivergedError, Stopped
 
+if TYPE_CHECKING:
+    from chifoumi_jax.systems.system import Data, Figure, State, System
+
 FORMAT_VERSION = 1
 CONFIG = "system.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """One of the study's figures and the value that a run reached.
+
+    Attributes:
+        study: The study's figure.
+        ours: The run's value, in the same unit.
+    """
+
+    study: Figure
+    ours: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +208,7 @@ def epochs_function(
         def one(carry: tuple[State, Any], order: Any) -> tuple[tuple[State, Any], Any]:
             state, number = carry
             full, last = order
-            carry = state._replace(carry=system.initial_carry()), number
+            carry = state._replace(carry=system.begin_epoch(state.carry)), number
             carry, losses = jax.lax.scan(take, carry, full)
             if last.size:
                 carry, loss = take(carry, last)
@@ -222,9 +237,7 @@ def _train(
         examples = {name: jnp.asarray(values) for name, values in data.train.items()}
         full, rest = divmod(len(data), system.batch_size)
         sizes = [system.batch_size] * full + [rest] * bool(rest)
-        orders = itertools.islice(
-            system.orders(len(data), config["seed"]), len(history), total
-        )
+        orders = itertools.islice(system.orders(len(data), config["seed"]), len(history), total)
         step = np.int32(len(history) * len(sizes))
         stop.deferred = True
         began = time.monotonic()
@@ -283,7 +296,9 @@ def _restore(directory: Path, blank: State) -> tuple[State, dict[str, Any]]:
         raise checkpoint.CheckpointError(
             f"{directory} has no intact checkpoint to resume from; start a new run"
         )
-    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _trees(blank))
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _trees(blank)
+    )
     trees, progress = checkpoint.load(directory / "checkpoints" / f"{step:08d}", abstract)
     return blank._replace(**trees), progress
 

@@ -31,7 +31,9 @@ class SineDense(nnx.Module):
         return self.dense_3(jnp.tanh(self.dense_2(jnp.tanh(self.dense_1(x)))))
 
 
-class _SineDense(system.System):
+class SineDenseSystem(system.System):
+    """The study's settings of this system."""
+
     name = "sine-dense"
     title = "a dense network fits a sine"
     framework = "Keras"
@@ -117,4 +119,4 @@ class _SineDense(system.System):
         }
 
 
-SYSTEM = _SineDense()
+SYSTEM = SineDenseSystem()

@@ -57,7 +57,9 @@ class SineRecurrent(nnx.Module):
         return jax.lax.scan(step, jnp.zeros(HIDDEN, x.dtype), x)[1]
 
 
-class _SineRecurrent(system.System):
+class SineRecurrentSystem(system.System):
+    """The study's settings of this system."""
+
     name = "sine-recurrent"
     title = "a recurrent cell by hand predicts a sine's next value"
     framework = "PyTorch"
@@ -149,4 +151,4 @@ class _SineRecurrent(system.System):
         return {"w1": Weight(model.w1), "w2": Weight(model.w2)}
 
 
-SYSTEM = _SineRecurrent()
+SYSTEM = SineRecurrentSystem()

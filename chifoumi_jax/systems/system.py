@@ -35,19 +35,6 @@ class Figure:
     high: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Compared:
-    """One of the study's figures and the value that a run reached.
-
-    Attributes:
-        study: The study's figure.
-        ours: The run's value, in the same unit.
-    """
-
-    study: Figure
-    ours: float
-
-
 class State(NamedTuple):
     """Everything that a step changes.
 
@@ -143,8 +130,13 @@ class System(abc.ABC):
         return ()
 
     def initial_carry(self) -> Any:
-        """What `State.carry` is at the start of each epoch."""
+        """What `State.carry` is before the first step."""
         return ()
+
+    def begin_epoch(self, carry: Any) -> Any:
+        """What `State.carry` is at the start of an epoch; by default the initial one."""
+        del carry
+        return self.initial_carry()
 
     def printed(self, losses: Float[np.ndarray, " steps"], sizes: Sequence[int]) -> float:
         """An epoch's loss as the study printed it; by default the mean over its examples."""
@@ -162,10 +154,9 @@ class System(abc.ABC):
 
     def state(self, model: nnx.Module) -> tuple[nnx.GraphDef[Any], State]:
         """The state before the first step of a model, and the model's structure."""
-        graph, params, statistics = nnx.split(model, nnx.Param, ...)
-        return graph, State(
-            params, statistics, self.optimizer().init(params), self.initial_carry()
-        )
+        split: Any = nnx.split(model, nnx.Param, ...)
+        graph, params, statistics = split
+        return graph, State(params, statistics, self.optimizer().init(params), self.initial_carry())
 
     def step(
         self, graph: nnx.GraphDef[Any], state: State, batch: Mapping[str, Array], noise: Any

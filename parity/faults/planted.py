@@ -19,10 +19,12 @@ from PIL import Image
 from chifoumi_jax import losses
 from chifoumi_jax.data.order import Order
 from chifoumi_jax.optim import keras_adam, torch_sgd
+from chifoumi_jax.systems.system import System
 from chifoumi_jax.training.step import scale_keras
 from parity.candidate import Candidate, Weights
 from parity.check import RUNGS, Check, Verdict, run_check
 from parity.faults.plain_cnn import PlainCNN, convolve, pool_last
+from parity.faults.small_systems import small_system_faults
 from parity.systems import study_cnn
 from parity.systems.registry import CASES
 from reference import photos
@@ -41,7 +43,7 @@ class Fault:
 
     name: str
     rung: int
-    port: Candidate
+    port: Candidate | System
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +127,8 @@ def planted_faults() -> Iterator[Fault]:
     yield Fault(
         "a smaller batch's mean divided by the usual size", 9, cnn.replace(reduce=_usual_size)
     )
+    for name, rung, system in small_system_faults():
+        yield Fault(name, rung, system)
 
 
 def _plain(**parts: Any) -> Candidate:

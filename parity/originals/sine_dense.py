@@ -58,12 +58,11 @@ class SineDenseOriginal(SystemOriginal):
 
     def train(self, weights: Arrays, orders: Sequence[np.ndarray]) -> Arrays:
         """The study's training in float64, in these orders."""
-        model, losses = _model(weights, "float64"), []
+        model = _model(weights, "float64")
         epoch = sine_dense.make_epoch(model)
         data = self.case.port.data().train
         x, y = data["x"].astype("float64"), data["y"].astype("float64")
-        for order in orders:
-            losses.append(float(epoch(tf.constant(x[order]), tf.constant(y[order]))))
+        losses = [float(epoch(tf.constant(x[rows]), tf.constant(y[rows]))) for rows in orders]
         return {"loss": np.array(losses), **_named(self.case, model.trainable_variables)}
 
 

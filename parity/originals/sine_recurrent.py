@@ -40,7 +40,7 @@ class SineRecurrentOriginal(SystemOriginal):
         parameters = [leaves[name].requires_grad_() for name in ("w1", "w2")]
         prediction, _ = sine_recurrent.cell(given["x"][:1, None], state, *parameters)
         loss = (prediction - given["y"][0]).pow(2).sum() / 2
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         gradients = {name: _grad(value) for name, value in leaves.items()}
         return {"loss": np.asarray(loss.detach()), **gradients}
 

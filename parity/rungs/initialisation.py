@@ -50,6 +50,13 @@ def _draw(candidate: Candidate) -> dict[str, np.ndarray]:
 def compare_moments(
     ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], sizes: Mapping[str, int]
 ) -> Comparison:
+    """Z scores of the mean, mean square and mean fourth power of each weight's draws.
+
+    Args:
+        ours: The `summary_statistics` of each draw of each weight, `[draws, 5]`.
+        theirs: Those of the original.
+        sizes: Number of entries of each weight.
+    """
     found = []
     for name in theirs:
         for place, moment in enumerate(_MOMENTS, start=2):
@@ -73,6 +80,7 @@ def compare_moments(
 def compare_extremes(
     ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], sizes: Mapping[str, int]
 ) -> Comparison:
+    """Differences of the minima and maxima, times the number of draws; see `compare_moments`."""
     found = []
     for name in theirs:
         count = sizes[name] * min(len(ours[name]), len(theirs[name]))

@@ -13,11 +13,13 @@ from parity.rungs import (
     optimiser,
     pixels,
     recipe_program,
+    small_systems,
     structure,
     trajectory,
     weights,
 )
-from parity.systems.registry import SYSTEMS, matches_name
+from parity.system_case import SystemOriginal
+from parity.systems.registry import SMALL_SYSTEMS, SYSTEMS, matches_name
 
 _RUNGS: Sequence[Callable[[Original], Iterator[Check]]] = (
     structure.checks,
@@ -34,7 +36,7 @@ _RUNGS: Sequence[Callable[[Original], Iterator[Check]]] = (
 )
 
 
-def originals(only: str | None = None) -> list[Original]:
+def originals(only: str | None = None) -> list[Original | SystemOriginal]:
     """The originals on today's software and on that of 2018.
 
     Args:
@@ -44,14 +46,24 @@ def originals(only: str | None = None) -> list[Original]:
         OriginalError: If a recording is absent or damaged, or if Keras runs on another backend than
             TensorFlow.
     """
+    makers: list[tuple[str, Callable[[], Sequence[Original | SystemOriginal]]]] = [
+        *((case.name, make) for case, make in SYSTEMS),
+        *((case.name, make) for case, make in SMALL_SYSTEMS),
+    ]
     return [
         original
-        for case, originals_of_case in SYSTEMS
-        if only is None or matches_name(case.name, only)
-        for original in originals_of_case()
+        for name, make in makers
+        if only is None or matches_name(name, only)
+        for original in make()
     ]
 
 
-def checks(every: Sequence[Original]) -> list[Check]:
+def checks(every: Sequence[Original | SystemOriginal]) -> list[Check]:
     """The ladder, from the lowest rung to the highest."""
-    return [check for rung in _RUNGS for original in every for check in rung(original)]
+    found: list[Check] = []
+    for original in every:
+        if isinstance(original, SystemOriginal):
+            found += small_systems.checks(original)
+        else:
+            found += (check for rung in _RUNGS for check in rung(original))
+    return sorted(found, key=lambda check: check.rung)

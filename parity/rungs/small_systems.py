@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -129,11 +129,11 @@ def _initial(draw: Any) -> dict[str, np.ndarray]:
 
 
 def _structure(original: SystemOriginal, port: System) -> Comparison:
-    ours = {name: np.array(value.shape) for name, value in _drawn(port, 0).items()}
-    theirs = {name: np.array(value.shape) for name, value in original.initial(0).items()}
-    total = {"number of parameters": np.array(sum(value.size for value in _drawn(port, 0).values()))}
-    count = {"number of parameters": np.array(sum(v.size for v in original.initial(0).values()))}
-    return compare_exactly(ours | total, theirs | count)
+    def shapes(weights: Arrays) -> dict[str, np.ndarray]:
+        found = {name: np.array(value.shape) for name, value in weights.items()}
+        return found | {"parameters": np.array(sum(v.size for v in weights.values()))}
+
+    return compare_exactly(shapes(_drawn(port, 0)), shapes(original.initial(0)))
 
 
 def _there_and_back(original: SystemOriginal, port: System) -> Comparison:
@@ -231,4 +231,3 @@ def _trajectory(original: SystemOriginal, port: System) -> Comparison:
 
 def _cast(arrays: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     return {name: jnp.asarray(np.asarray(value).astype(dtype)) for name, value in arrays.items()}
-

@@ -4,11 +4,13 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from chifoumi_jax.systems.system import System
 from parity.candidate import Candidate
 from parity.case import Case
 from parity.comparison import Comparison, compare
 from parity.original import Original
-from parity.systems import study_cnn, study_mlp
+from parity.system_case import SystemCase, SystemOriginal
+from parity.systems import sine_dense, sine_recurrent, study_cnn, study_mlp
 
 T = TypeVar("T")
 
@@ -19,7 +21,18 @@ SYSTEMS: tuple[tuple[Case, Callable[[], list[Original]]], ...] = (
 )
 """Each port, and a function that makes its originals and imports their frameworks."""
 
+SMALL_SYSTEMS: tuple[tuple[SystemCase, Callable[[], list[SystemOriginal]]], ...] = (
+    (sine_recurrent.CASE, sine_recurrent.originals),
+    (sine_dense.CASE, sine_dense.originals),
+)
+"""The same for the study's small systems."""
+
 CASES: dict[str, Case] = {case.name: case for case, _ in SYSTEMS}
+PORTS: dict[str, Candidate | System] = {
+    **{name: case.port for name, case in CASES.items()},
+    **{case.name: case.port for case, _ in SMALL_SYSTEMS},
+}
+"""Every port by name; of a photo classifier a `Candidate`, of a small system a `System`."""
 
 
 def matches_name(name: str, only: str) -> bool:
