@@ -16,12 +16,12 @@ CHECKED = {
     "chifoumi_jax": (
         *("architectures", "backbones", "convert", "data", "distributed", "export", "files"),
         *("html", "losses", "metrics", "models", "optim", "play", "prediction"),
-        *("recipes", "reports", "text", "training"),
+        *("recipes", "reports", "systems", "text", "training"),
     ),
     "parity": (
         *("candidate", "case", "check", "comparison", "distance", "equivalence", "faults"),
         *("independent_training", "inputs", "original", "originals", "port", "precision"),
-        *("report", "rungs", "systems", "value_and_grad", "verdicts"),
+        *("report", "rungs", "system_case", "systems", "value_and_grad", "verdicts"),
     ),
 }
 jaxtyping.install_import_hook(

@@ -286,8 +286,9 @@ def _save(directory: Path, state: State, step: int, history: list[dict[str, floa
 
 
 def _trees(state: State) -> dict[str, Any]:
-    """The parts of the state that have arrays; Orbax saves no empty trees."""
-    return {name: tree for name, tree in state._asdict().items() if jax.tree.leaves(tree)}
+    """The parts of the state that have arrays, in one tree; Orbax saves no bare arrays."""
+    parts = state._asdict().items()
+    return {"state": {name: tree for name, tree in parts if jax.tree.leaves(tree)}}
 
 
 def _restore(directory: Path, blank: State) -> tuple[State, dict[str, Any]]:
@@ -297,10 +298,10 @@ def _restore(directory: Path, blank: State) -> tuple[State, dict[str, Any]]:
             f"{directory} has no intact checkpoint to resume from; start a new run"
         )
     abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _trees(blank)
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _trees(blank)
     )
     trees, progress = checkpoint.load(directory / "checkpoints" / f"{step:08d}", abstract)
-    return blank._replace(**trees), progress
+    return blank._replace(**trees["state"]), progress
 
 
 def _blank(system: System, variant: str) -> tuple[nnx.GraphDef[Any], State]:
