@@ -7,9 +7,12 @@ begin with ImageNet weights. `study-cnn`, `study-mlp` and `study-mlp-v21` are th
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from chifoumi_jax.architectures import IMAGE_SIZES
 from chifoumi_jax.backbones import find_architecture
@@ -86,7 +89,8 @@ class Recipe:
         int,
         option(
             "Number of rendered hands to train on besides the photos, if the classes are paper, "
-            "rock and scissors. Without photos, three times as many replace them.",
+            "rock and scissors. Without --data, rendered hands are all that is trained on, three "
+            "times this number.",
             compiled=False,
         ),
     ] = 0
@@ -232,6 +236,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise `RecipeError` for a value that no training can use."""
+        for name, hint in TYPES.items():
+            _require_type(name, getattr(self, name), hint)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise RecipeError(
@@ -309,13 +315,24 @@ class Recipe:
         )
 
     def replace(self, **changes: object) -> Recipe:
-        """A copy with some fields changed; paths may be given as `str`."""
-        paths = {
-            name: Path(value)
-            for name, value in changes.items()
-            if name in PATHS and isinstance(value, str)
-        }
-        return dataclasses.replace(self, **(changes | paths))  # type: ignore[arg-type]
+        """A copy with some fields changed; paths may be `str`, and numbers NumPy's.
+
+        Raises:
+            RecipeError: If there is no such field, or no training can use the value.
+        """
+        for name in changes:
+            if name not in TYPES:
+                similar = difflib.get_close_matches(name, TYPES, n=1)
+                hint = f"; did you mean {similar[0]}?" if similar else ""
+                raise RecipeError(f"a recipe has no field {name}{hint}")
+        plain: dict[str, Any] = {}
+        for name, value in changes.items():
+            if name in PATHS and isinstance(value, str):
+                plain[name] = Path(value)
+            else:
+                # A NumPy number could not be written to the run's `config.json`.
+                plain[name] = value.item() if isinstance(value, np.generic) else value
+        return dataclasses.replace(self, **plain)
 
     def program_key(self) -> Recipe:
         """A copy in which the fields that the program may not read have fixed values.
@@ -324,6 +341,28 @@ class Recipe:
         other arguments of `build` it is the key of the cache of compiled programs.
         """
         return self.replace(**_STAND_INS)
+
+
+# What a field of each type accepts, and what an error calls it.
+_KINDS: dict[Any, tuple[Any, str]] = {
+    int: (int, "an integer"),
+    float: (int | float, "a number"),
+    bool: (bool, "True or False"),
+    str: (str, "text"),
+    Path: (Path, "a path"),
+}
+
+
+def _require_type(name: str, value: object, hint: Any) -> None:
+    """Raise `RecipeError` if a field's value has another type than its hint says."""
+    allowed = [_KINDS[kind] for kind in get_args(hint) or (hint,) if kind in _KINDS]
+    if not allowed or (value is None and type(None) in get_args(hint)):
+        return
+    # A bool is an int for Python, but no number of epochs.
+    is_number_as_bool = isinstance(value, bool) and (bool, "True or False") not in allowed
+    if is_number_as_bool or not any(isinstance(value, kind) for kind, _ in allowed):
+        expected = " or ".join(text for _, text in allowed)
+        raise RecipeError(f"{name} must be {expected}, not {value!r}")
 
 
 def _settings() -> dict[str, Setting]:

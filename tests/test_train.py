@@ -285,6 +285,31 @@ def test_an_unknown_choice_is_refused() -> None:
         recipes.cnn.replace(optimizer="sgd")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": "5"}, "epochs must be an integer, not '5'"),
+        ({"image_size": 24.0}, "image_size must be an integer, not 24.0"),
+        ({"epochs": True}, "epochs must be an integer, not True"),
+        ({"learning_rate": None}, "learning_rate must be a number, not None"),
+        ({"data": 3}, "data must be a path, not 3"),
+        ({"optimiser": "adamw"}, "a recipe has no field optimiser; did you mean optimizer"),
+        ({"xyz": 1}, "a recipe has no field xyz$"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_wrong_type_or_field_of_a_recipe_is_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipes.cnn.replace(**changes)
+
+
+def test_numbers_of_numpy_are_accepted() -> None:
+    changed = recipes.cnn.replace(epochs=np.int64(3), learning_rate=np.float32(0.5))
+    assert (changed.epochs, changed.learning_rate) == (3, 0.5)
+
+
 def test_resume_of_a_complete_run_changes_no_file(finished: Run) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.directory.rglob("*") if p.name != ".lock"}
     assert resume(finished.directory, quiet=True) == finished

@@ -36,8 +36,8 @@ def predict(
     """Classify photos.
 
     A file that is not a readable picture, an empty folder or a pattern that matches nothing is
-    reported; the other files are still classified. The exit code is then 1, or 2 if there was
-    nothing to classify.
+    reported; the other files are still classified. The exit code is then 1, or 2 if none of
+    the paths names a file.
 
     Args:
         run: The run's folder, a file of export --to safetensors, or small, the packaged model.

@@ -66,8 +66,9 @@ def write_hands(
     num_classes = len(gestures)
     if test_images < num_classes or images - test_images < num_classes:
         raise ValueError(
-            f"each split needs at least {num_classes} images, one per class, but images={images} "
-            f"and test_images={test_images} leave {images - test_images} for training"
+            f"{images} images, {test_images} of them for tests, leave {images - test_images} for "
+            f"training, but each needs at least {num_classes}, one per class: give --images "
+            f"{2 * num_classes} --test-images {num_classes} or more"
         )
     _refuse_occupied(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)

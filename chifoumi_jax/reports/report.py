@@ -35,7 +35,7 @@ class Report:
     runs: list[dict[str, Any]]
     comparisons: list[dict[str, Any]]
 
-    def write(self, out: Path | None = None, *, images: bool = True) -> Path:
+    def write(self, out: str | Path | None = None, *, images: bool = True) -> Path:
         """Write `report.html` and `report.json`, and return their folder.
 
         Args:
@@ -48,6 +48,7 @@ class Report:
                 to.
         """
         first = self.evaluated[0]
+        out = None if out is None else Path(out)
         output.require_free(first.directory, out, first.data.scan.root)
         page = render(self.evaluated, self.runs, self.comparisons, images=images)
         return output.write(first.directory, out, page, self.numbers())

@@ -172,7 +172,10 @@ def read(directory: Path) -> Calibration:
 def sentence(calibration: Calibration) -> str:
     """A calibration in words."""
     if not calibration.photos:
-        return f"Not calibrated: fewer than {MIN_PHOTOS} validation photos."
+        return (
+            f"Not calibrated: fewer than {MIN_PHOTOS} validation photos. Add photos, or give a "
+            "larger --valid-share."
+        )
     notes = {_MIN_TEMPERATURE: ", the lowest allowed", _MAX_TEMPERATURE: ", the highest allowed"}
     note = notes.get(round(calibration.temperature, 2), "")
     return (

@@ -122,7 +122,7 @@ def resume(
             trainer.write_config(directory)
             display.say(f"Resuming {directory} after step {step}.")
         elif (directory / "results.json").exists():
-            display.say(f"{directory} is complete: {len(progress.history)} epochs are done.")
+            display.say(f"{directory} is complete: it ended after epoch {len(progress.history)}.")
             return run.read(directory)
         return trainer.train(directory, state, progress, stop)
 
