@@ -355,7 +355,7 @@ def test_default_number_of_pictures_is_that_of_the_study(
     ],
 )
 def test_wrong_numbers_are_refused(tmp_path: Path, numbers: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="give --images 6 --test-images 3|seed"):
+    with pytest.raises(ValueError, match=r"give --images 6 --test-images 3|seed"):
         write_hands(tmp_path / "hands", **numbers)
     assert not list(tmp_path.iterdir())
 
