@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "chifoumi") -> NoRe
         sys.exit(_app().cli(args=arguments, prog=prog, description=_DESCRIPTION))
     except KeyboardInterrupt as stop:
         directory = getattr(stop, "directory", None)
-        print("" if directory is None else _how_to_resume(directory), file=sys.stderr)
+        print("" if directory is None else _how_to_resume(directory, stop), file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         # The reader has closed the pipe, so that the buffered output must not be written at exit.
@@ -123,8 +123,9 @@ def _enable_compilation_cache() -> None:
         show_warning(f"compiled programs are not kept for the next start: {sentence(error)}")
 
 
-def _how_to_resume(directory: Path) -> str:
-    return f"Stopped and saved. Continue: chifoumi train --resume {shlex.quote(str(directory))}"
+def _how_to_resume(directory: Path, stop: KeyboardInterrupt) -> str:
+    command = getattr(stop, "command", "train")
+    return f"Stopped and saved. Continue: chifoumi {command} --resume {shlex.quote(str(directory))}"
 
 
 if __name__ == "__main__":

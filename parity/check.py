@@ -57,6 +57,26 @@ class Check:
         return f"{RUNGS[self.rung]}: {self.candidate}, {self.original}, {self.case}"
 
 
+class HasChecks:
+    """What both kinds of originals have: a name, a case, and checks that carry them."""
+
+    name: str
+    case: Any
+
+    def check(
+        self,
+        rung: int,
+        case: str,
+        *,
+        bound: float,
+        because: str,
+        run: Callable[[Any], Comparison],
+        quick: bool = False,
+    ) -> Check:
+        """A check of this original's port; see `Check`."""
+        return Check(rung, self.case.name, self.name, case, bound, because, run, quick)
+
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """The result of a check.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chifoumi_jax.errors import UserError
-from parity.check import Check
-from parity.comparison import Comparison
+from parity.check import HasChecks
 from parity.inputs import Batch, Masks, Training
 from parity.value_and_grad import ValueAndGrad
 from reference.legacy import seeded
@@ -27,7 +26,7 @@ class OriginalError(UserError):
     """An original exists, but cannot be compared with."""
 
 
-class Original(abc.ABC):
+class Original(HasChecks, abc.ABC):
     """A model and its training in another framework; both sides use the same names.
 
     Attributes:
@@ -41,19 +40,6 @@ class Original(abc.ABC):
     case: Case
     lists_functions: bool = True
     has_whole_recipe: bool = True
-
-    def check(
-        self,
-        rung: int,
-        case: str,
-        *,
-        bound: float,
-        because: str,
-        run: Callable[[Any], Comparison],
-        quick: bool = False,
-    ) -> Check:
-        """A check of this original's port; see `Check`."""
-        return Check(rung, self.case.name, self.name, case, bound, because, run, quick)
 
     @abc.abstractmethod
     def structure(self) -> list[tuple[str, str, tuple[int | None, ...], int]]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from chifoumi_jax.systems.system import System
-from parity.check import Check
+from parity.check import HasChecks
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -46,7 +46,7 @@ class SystemCase:
         return self.port.name
 
 
-class SystemOriginal(abc.ABC):
+class SystemOriginal(HasChecks, abc.ABC):
     """The original of a system, in its own framework.
 
     Attributes:
@@ -56,10 +56,6 @@ class SystemOriginal(abc.ABC):
 
     name: str
     case: SystemCase
-
-    def check(self, rung: int, case: str, **fields: object) -> Check:
-        """A check of this original's port; see `Check`."""
-        return Check(rung, self.case.name, self.name, case, **fields)  # type: ignore[arg-type]
 
     @abc.abstractmethod
     def initial(self, seed: int) -> Arrays:

@@ -136,6 +136,37 @@ def test_wrong_options_name_the_remedy(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_is_not_resumed_to_fewer_epochs(tmp_path: Path) -> None:
+    run = systems.get("sine-dense").fit(epochs=2, runs=tmp_path, quiet=True)
+    with pytest.raises(RecipeError, match="has 2 epochs already"):
+        loop.resume(run.directory, epochs=1)
+    assert len(loop.resume(run.directory, quiet=True).history) == 2
+
+
+def test_a_damaged_checkpoint_is_named_and_an_earlier_one_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = systems.get("sine-dense")
+    monkeypatch.setattr(type(system), "epochs_per_call", 1)
+    run = system.fit(epochs=3, runs=tmp_path, quiet=True)
+    newest = run.directory / "checkpoints" / f"{3 * 63:08d}"
+    (newest / "progress.json").write_text("{}")
+    again = loop.resume(run.directory, quiet=True)
+    assert "Skipped a damaged checkpoint" in capsys.readouterr().err
+    assert [row["loss"] for row in again.history] == [row["loss"] for row in run.history]
+
+
+def test_ctrl_c_says_which_command_continues(tmp_path: Path) -> None:
+    setup = (
+        "import os, signal; from chifoumi_jax.systems import loop; save = loop._save\n"
+        "def stop(*given):\n    save(*given); os.kill(os.getpid(), signal.SIGINT)\n"
+        "loop._save = stop"
+    )
+    done = chifoumi("reproduce", "sine-dense", cwd=tmp_path, setup=setup)
+    assert done.returncode == 130
+    assert done.stderr.endswith("Continue: chifoumi reproduce --resume runs/sine-dense-1\n")
+
+
 def test_a_changed_or_damaged_run_is_refused(tmp_path: Path) -> None:
     run = systems.get("sine-dense").fit(epochs=1, runs=tmp_path, quiet=True)
     config = json.loads((run.directory / loop.CONFIG).read_text())

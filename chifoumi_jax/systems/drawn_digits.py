@@ -26,6 +26,7 @@ _TOGETHER = 8
 
 # Skeletons by digit: each is a list of strokes, each stroke the points of a smooth curve. The box
 # is 1 wide and 1 high, y points down. A point that occurs twice in a row is a corner.
+# Not formatted, because one point a line would take 250 lines.
 _SKELETONS: dict[int, list[list[list[tuple[float, float]]]]] = {
     0: [
         [[(0.55, 0.02), (0.2, 0.12), (0.05, 0.5), (0.2, 0.9), (0.5, 0.98), (0.82, 0.85),

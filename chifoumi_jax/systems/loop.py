@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Int32
 
 from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import first_free, write_json
@@ -67,7 +68,7 @@ class SystemRun:
         """
         config = _read_config(self.directory)
         graph, state = _blank(get(config["system"]), config["variant"])
-        state, _ = _restore(self.directory, state)
+        state, _ = _restore(self.directory, state, Display())
         return nnx.merge(graph, state.params, state.statistics)
 
 
@@ -142,7 +143,7 @@ def resume(directory: str | Path, *, epochs: int | None = None, quiet: bool = Fa
         CheckpointError: If no checkpoint is intact.
         Stopped: If the user pressed Ctrl-C; the run is saved.
     """
-    directory = Path(directory)
+    directory, display = Path(directory), Display(quiet=quiet)
     config = _read_config(directory)
     system = get(config["system"])
     if epochs is not None:
@@ -154,13 +155,15 @@ def resume(directory: str | Path, *, epochs: int | None = None, quiet: bool = Fa
         )
     graph, state = _blank(system, config["variant"])
     with stop_requests() as stop:
-        state, progress = _restore(directory, state)
+        state, progress = _restore(directory, state, display)
+        history = progress["history"]
+        if len(history) > config["epochs"]:
+            raise RecipeError(
+                f"{directory} has {len(history)} epochs already: --epochs must be at least that"
+            )
         if epochs is not None:
             write_json(directory / CONFIG, config)
-        history = progress["history"]
-        return _train(
-            system, graph, state, examples, directory, history, Display(quiet=quiet), stop
-        )
+        return _train(system, graph, state, examples, directory, history, display, stop)
 
 
 def read(directory: str | Path) -> SystemRun:
@@ -180,13 +183,24 @@ def read(directory: str | Path) -> SystemRun:
     return SystemRun(directory, history, figures)
 
 
+def divide(
+    orders: Sequence[np.ndarray], batch_size: int
+) -> tuple[Int32[np.ndarray, "epochs steps batch"], Int32[np.ndarray, "epochs rest"], list[int]]:
+    """The rows of each full batch, those of the smaller last one, and the sizes of all batches."""
+    rows = np.stack(orders).astype(np.int32)
+    full, rest = divmod(rows.shape[1], batch_size)
+    cut = full * batch_size
+    batches = rows[:, :cut].reshape(len(rows), full, batch_size)
+    return batches, rows[:, cut:], [batch_size] * full + [rest] * bool(rest)
+
+
 def epochs_function(
     system: System, graph: nnx.GraphDef[Any]
 ) -> Callable[..., tuple[tuple[State, Any], Any]]:
     """The compiled training of several epochs.
 
-    It takes the state, the examples, the rows of each full batch `[epochs, steps, batch]`, those of
-    the smaller last batch `[epochs, rest]`, a key, and the number of steps so far. It returns the
+    It takes the state, the examples, the rows of the batches as `divide` returns them, a key, and
+    the number of steps so far. It returns the
     state and the number of steps after them, and the loss of each step `[epochs, steps]`.
     """
 
@@ -235,20 +249,16 @@ def _train(
     with run.locked(directory):
         take, key = epochs_function(system, graph), jax.random.key(config["seed"])
         examples = {name: jnp.asarray(values) for name, values in data.train.items()}
-        full, rest = divmod(len(data), system.batch_size)
-        sizes = [system.batch_size] * full + [rest] * bool(rest)
         orders = itertools.islice(system.orders(len(data), config["seed"]), len(history), total)
-        step = np.int32(len(history) * len(sizes))
+        step = np.int32(len(history) * -(-len(data) // system.batch_size))
         stop.deferred = True
         began = time.monotonic()
         with display.counting(f"Training {system.name}") as show:
             show(len(history), total)
             while chosen := list(itertools.islice(orders, system.epochs_per_call)):
                 start = time.monotonic()
-                rows = np.stack(chosen).astype(np.int32)
-                cut = full * system.batch_size
-                batches = rows[:, :cut].reshape(len(rows), full, system.batch_size)
-                (state, step), losses = take(state, examples, batches, rows[:, cut:], key, step)
+                rows, rest, sizes = divide(chosen, system.batch_size)
+                (state, step), losses = take(state, examples, rows, rest, key, step)
                 printed = [system.printed(epoch, sizes) for epoch in np.asarray(losses)]
                 seconds = (time.monotonic() - start) / len(rows)
                 for loss in printed:
@@ -263,7 +273,7 @@ def _train(
                 _save(directory, state, int(step), history)
                 show(len(history), total)
                 if stop.requested and len(history) < total:
-                    raise Stopped(directory)
+                    raise Stopped(directory, command="reproduce")
         model = nnx.merge(graph, state.params, state.statistics)
         model.eval()
         ours = [float(value) for value in system.results(model, data, history)]
@@ -291,8 +301,10 @@ def _trees(state: State) -> dict[str, Any]:
     return {"state": {name: tree for name, tree in parts if jax.tree.leaves(tree)}}
 
 
-def _restore(directory: Path, blank: State) -> tuple[State, dict[str, Any]]:
-    step, _ = checkpoint.newest(directory / "checkpoints")
+def _restore(directory: Path, blank: State, display: Display) -> tuple[State, dict[str, Any]]:
+    step, problems = checkpoint.newest(directory / "checkpoints")
+    for problem in problems:
+        display.warn(f"Skipped a damaged checkpoint: {problem}.")
     if step is None:
         raise checkpoint.CheckpointError(
             f"{directory} has no intact checkpoint to resume from; start a new run"

@@ -12,12 +12,12 @@ from chifoumi_jax.files import write_atomically
 
 
 @contextlib.contextmanager
-def figure(path: Path, **options: Any) -> Iterator[Any]:
+def figure(path: Path) -> Iterator[Any]:
     """Yield the axes of a new picture, which is written to `path` when the block ends."""
     from matplotlib.figure import Figure
 
     picture = Figure(figsize=(6.4, 4.0), dpi=120, layout="constrained")
-    axes = picture.subplots(**options)
+    axes = picture.subplots()
     yield axes
     content = io.BytesIO()
     picture.savefig(content, format="png")

@@ -64,8 +64,8 @@ class SineRecurrentSystem(system.System):
     title = "a recurrent cell by hand predicts a sine's next value"
     framework = "PyTorch"
     figures = (
-        system.Figure("sum of the losses of epoch 1", "0.7783 (seed 1)", 0.7783, 0.7783),
-        system.Figure("sum of the losses of epoch 191", "0.0586 (seed 1)", 0.0586, 0.0586),
+        system.Figure("sum of the losses of epoch 1", "0.7783 (seed 1)"),
+        system.Figure("sum of the losses of epoch 191", "0.0586 (seed 1)"),
     )
     epochs = 200
     batch_size = 1

@@ -25,14 +25,10 @@ class Figure:
     Attributes:
         name: What it is.
         printed: As the study printed it, with its unit.
-        low: The smallest value that is printed so, or the study's smallest.
-        high: The largest.
     """
 
     name: str
     printed: str
-    low: float
-    high: float
 
 
 class State(NamedTuple):

@@ -16,15 +16,21 @@ from chifoumi_jax.training.step import Sums
 
 
 class Stopped(KeyboardInterrupt):
-    """The user stopped a training, which was saved; `directory` is the run's folder."""
+    """The user stopped a training, which was saved.
 
-    def __init__(self, directory: Path):
+    Attributes:
+        directory: The run's folder.
+        command: The command of `chifoumi` that continues it.
+    """
+
+    def __init__(self, directory: Path, command: str = "train"):
         super().__init__(f"stopped and saved in {directory}")
         self.directory = directory
+        self.command = command
 
-    def __reduce__(self) -> tuple[type[Stopped], tuple[Path]]:
-        """Pickled by its directory; the default would pass the message to `__init__`."""
-        return type(self), (self.directory,)
+    def __reduce__(self) -> tuple[type[Stopped], tuple[Path, str]]:
+        """Pickled by its arguments; the default would pass the message to `__init__`."""
+        return type(self), (self.directory, self.command)
 
 
 class DivergedError(RunError):

@@ -22,7 +22,7 @@ def small_system_faults() -> Iterator[tuple[str, int, System]]:
     yield "the state before the input", 5, _StateFirst()
     yield "no tanh", 5, _WithoutTanh()
     yield "a squared error without the half", 6, _WholeSquare()
-    yield "an averaging optimiser (momentum)", 8, _Momentum()
+    yield "momentum", 8, _Momentum()
     yield "a state that outlives its epoch", 9, _NeverReset()
     yield "Flax's default initial kernels", 2, _FlaxKernels()
     yield "tanh after the last layer", 5, _BoundedOutput()
@@ -31,14 +31,7 @@ def small_system_faults() -> Iterator[tuple[str, int, System]]:
     yield "a fresh shuffle of 0, 1, 2, ... for each epoch", 9, _FreshShuffle()
 
 
-class _Recurrent(sine_recurrent.SineRecurrentSystem):
-    module = sine_recurrent.SineRecurrent
-
-    def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> sine_recurrent.SineRecurrent:
-        return self.module(rngs)
-
-
-class _UniformMatrices(_Recurrent):
+class _UniformMatrices(sine_recurrent.SineRecurrentSystem):
     def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> sine_recurrent.SineRecurrent:
         model = super().build(rngs=rngs)
         for weight in (model.w1, model.w2):
@@ -48,32 +41,40 @@ class _UniformMatrices(_Recurrent):
         return model
 
 
-class _StateFirst(_Recurrent):
-    class module(sine_recurrent.SineRecurrent):  # noqa: N801 - an attribute of its class
-        def cell(self, x: Any, state: Any) -> Any:
-            state = jnp.tanh(jnp.concatenate([state, x[None]]) @ self.w1[...])
-            return (state @ self.w2[...])[0], state
+class _StateFirstCell(sine_recurrent.SineRecurrent):
+    def cell(self, x: Any, state: Any) -> Any:
+        state = jnp.tanh(jnp.concatenate([state, x[None]]) @ self.w1[...])
+        return (state @ self.w2[...])[0], state
 
 
-class _WithoutTanh(_Recurrent):
-    class module(sine_recurrent.SineRecurrent):  # noqa: N801
-        def cell(self, x: Any, state: Any) -> Any:
-            state = jnp.concatenate([x[None], state]) @ self.w1[...]
-            return (state @ self.w2[...])[0], state
+class _StateFirst(sine_recurrent.SineRecurrentSystem):
+    def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> sine_recurrent.SineRecurrent:
+        return _StateFirstCell(rngs)
 
 
-class _WholeSquare(_Recurrent):
+class _LinearCell(sine_recurrent.SineRecurrent):
+    def cell(self, x: Any, state: Any) -> Any:
+        state = jnp.concatenate([x[None], state]) @ self.w1[...]
+        return (state @ self.w2[...])[0], state
+
+
+class _WithoutTanh(sine_recurrent.SineRecurrentSystem):
+    def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> sine_recurrent.SineRecurrent:
+        return _LinearCell(rngs)
+
+
+class _WholeSquare(sine_recurrent.SineRecurrentSystem):
     def loss(self, model: nnx.Module, batch: Mapping[str, Any], carry: Any, noise: Any) -> Any:
         value, (printed, state) = super().loss(model, batch, carry, noise)
         return 2 * value, (2 * printed, state)
 
 
-class _Momentum(_Recurrent):
+class _Momentum(sine_recurrent.SineRecurrentSystem):
     def optimizer(self) -> optax.GradientTransformation:
         return optax.sgd(0.05, momentum=0.5)
 
 
-class _NeverReset(_Recurrent):
+class _NeverReset(sine_recurrent.SineRecurrentSystem):
     def begin_epoch(self, carry: Any) -> Any:
         return carry
 

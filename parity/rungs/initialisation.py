@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -43,7 +43,16 @@ def checks(original: Original) -> Iterator[Check]:
 
 @cached_by_parts("initial")
 def _draw(candidate: Candidate) -> dict[str, np.ndarray]:
-    draws = [candidate.initial(seed) for seed in range(DRAWS)]
+    return summaries(candidate.initial)
+
+
+def summaries(initial: Callable[[int], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The `summary_statistics` of each weight in each draw, `[draws, 5]`.
+
+    Args:
+        initial: Draws weights from a seed.
+    """
+    draws = [initial(seed) for seed in range(DRAWS)]
     return {name: np.array([summary_statistics(draw[name]) for draw in draws]) for name in draws[0]}
 
 

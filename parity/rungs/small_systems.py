@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,14 +13,19 @@ import numpy as np
 import optax
 from flax import nnx
 
-from chifoumi_jax.systems.loop import epochs_function
+from chifoumi_jax.systems.loop import divide, epochs_function
 from chifoumi_jax.systems.system import System
 from parity.check import Check
 from parity.comparison import Comparison, Difference, compare, compare_exactly
 from parity.distance import relative_to_movement
-from parity.original import summary_statistics
 from parity.precision import pinned
-from parity.rungs.initialisation import DRAWS, MAX_EXTREME, MAX_Z, compare_extremes, compare_moments
+from parity.rungs.initialisation import (
+    MAX_EXTREME,
+    MAX_Z,
+    compare_extremes,
+    compare_moments,
+    summaries,
+)
 from parity.system_case import Arrays, SystemOriginal
 
 # float64: sums of at most a few hundred terms of order one, each rounded by 1e-16; float32: 6e-8.
@@ -35,7 +40,7 @@ _OPTIMISER_STEPS = 20
 def checks(original: SystemOriginal) -> Iterator[Check]:
     """All rungs of a system, from the lowest to the highest."""
     case = original.case
-    initial = functools.cache(lambda: _initial(original.initial))
+    initial = functools.cache(lambda: summaries(original.initial))
     sizes = {name: value.size for name, value in case.weights.items()}
     yield original.check(
         1,
@@ -56,9 +61,7 @@ def checks(original: SystemOriginal) -> Iterator[Check]:
             name,
             bound=bound,
             because=because,
-            run=lambda port, compared=compared: compared(
-                _initial(functools.partial(_drawn, port)), initial(), sizes
-            ),
+            run=functools.partial(_initial, compared, initial, sizes),
             quick=True,
         )
     yield original.check(
@@ -70,35 +73,20 @@ def checks(original: SystemOriginal) -> Iterator[Check]:
         quick=True,
     )
     for dtype in ("float64", "float32"):
-        yield original.check(
-            5,
-            dtype,
-            bound=_BOUNDS[dtype],
-            because=_BECAUSE[dtype],
-            run=functools.partial(_outputs, original, dtype),
-            quick=dtype == "float64",
-        )
-        yield original.check(
-            6,
-            dtype,
-            bound=_BOUNDS[dtype],
-            because=_BECAUSE[dtype],
-            run=functools.partial(_loss, original, dtype),
-            quick=dtype == "float64",
-        )
-        yield original.check(
-            7,
-            dtype,
-            bound=_BOUNDS[dtype],
-            because=_BECAUSE[dtype],
-            run=functools.partial(_gradients, original, dtype),
-            quick=dtype == "float64",
-        )
+        for rung, compared_on in ((5, _outputs), (6, _loss), (7, _gradients)):
+            yield original.check(
+                rung,
+                dtype,
+                bound=_BOUNDS[dtype],
+                because=_BECAUSE[dtype],
+                run=functools.partial(compared_on, original, dtype),
+                quick=dtype == "float64",
+            )
     yield original.check(
         8,
         f"float64, {_OPTIMISER_STEPS} steps",
         bound=1e-13,
-        because="a few roundings a step",
+        because="20 steps of a few roundings each; measured 6e-17",
         run=functools.partial(_optimiser, original),
         quick=True,
     )
@@ -113,6 +101,15 @@ def checks(original: SystemOriginal) -> Iterator[Check]:
     )
 
 
+def _initial(
+    compared: Callable[..., Comparison],
+    theirs: Callable[[], dict[str, np.ndarray]],
+    sizes: Mapping[str, int],
+    port: System,
+) -> Comparison:
+    return compared(summaries(functools.partial(_drawn, port)), theirs(), sizes)
+
+
 def _model(port: System, weights: Arrays, dtype: str) -> nnx.Module:
     model = port.build(rngs=nnx.Rngs(0))
     port.load_original(model, {name: value.astype(dtype) for name, value in weights.items()})
@@ -121,11 +118,6 @@ def _model(port: System, weights: Arrays, dtype: str) -> nnx.Module:
 
 def _drawn(port: System, seed: int) -> Arrays:
     return port.to_original(port.build(rngs=nnx.Rngs(seed)))
-
-
-def _initial(draw: Any) -> dict[str, np.ndarray]:
-    draws = [draw(seed) for seed in range(DRAWS)]
-    return {name: np.array([summary_statistics(draw[name]) for draw in draws]) for name in draws[0]}
 
 
 def _structure(original: SystemOriginal, port: System) -> Comparison:
@@ -211,16 +203,11 @@ def _trajectory(original: SystemOriginal, port: System) -> Comparison:
     losses = theirs.pop("loss")
     with pinned("float64"):
         graph, state = port.state(_model(port, case.weights, "float64"))
-        rows = np.stack(own)
-        full = len(data) // port.batch_size
-        cut = full * port.batch_size
-        batches = rows[:, :cut].reshape(len(rows), full, port.batch_size)
-        examples = _cast(data.train, "float64")
+        rows, rest, sizes = divide(own, port.batch_size)
         (state, _), taken = epochs_function(port, graph)(
-            state, examples, batches, rows[:, cut:], jax.random.key(0), jnp.int32(0)
+            state, _cast(data.train, "float64"), rows, rest, jax.random.key(0), jnp.int32(0)
         )
         ours = port.to_original(nnx.merge(graph, state.params, state.statistics))
-        sizes = [port.batch_size] * full + [len(data) - cut] * bool(len(data) - cut)
         printed = np.array([port.printed(epoch, sizes) for epoch in np.asarray(taken)])
     relative = relative_to_movement(ours, theirs, case.weights)
     return compare({"printed loss": printed}, {"printed loss": losses}) + Comparison(
