@@ -26,7 +26,7 @@ LIBRARY = (
         "play": "the game in the browser",
         "reports": "metrics, comparisons, a page",
     },
-    {"prediction": "load(run): answers, heat maps"},
+    {"prediction": "load(run): answers, heat maps", "systems": "the study's small systems"},
     {"training": "fit(recipe): steps, checkpoints, runs"},
     {"data": "folder → pixels → batches"},
     {"hands": "rendered hands", "recipes": "frozen configurations"},
@@ -40,7 +40,11 @@ PROOFS = (
     {"faults": "faults planted on purpose"},
     {"systems": "each port with its originals"},
     {"originals": "Keras, PyTorch, 2018", "port": "compare(): anyone's port"},
-    {"case": "a port: inputs, sizes", "original": "what an original offers"},
+    {
+        "case": "a port: inputs, sizes",
+        "original": "what an original offers",
+        "system_case": "the same, small systems",
+    },
     {"candidate": "a port in replaceable parts"},
     {"comparison": "arrays compared: errors, first difference"},
 )
