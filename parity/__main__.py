@@ -87,7 +87,7 @@ def main(
             status.update(f"{len(verdicts) + 1} of {len(selected)}: {check.title}")
             verdicts.append(run_check(check, PORTS[check.candidate]))
         ports = {original.case.name for original in every}
-        chosen = [f for f in planted_faults() if f.port.name in ports and rung in (None, f.rung)]
+        chosen = [f for f in planted_faults() if f.candidate in ports and rung in (None, f.rung)]
         detections = []
         for fault in chosen if faults else ():
             status.update(f"planted fault: {fault.name}")

@@ -89,7 +89,7 @@ def print_faults(console: Console, detections: Sequence[Detection]) -> None:
     for detection in detections:
         fault = detection.fault
         style = "" if detection.as_expected else "red"
-        table.add_row(Text(fault.name, style=style), fault.port.name, Text(detection.sentence()))
+        table.add_row(Text(fault.name, style=style), fault.candidate, Text(detection.sentence()))
     console.print(table)
     console.print(_score(detections))
 
@@ -126,7 +126,7 @@ def as_json(
         "faults": [
             {
                 "name": detection.fault.name,
-                "port": detection.fault.port.name,
+                "port": detection.fault.candidate,
                 "expected": detection.fault.rung,
                 "found": detection.rung,
                 "by": detection.sentence(),

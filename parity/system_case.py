@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,11 @@ class SystemCase:
             names and in its layout.
         batch: The examples on which outputs, loss and gradients are compared, in float64.
         carry: What the system carries into that batch; None for its initial value.
+        noise: The random numbers of that batch, as `System.draw` returns them.
+        saturated: Weights with which the loss saturates in float32, if it can.
+        examples: The examples of the training that is compared step by step; by default those of
+            the study.
+        batch_size: Number of examples of its steps; by default the study's.
         epochs: Number of epochs of the training that is compared step by step.
         trajectory_bound: The largest difference after that training, relative to the movement of
             the weights, and its reason.
@@ -37,13 +43,29 @@ class SystemCase:
     weights: Arrays
     batch: Arrays
     carry: np.ndarray | None = None
+    noise: Any = ()
+    saturated: Arrays | None = None
+    examples: Arrays | None = None
+    batch_size: int | None = None
     epochs: int
     trajectory_bound: tuple[float, str]
 
     @property
     def name(self) -> str:
-        """The system's name, by which a user selects it."""
-        return self.port.name
+        """The system's name, with its variant, by which a user selects it."""
+        return self.port.label
+
+
+class Step(NamedTuple):
+    """A step of a training that is prescribed.
+
+    Attributes:
+        batch: The examples, with floating-point numbers in float64.
+        noise: All random numbers of the step, as `System.draw` returns them, as NumPy arrays.
+    """
+
+    batch: Arrays
+    noise: Any
 
 
 class SystemOriginal(HasChecks, abc.ABC):
@@ -70,16 +92,19 @@ class SystemOriginal(HasChecks, abc.ABC):
         """The model's output, as "output", and those of its layers before it where it has any."""
 
     @abc.abstractmethod
-    def value_and_gradients(self, weights: Arrays, batch: Arrays, dtype: str) -> Arrays:
-        """The loss of the batch, as "loss", and its gradient by each weight."""
+    def value_and_gradients(self, weights: Arrays, batch: Arrays, noise: Any, dtype: str) -> Arrays:
+        """The loss of the batch, as "loss", and its gradient by each trained weight.
+
+        Running statistics have their value after the batch instead of a gradient.
+        """
 
     @abc.abstractmethod
     def optimise(self, weights: Arrays, gradients: Sequence[Arrays]) -> Arrays:
-        """The weights after one update for each of the prescribed gradients, in float64."""
+        """The trained weights after an update for each of the given gradients, in float64."""
 
     @abc.abstractmethod
-    def train(self, weights: Arrays, orders: Sequence[np.ndarray]) -> Arrays:
-        """The weights after an epoch in each of these orders, in float64.
+    def train(self, weights: Arrays, epochs: Iterable[Iterable[Step]]) -> Arrays:
+        """The weights after these steps, in float64.
 
         Also "loss": the loss of each epoch as the study printed it.
         """

@@ -45,7 +45,7 @@ def test_every_original_has_every_rung() -> None:
         assert found == set(CASES if rung in (3, 10) else PORTS)
     for rung in (1, 2, 3, 5, 6, 7, 8, 9):
         found = {c.candidate for c in LADDER if c.rung == rung and c.original in of_2018}
-        assert found == recorded
+        assert found & set(CASES) == recorded
 
 
 def test_every_rung_except_the_last_has_a_planted_fault() -> None:

@@ -7,6 +7,7 @@ unpickled.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
 import hashlib
 import io
@@ -21,8 +22,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from chifoumi_jax.errors import UserError
+from chifoumi_jax.systems.drawn_digits import draw_digits
 
 SIZE = 28
+# Numbers of drawn digits to train and to test on; MNIST has as many.
+DRAWN = (60_000, 10_000)
 # MNIST has 60,000 training images; a tenfold data set still fits.
 _MOST_IMAGES = 600_000
 _PARTS = {
@@ -68,6 +72,22 @@ class Digits:
     test_images: UInt8[np.ndarray, "test 28 28"]
     test_labels: UInt8[np.ndarray, " test"]
     source: str
+
+
+def digits(source: str | Path | None = None) -> Digits:
+    """The digits in a folder as `read_digits` takes it, or as many drawn ones as MNIST has."""
+    if source is not None:
+        return read_digits(source)
+    return _drawn(*DRAWN)
+
+
+@functools.cache
+def _drawn(*counts: int) -> Digits:
+    train, test = (
+        np.random.RandomState(seed).randint(0, 10, count).astype(np.uint8)
+        for seed, count in enumerate(counts)
+    )
+    return Digits(draw_digits(train, 0), train, draw_digits(test, 1), test, "drawn digits")
 
 
 def read_digits(path: str | Path) -> Digits:

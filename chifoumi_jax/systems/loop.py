@@ -67,9 +67,9 @@ class SystemRun:
             CheckpointError: If no checkpoint is intact.
         """
         config = _read_config(self.directory)
-        graph, state = _blank(get(config["system"]), config["variant"])
+        graph, state = _blank(get(config["system"]).of(config["variant"]))
         state, _ = _restore(self.directory, state, Display())
-        return nnx.merge(graph, state.params, state.statistics)
+        return _merged(graph, state)
 
 
 def fit(
@@ -100,12 +100,12 @@ def fit(
         DivergedError: If the loss is no longer finite.
         Stopped: If the user pressed Ctrl-C; the run is saved.
     """
-    chosen = system.check_variant(variant)
+    system = system.of(variant)
     count = system.epochs if epochs is None else epochs
     if count < 1:
         raise RecipeError(f"--epochs must be at least 1, not {count}")
     display = Display(quiet=quiet)
-    model = system.build(chosen, rngs=nnx.Rngs(seed))
+    model = system.build(rngs=nnx.Rngs(seed))
     if initial is not None:
         system.load_original(model, initial)
     examples = system.data(data)
@@ -118,7 +118,7 @@ def fit(
             {
                 "format": FORMAT_VERSION,
                 "system": system.name,
-                "variant": chosen,
+                "variant": system.variant,
                 "epochs": count,
                 "seed": seed,
                 "data": None if data is None else str(Path(data).absolute()),
@@ -145,7 +145,7 @@ def resume(directory: str | Path, *, epochs: int | None = None, quiet: bool = Fa
     """
     directory, display = Path(directory), Display(quiet=quiet)
     config = _read_config(directory)
-    system = get(config["system"])
+    system = get(config["system"]).of(config["variant"])
     if epochs is not None:
         config["epochs"] = epochs
     examples = system.data(config["data"])
@@ -153,7 +153,7 @@ def resume(directory: str | Path, *, epochs: int | None = None, quiet: bool = Fa
         raise run.RunError(
             f"the data of {directory} have changed since it started; restore them, or start again"
         )
-    graph, state = _blank(system, config["variant"])
+    graph, state = _blank(system)
     with stop_requests() as stop:
         state, progress = _restore(directory, state, display)
         history = progress["history"]
@@ -173,7 +173,8 @@ def read(directory: str | Path) -> SystemRun:
         RunError: If the folder is not a system's run.
     """
     directory = Path(directory)
-    system = get(_read_config(directory)["system"])
+    config = _read_config(directory)
+    system = get(config["system"]).of(config["variant"])
     history = run.read_metrics(directory)
     figures: list[Compared] = []
     results = directory / "results.json"
@@ -265,6 +266,8 @@ def _train(
                     history.append(
                         {"epoch": len(history) + 1, "loss": loss, "seconds": round(seconds, 6)}
                     )
+                # Its time does not count, because the study's figures are those of training.
+                history[-1] |= system.evaluate(_merged(graph, state), data)
                 if not math.isfinite(printed[-1]):
                     raise DivergedError(
                         f"the training of {system.name} diverged: the loss is {printed[-1]} after "
@@ -274,8 +277,7 @@ def _train(
                 show(len(history), total)
                 if stop.requested and len(history) < total:
                     raise Stopped(directory, command="reproduce")
-        model = nnx.merge(graph, state.params, state.statistics)
-        model.eval()
+        model = _merged(graph, state)
         ours = [float(value) for value in system.results(model, data, history)]
         system.draw_pictures(model, data, history, directory)
         write_json(
@@ -316,8 +318,15 @@ def _restore(directory: Path, blank: State, display: Display) -> tuple[State, di
     return blank._replace(**trees["state"]), progress
 
 
-def _blank(system: System, variant: str) -> tuple[nnx.GraphDef[Any], State]:
-    return system.state(system.build(variant, rngs=nnx.Rngs(0)))
+def _merged(graph: nnx.GraphDef[Any], state: State) -> nnx.Module:
+    """The model in evaluation mode."""
+    model: nnx.Module = nnx.merge(graph, state.params, state.statistics)
+    model.eval()
+    return model
+
+
+def _blank(system: System) -> tuple[nnx.GraphDef[Any], State]:
+    return system.state(system.build(rngs=nnx.Rngs(0)))
 
 
 def _fingerprint(data: Data) -> str:

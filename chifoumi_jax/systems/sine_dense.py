@@ -43,9 +43,8 @@ class SineDenseSystem(system.System):
     batch_size = 1
     epochs_per_call = 250
 
-    def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> SineDense:
+    def create(self, rngs: nnx.Rngs) -> SineDense:
         """The network with Keras' initial distributions: Glorot-uniform kernels, zero biases."""
-        self.check_variant(variant)
         return SineDense(rngs)
 
     def data(self, source: str | Path | None = None) -> system.Data:

@@ -72,9 +72,8 @@ class SineRecurrentSystem(system.System):
     epochs_per_call = 200
     bounded_initial = False
 
-    def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> SineRecurrent:
+    def create(self, rngs: nnx.Rngs) -> SineRecurrent:
         """The cell with normal weights, of standard deviations 0.4 and 0.3."""
-        self.check_variant(variant)
         return SineRecurrent(rngs)
 
     def data(self, source: str | Path | None = None) -> system.Data:

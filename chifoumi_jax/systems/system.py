@@ -6,7 +6,7 @@ import abc
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -65,6 +65,22 @@ class Data:
         return len(next(iter(self.train.values())))
 
 
+class Gradients(NamedTuple):
+    """What a batch gives beside its gradients.
+
+    Attributes:
+        losses: The minimised values by name; a system of several networks has several.
+        printed: The loss as the study printed it.
+        carry: The next `State.carry`.
+        statistics: The next `State.statistics`.
+    """
+
+    losses: dict[str, Array]
+    printed: Array
+    carry: Any
+    statistics: Any
+
+
 class System(abc.ABC):
     """A system of the study.
 
@@ -74,6 +90,7 @@ class System(abc.ABC):
         framework: The original's framework, "Keras" or "PyTorch".
         figures: What the study printed.
         variants: Names of its architectures, the default first.
+        variant: The one that this object builds and trains; `of` returns another's.
         epochs: Number of epochs that the study trained.
         batch_size: Number of examples in a step.
         epochs_per_call: Number of epochs that are trained between two updates of the progress.
@@ -83,16 +100,49 @@ class System(abc.ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     framework: ClassVar[str]
-    figures: ClassVar[Sequence[Figure]]
+    figures: Sequence[Figure]
     variants: ClassVar[Sequence[str]] = ("default",)
-    epochs: ClassVar[int]
-    batch_size: ClassVar[int]
+    epochs: int
+    batch_size: int
     epochs_per_call: ClassVar[int] = 1
     bounded_initial: ClassVar[bool] = True
 
+    def __init__(self, variant: str | None = None) -> None:
+        self.variant = self.check_variant(variant)
+
+    def of(self, variant: str | None) -> Self:
+        """The same system with another architecture; with this one if `variant` is None.
+
+        Raises:
+            RecipeError: If there is no such variant.
+        """
+        return self if variant in (None, self.variant) else type(self)(variant)
+
+    @property
+    def label(self) -> str:
+        """The name, and the variant where the system has several: `sine-denoiser-rnn`."""
+        return f"{self.name}-{self.variant}" if len(self.variants) > 1 else self.name
+
+    def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> Any:
+        """The untrained model, with the original's initial distributions.
+
+        Args:
+            variant: Name of the architecture; that of this object if None.
+            rngs: The stream `params` draws the weights.
+
+        Returns:
+            A Flax NNX module in evaluation mode.
+
+        Raises:
+            RecipeError: If there is no such variant.
+        """
+        model = self.of(variant).create(rngs)
+        model.eval()
+        return model
+
     @abc.abstractmethod
-    def build(self, variant: str | None = None, *, rngs: nnx.Rngs) -> nnx.Module:
-        """The untrained model, with the original's initial distributions."""
+    def create(self, rngs: nnx.Rngs) -> nnx.Module:
+        """The untrained model of this variant."""
 
     @abc.abstractmethod
     def data(self, source: str | Path | None = None) -> Data:
@@ -148,11 +198,31 @@ class System(abc.ABC):
     ) -> None:
         """Write the pictures that show what the model has learnt."""
 
+    def evaluate(self, model: nnx.Module, data: Data) -> dict[str, float]:
+        """What the study printed after each epoch besides the loss; columns of `metrics.csv`."""
+        del model, data
+        return {}
+
     def state(self, model: nnx.Module) -> tuple[nnx.GraphDef[Any], State]:
-        """The state before the first step of a model, and the model's structure."""
+        """The state before the first step of a model, and its structure in training mode."""
+        model.train()
         split: Any = nnx.split(model, nnx.Param, ...)
+        model.eval()
         graph, params, statistics = split
         return graph, State(params, statistics, self.optimizer().init(params), self.initial_carry())
+
+    def gradients(
+        self, graph: nnx.GraphDef[Any], state: State, batch: Mapping[str, Array], noise: Any
+    ) -> tuple[Any, Gradients]:
+        """The gradients of a batch, by the parameters of `state`, and what comes with them."""
+
+        def loss(params: Any) -> Any:
+            model = nnx.merge(graph, params, state.statistics)
+            value, (printed, carry) = self.loss(model, batch, state.carry, noise)
+            statistics = nnx.state(model, nnx.Not(nnx.Param))
+            return value, Gradients({"loss": value}, printed, carry, statistics)
+
+        return jax.grad(loss, has_aux=True)(state.params)
 
     def step(
         self, graph: nnx.GraphDef[Any], state: State, batch: Mapping[str, Array], noise: Any
@@ -168,16 +238,10 @@ class System(abc.ABC):
         Returns:
             The state after the step, and the loss as the study printed it.
         """
-
-        def loss(params: Any) -> Any:
-            model = nnx.merge(graph, params, state.statistics)
-            value, (printed, carry) = self.loss(model, batch, state.carry, noise)
-            return value, (printed, carry, nnx.state(model, nnx.Not(nnx.Param)))
-
-        gradients, (printed, carry, statistics) = jax.grad(loss, has_aux=True)(state.params)
+        gradients, found = self.gradients(graph, state, batch, noise)
         updates, opt_state = self.optimizer().update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return State(params, statistics, opt_state, carry), printed
+        return State(params, found.statistics, opt_state, found.carry), found.printed
 
     def check_variant(self, variant: str | None) -> str:
         """The variant's name, or the default's if None.
@@ -204,9 +268,9 @@ class System(abc.ABC):
 
     @property
     def params(self) -> int:
-        """Number of trained parameters of the default variant."""
+        """Number of weights of this variant, running statistics included, as Keras counts."""
         model = nnx.eval_shape(lambda: self.build(rngs=nnx.Rngs(0)))
-        return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+        return sum(weight.variable.get_value().size for weight in self.weights(model).values())
 
     def load_original(self, model: nnx.Module, original: Any) -> None:
         """Copy the weights of the original into `model`, bit for bit.
@@ -244,3 +308,10 @@ def shuffled_in_place(examples: int, seed: int) -> Iterator[Int[np.ndarray, " ex
     while True:
         rng.shuffle(order)
         yield order.copy()
+
+
+def permutations(examples: int, seed: int) -> Iterator[Int[np.ndarray, " examples"]]:
+    """A new permutation for each epoch, as PyTorch's loader draws it."""
+    rng = np.random.RandomState(seed)
+    while True:
+        yield rng.permutation(examples)

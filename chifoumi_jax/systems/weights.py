@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -35,7 +35,9 @@ class Weight:
         Raises:
             WeightsError: If it has another shape or is not of floating point.
         """
-        expected = self.write().shape
+        shape = self.variable.get_value().shape
+        axes = range(len(shape)) if self.axes is None else np.argsort(self.axes)
+        expected = tuple(shape[axis] for axis in axes)
         if value.shape != expected or not np.issubdtype(value.dtype, np.floating):
             raise WeightsError(
                 f"{name} is {value.dtype} {list(value.shape)}; expected float32 {list(expected)}"
@@ -96,3 +98,20 @@ def _as_array(value: Any) -> np.ndarray:
     """A NumPy array of a value of any framework, without an import of it."""
     detach = getattr(value, "detach", None)
     return np.asarray(detach().cpu() if callable(detach) else value)
+
+
+def linear_weights(model: nnx.Module, names: Iterable[str]) -> dict[str, Weight]:
+    """The weights of linear layers as PyTorch's state_dict has them: outputs before inputs.
+
+    Args:
+        model: Has the layers as attributes.
+        names: The attributes' names, in the original's order.
+    """
+    found: dict[str, Weight] = {}
+    for name in names:
+        layer = getattr(model, name)
+        found |= {
+            f"{name}.weight": Weight(layer.kernel, (1, 0)),
+            f"{name}.bias": Weight(layer.bias),
+        }
+    return found

@@ -45,6 +45,11 @@ class Fault:
     rung: int
     port: Candidate | System
 
+    @property
+    def candidate(self) -> str:
+        """Name of the port without the fault."""
+        return self.port.label if isinstance(self.port, System) else self.port.name
+
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
@@ -78,7 +83,7 @@ class Detection:
 def detect(fault: Fault, ladder: Sequence[Check]) -> Detection:
     """Run the quick checks of the faulty port, from rung 1 to the fault's rung, until one fails."""
     for check in sorted(ladder, key=lambda check: check.rung):
-        if check.quick and check.candidate == fault.port.name and check.rung <= fault.rung:
+        if check.quick and check.candidate == fault.candidate and check.rung <= fault.rung:
             verdict = run_check(check, fault.port)
             if verdict.status == "FAIL":
                 return Detection(fault, check.rung, verdict)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from parity.system_case import Arrays, SystemCase, SystemOriginal
+from parity.system_case import Arrays, Step, SystemCase, SystemOriginal
 from reference import sine_dense
 
 
@@ -38,8 +38,9 @@ class SineDenseOriginal(SystemOriginal):
             found.append(np.asarray(x))
         return dict(zip(("dense_1", "dense_2", "output"), found, strict=True))
 
-    def value_and_gradients(self, weights: Arrays, batch: Arrays, dtype: str) -> Arrays:
+    def value_and_gradients(self, weights: Arrays, batch: Arrays, noise: Any, dtype: str) -> Arrays:
         """Mean squared error and gradients."""
+        del noise
         model = _model(weights, dtype)
         with tf.GradientTape() as tape:
             error = model(tf.constant(batch["x"].astype(dtype))) - batch["y"].astype(dtype)
@@ -56,13 +57,14 @@ class SineDenseOriginal(SystemOriginal):
             optimizer.apply([tf.constant(one[name]) for name in weights], variables)
         return _named(self.case, variables)
 
-    def train(self, weights: Arrays, orders: Sequence[np.ndarray]) -> Arrays:
-        """The study's training in float64, in these orders."""
+    def train(self, weights: Arrays, epochs: Iterable[Iterable[Step]]) -> Arrays:
+        """The study's training in float64, point by point."""
         model = _model(weights, "float64")
         epoch = sine_dense.make_epoch(model)
-        data = self.case.port.data().train
-        x, y = data["x"].astype("float64"), data["y"].astype("float64")
-        losses = [float(epoch(tf.constant(x[rows]), tf.constant(y[rows]))) for rows in orders]
+        losses = []
+        for steps in map(list, epochs):
+            x, y = (np.concatenate([step.batch[name] for step in steps]) for name in ("x", "y"))
+            losses.append(float(epoch(tf.constant(x), tf.constant(y))))
         return {"loss": np.array(losses), **_named(self.case, model.trainable_variables)}
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from parity.system_case import Arrays, SystemCase, SystemOriginal
+from parity.system_case import Arrays, Step, SystemCase, SystemOriginal
 from reference import sine_recurrent
 
 
@@ -32,8 +33,9 @@ class SineRecurrentOriginal(SystemOriginal):
         found = sine_recurrent.predict(_tensors(weights, dtype), _tensors(batch, dtype)["x"])
         return {"output": found.numpy()}
 
-    def value_and_gradients(self, weights: Arrays, batch: Arrays, dtype: str) -> Arrays:
+    def value_and_gradients(self, weights: Arrays, batch: Arrays, noise: Any, dtype: str) -> Arrays:
         """The loss of the first time step, from the case's state."""
+        del noise
         leaves, given = _tensors(weights, dtype), _tensors(batch, dtype)
         assert self.case.carry is not None
         state = torch.tensor(self.case.carry.astype(dtype))[None]
@@ -54,13 +56,15 @@ class SineRecurrentOriginal(SystemOriginal):
             optimizer.step()
         return {name: value.numpy() for name, value in leaves.items()}
 
-    def train(self, weights: Arrays, orders: Sequence[np.ndarray]) -> Arrays:
+    def train(self, weights: Arrays, epochs: Iterable[Iterable[Step]]) -> Arrays:
         """The study's training in float64; its order is always the sequence's."""
-        leaves = _tensors(weights, "float64")
-        data = self.case.port.data().train
-        given = _tensors(data, "float64")
+        leaves, every = _tensors(weights, "float64"), [list(steps) for steps in epochs]
+        given = _tensors(
+            {name: np.concatenate([step.batch[name] for step in every[0]]) for name in "xy"},
+            "float64",
+        )
         sums = sine_recurrent.train(leaves, given["x"], given["y"])
-        losses = list(itertools.islice(sums, len(orders)))
+        losses = list(itertools.islice(sums, len(every)))
         trained = {name: value.detach().numpy() for name, value in leaves.items()}
         return {"loss": np.array(losses), **trained}
 

@@ -26,7 +26,7 @@ from parity.rungs.initialisation import (
     compare_moments,
     summaries,
 )
-from parity.system_case import Arrays, SystemOriginal
+from parity.system_case import Arrays, Step, SystemCase, SystemOriginal
 
 # float64: sums of at most a few hundred terms of order one, each rounded by 1e-16; float32: 6e-8.
 _BOUNDS = {"float64": 1e-12, "float32": 1e-5}
@@ -82,6 +82,16 @@ def checks(original: SystemOriginal) -> Iterator[Check]:
                 run=functools.partial(compared_on, original, dtype),
                 quick=dtype == "float64",
             )
+    if case.saturated is not None:
+        for rung, compared_on in ((6, _loss), (7, _gradients)):
+            yield original.check(
+                rung,
+                "float32, saturated",
+                bound=_BOUNDS["float32"],
+                because=_BECAUSE["float32"],
+                run=functools.partial(compared_on, original, "float32", saturated=True),
+                quick=True,
+            )
     yield original.check(
         8,
         f"float64, {_OPTIMISER_STEPS} steps",
@@ -101,17 +111,25 @@ def checks(original: SystemOriginal) -> Iterator[Check]:
     )
 
 
+# Ports with a fault elsewhere inherit `create`, so that their weights are not drawn again.
+@functools.lru_cache(maxsize=4)
+def _own_summaries(creator: type[System], variant: str) -> dict[str, np.ndarray]:
+    return summaries(functools.partial(_drawn, creator(variant)))
+
+
 def _initial(
     compared: Callable[..., Comparison],
     theirs: Callable[[], dict[str, np.ndarray]],
     sizes: Mapping[str, int],
     port: System,
 ) -> Comparison:
-    return compared(summaries(functools.partial(_drawn, port)), theirs(), sizes)
+    creator = next(kind for kind in type(port).__mro__ if "create" in vars(kind))
+    return compared(_own_summaries(creator, port.variant), theirs(), sizes)
 
 
 def _model(port: System, weights: Arrays, dtype: str) -> nnx.Module:
-    model = port.build(rngs=nnx.Rngs(0))
+    # Only shapes are needed; all weights are loaded, running statistics too.
+    model: nnx.Module = nnx.eval_shape(lambda: port.build(rngs=nnx.Rngs(0)))
     port.load_original(model, {name: value.astype(dtype) for name, value in weights.items()})
     return model
 
@@ -135,77 +153,106 @@ def _there_and_back(original: SystemOriginal, port: System) -> Comparison:
     return compare_exactly(port.to_original(model), weights)
 
 
+# The original's answers are the same for every port. Each is kept until the next original.
+@functools.lru_cache(maxsize=4)
+def _their_outputs(original: SystemOriginal, dtype: str) -> Arrays:
+    return original.outputs(original.case.weights, original.case.batch, dtype)
+
+
+@functools.lru_cache(maxsize=4)
+def _their_gradients(original: SystemOriginal, dtype: str, saturated: bool) -> Arrays:
+    case = original.case
+    return original.value_and_gradients(_chosen(case, saturated), case.batch, case.noise, dtype)
+
+
+@functools.lru_cache(maxsize=1)
+def _their_updates(original: SystemOriginal) -> Arrays:
+    return original.optimise(original.case.weights, list(_random_gradients(original.case)))
+
+
+@functools.lru_cache(maxsize=1)
+def _their_training(original: SystemOriginal) -> Arrays:
+    return original.train(original.case.weights, _steps(original.case))
+
+
+def _chosen(case: SystemCase, saturated: bool) -> Arrays:
+    return case.saturated if saturated and case.saturated is not None else case.weights
+
+
 def _outputs(original: SystemOriginal, dtype: str, port: System) -> Comparison:
     case = original.case
-    theirs = original.outputs(case.weights, case.batch, dtype)
+    theirs = _their_outputs(original, dtype)
     with pinned(dtype):
         ours = port.outputs(_model(port, case.weights, dtype), _cast(case.batch, dtype))
         return compare({name: np.asarray(value) for name, value in ours.items()}, theirs)
 
 
-def _loss(original: SystemOriginal, dtype: str, port: System) -> Comparison:
-    theirs = original.value_and_gradients(original.case.weights, original.case.batch, dtype)
-    ours, _ = _value_and_gradients(original, dtype, port)
-    return compare({"loss": ours}, {"loss": theirs["loss"]})
+def _loss(
+    original: SystemOriginal, dtype: str, port: System, saturated: bool = False
+) -> Comparison:
+    losses, _, theirs = _losses_and_gradients(original, dtype, port, saturated)
+    weighted = original.case.weights
+    return compare(losses, {name: value for name, value in theirs.items() if name not in weighted})
 
 
-def _gradients(original: SystemOriginal, dtype: str, port: System) -> Comparison:
-    case = original.case
-    theirs = original.value_and_gradients(case.weights, case.batch, dtype)
-    _, ours = _value_and_gradients(original, dtype, port)
-    return compare(ours, {name: theirs[name] for name in case.weights})
+def _gradients(
+    original: SystemOriginal, dtype: str, port: System, saturated: bool = False
+) -> Comparison:
+    _, gradients, theirs = _losses_and_gradients(original, dtype, port, saturated)
+    return compare(gradients, {name: theirs[name] for name in original.case.weights})
 
 
-def _value_and_gradients(
-    original: SystemOriginal, dtype: str, port: System
-) -> tuple[np.ndarray, Arrays]:
+def _losses_and_gradients(
+    original: SystemOriginal, dtype: str, port: System, saturated: bool
+) -> tuple[Arrays, Arrays, Arrays]:
+    """The port's losses; its gradients and running statistics; all of the original's."""
     case = original.case
     with pinned(dtype):
-        graph, state = port.state(_model(port, case.weights, dtype))
-        carry = state.carry if case.carry is None else jnp.asarray(case.carry.astype(dtype))
-        batch = _cast(case.batch, dtype)
+        graph, state = port.state(_model(port, _chosen(case, saturated), dtype))
+        if case.carry is not None:
+            state = state._replace(carry=jnp.asarray(case.carry.astype(dtype)))
+        gradients, found = jax.jit(functools.partial(port.gradients, graph))(
+            state, _cast(case.batch, dtype), _cast(case.noise, dtype)
+        )
+        named = port.to_original(nnx.merge(graph, gradients, found.statistics))
+        losses = {name: np.asarray(value) for name, value in found.losses.items()}
+    return losses, named, _their_gradients(original, dtype, saturated)
 
-        def loss(params: Any) -> Any:
-            return port.loss(nnx.merge(graph, params, state.statistics), batch, carry, ())[0]
 
-        value, gradients = jax.value_and_grad(loss)(state.params)
-        named = port.to_original(nnx.merge(graph, gradients, state.statistics))
-        return np.asarray(value), named
-
-
-def _optimiser(original: SystemOriginal, port: System) -> Comparison:
-    case, rng = original.case, np.random.default_rng(8)
-    gradients = [
-        {
+def _random_gradients(case: SystemCase) -> Iterator[Arrays]:
+    rng = np.random.default_rng(8)
+    for _ in range(_OPTIMISER_STEPS):
+        yield {
             name: rng.standard_normal(value.shape) * 10.0 ** rng.uniform(-6, 0, value.shape)
             for name, value in case.weights.items()
         }
-        for _ in range(_OPTIMISER_STEPS)
-    ]
-    theirs = original.optimise(case.weights, gradients)
+
+
+def _optimiser(original: SystemOriginal, port: System) -> Comparison:
+    case = original.case
     with pinned("float64"):
         graph, state = port.state(_model(port, case.weights, "float64"))
         params, opt_state = state.params, state.opt_state
-        for one in gradients:
+        update = jax.jit(port.optimizer().update)
+        for one in _random_gradients(case):
             given = nnx.state(_model(port, one, "float64"), nnx.Param)
-            updates, opt_state = port.optimizer().update(given, opt_state, params)
+            updates, opt_state = update(given, opt_state, params)
             params = optax.apply_updates(params, updates)
         ours = port.to_original(nnx.merge(graph, params, state.statistics))
-    return compare(ours, theirs)
+    theirs = _their_updates(original)
+    return compare({name: ours[name] for name in theirs}, theirs)
 
 
 def _trajectory(original: SystemOriginal, port: System) -> Comparison:
-    case = original.case
-    data = original.case.port.data()
-    orders = list(itertools.islice(case.port.orders(len(data), 5), case.epochs))
-    own = list(itertools.islice(port.orders(len(data), 5), case.epochs))
-    theirs = dict(original.train(case.weights, orders))
+    case, examples = original.case, _examples(original.case)
+    theirs = dict(_their_training(original))
     losses = theirs.pop("loss")
+    orders = list(itertools.islice(port.orders(_length(examples), 5), case.epochs))
     with pinned("float64"):
         graph, state = port.state(_model(port, case.weights, "float64"))
-        rows, rest, sizes = divide(own, port.batch_size)
+        rows, rest, sizes = divide(orders, case.batch_size or port.batch_size)
         (state, _), taken = epochs_function(port, graph)(
-            state, _cast(data.train, "float64"), rows, rest, jax.random.key(0), jnp.int32(0)
+            state, _cast(examples, "float64"), rows, rest, jax.random.key(5), jnp.int32(0)
         )
         ours = port.to_original(nnx.merge(graph, state.params, state.statistics))
         printed = np.array([port.printed(epoch, sizes) for epoch in np.asarray(taken)])
@@ -216,5 +263,42 @@ def _trajectory(original: SystemOriginal, port: System) -> Comparison:
     )
 
 
-def _cast(arrays: Mapping[str, Any], dtype: str) -> dict[str, Any]:
-    return {name: jnp.asarray(np.asarray(value).astype(dtype)) for name, value in arrays.items()}
+def _examples(case: SystemCase) -> Arrays:
+    train = case.port.data().train if case.examples is None else case.examples
+    return {name: _as_float64(value) for name, value in train.items()}
+
+
+def _length(examples: Arrays) -> int:
+    return len(next(iter(examples.values())))
+
+
+def _steps(case: SystemCase) -> Iterator[Iterator[Step]]:
+    """The steps of the proven port's training, with its order and its noise."""
+    examples, size = _examples(case), case.batch_size or case.port.batch_size
+    key, number = jax.random.key(5), itertools.count()
+
+    def step(rows: np.ndarray) -> Step:
+        with pinned("float64"):
+            drawn = case.port.draw(jax.random.fold_in(key, next(number)), len(rows))
+            noise = jax.tree.map(np.asarray, drawn)
+        return Step({name: values[rows] for name, values in examples.items()}, noise)
+
+    count = _length(examples)
+    for order in itertools.islice(case.port.orders(count, 5), case.epochs):
+        yield (step(order[start : start + size]) for start in range(0, count, size))
+
+
+def _as_float64(values: np.ndarray) -> np.ndarray:
+    """The values in float64 if they are of floating point; labels stay integers."""
+    return values.astype("float64") if np.issubdtype(values.dtype, np.floating) else values
+
+
+def _cast(arrays: Any, dtype: str) -> Any:
+    """The arrays in `dtype` where they are of floating point."""
+
+    def cast(value: Any) -> Any:
+        value = np.asarray(value)
+        floating = np.issubdtype(value.dtype, np.floating)
+        return jnp.asarray(value.astype(dtype) if floating else value)
+
+    return jax.tree.map(cast, arrays)

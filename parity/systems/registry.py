@@ -1,16 +1,18 @@
 """The study's ports by name, and caches for the results of a port's parts."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Any, TypeVar
 
+from chifoumi_jax import systems
 from chifoumi_jax.systems.system import System
 from parity.candidate import Candidate
 from parity.case import Case
 from parity.comparison import Comparison, compare
 from parity.original import Original
 from parity.system_case import SystemCase, SystemOriginal
-from parity.systems import sine_dense, sine_recurrent, study_cnn, study_mlp
+from parity.systems import study_cnn, study_mlp
 
 T = TypeVar("T")
 
@@ -21,11 +23,18 @@ SYSTEMS: tuple[tuple[Case, Callable[[], list[Original]]], ...] = (
 )
 """Each port, and a function that makes its originals and imports their frameworks."""
 
-SMALL_SYSTEMS: tuple[tuple[SystemCase, Callable[[], list[SystemOriginal]]], ...] = (
-    (sine_recurrent.CASE, sine_recurrent.originals),
-    (sine_dense.CASE, sine_dense.originals),
+
+def _small_systems() -> Iterator[tuple[SystemCase, Callable[[], list[SystemOriginal]]]]:
+    for name in systems.names():
+        module = import_module(f"parity.systems.{name.replace('-', '_')}")
+        for case in module.CASES:
+            yield case, functools.partial(module.originals, case)
+
+
+SMALL_SYSTEMS: tuple[tuple[SystemCase, Callable[[], list[SystemOriginal]]], ...] = tuple(
+    _small_systems()
 )
-"""The same for the study's small systems."""
+"""The same for the study's small systems: `parity/systems/NAME.py` for each name."""
 
 CASES: dict[str, Case] = {case.name: case for case, _ in SYSTEMS}
 PORTS: dict[str, Candidate | System] = {

@@ -18,7 +18,7 @@ def _weights() -> dict[str, np.ndarray]:
     }
 
 
-CASE = SystemCase(
+_CASE = SystemCase(
     port=systems.get("sine-dense"),
     weights=_weights(),
     batch={"x": np.linspace(0, 6.2, 9)[:, None], "y": np.sin(np.linspace(0, 6.2, 9))[:, None]},
@@ -27,8 +27,11 @@ CASE = SystemCase(
 )
 
 
-def originals() -> list[SystemOriginal]:
+CASES = (_CASE,)
+
+
+def originals(case: SystemCase) -> list[SystemOriginal]:
     """Today's Keras; imports TensorFlow."""
     from parity.originals.sine_dense import SineDenseOriginal
 
-    return [SineDenseOriginal(CASE)]
+    return [SineDenseOriginal(case)]

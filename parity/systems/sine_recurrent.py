@@ -13,7 +13,7 @@ def _weights() -> dict[str, np.ndarray]:
     return {"w1": rng.normal(0, 0.4, (7, 6)), "w2": rng.normal(0, 0.3, (6, 1))}
 
 
-CASE = SystemCase(
+_CASE = SystemCase(
     port=systems.get("sine-recurrent"),
     weights=_weights(),
     batch={"x": np.sin(np.arange(1.0, 2.0, 0.1)), "y": np.cos(np.arange(1.0, 2.0, 0.1))},
@@ -23,8 +23,11 @@ CASE = SystemCase(
 )
 
 
-def originals() -> list[SystemOriginal]:
+CASES = (_CASE,)
+
+
+def originals(case: SystemCase) -> list[SystemOriginal]:
     """Today's PyTorch; imports it."""
     from parity.originals.sine_recurrent import SineRecurrentOriginal
 
-    return [SineRecurrentOriginal(CASE)]
+    return [SineRecurrentOriginal(case)]
