@@ -13,7 +13,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Float32, Integer, UInt8
 
 SIZE = 28
 _BOX = 20
@@ -138,7 +138,7 @@ def _skeletons() -> _Skeletons:
 
 
 def draw_digits(
-    labels: Int[np.ndarray, " images"], seed: int = 0
+    labels: Integer[np.ndarray, " images"], seed: int = 0
 ) -> UInt8[np.ndarray, "images 28 28"]:
     """Draw an image of each label; the same seed and labels give the same pixels.
 
@@ -160,7 +160,7 @@ def draw_digits(
 
 
 def _pieces(
-    digits: Int[np.ndarray, " images"], rng: np.random.Generator
+    digits: Integer[np.ndarray, " images"], rng: np.random.Generator
 ) -> Float32[np.ndarray, "images pieces 5"]:
     """The pen's way in pixels: the ends of each piece (x, y, x, y) and the pen's radius there."""
     table, count = _skeletons(), len(digits)
