@@ -19,7 +19,14 @@ from chifoumi_jax.training.progress import Stopped
 from chifoumi_jax.training.run import RunError
 from tests.commands import chifoumi
 
-PARAMS = {"sine-recurrent": 48, "sine-dense": 46, "vae": 652_824}
+PARAMS = {
+    "sine-recurrent": 48,
+    "sine-dense": 46,
+    "vae": 652_824,
+    "dense-autoencoder-2": 752_080,
+    "dense-autoencoder-1": 644_804,
+    "dense-autoencoder-3": 920_528,
+}
 EVERY = [
     systems.get(name).of(variant)
     for name in systems.names()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["UnknownSystemError", "get", "names"]
 
 # A system's module has its class `System` with this name; the order is that of the table.
-_NAMES = ("sine-recurrent", "sine-dense", "vae")
+_NAMES = ("sine-recurrent", "sine-dense", "vae", "dense-autoencoder")
 
 
 class UnknownSystemError(UserError, KeyError):
