@@ -14,7 +14,7 @@ from flax import nnx
 from chifoumi_jax import systems
 from chifoumi_jax.commands import reproduce as command
 from chifoumi_jax.errors import RecipeError, UserError
-from chifoumi_jax.systems import datasets, loop, original, sine_recurrent
+from chifoumi_jax.systems import datasets, loop, sine_recurrent
 from chifoumi_jax.systems.original import OriginalError, train_original
 from chifoumi_jax.systems.weights import WeightsError
 from chifoumi_jax.training.progress import Stopped
@@ -237,7 +237,7 @@ def test_an_original_needs_its_framework_and_the_run_s_own_weights(
     run = system.fit(epochs=1, initial=weights, runs=tmp_path, quiet=True)
     with pytest.raises(OriginalError, match="began with weights that it did not keep"):
         train_original(run)
-    monkeypatch.setattr(original.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(OriginalError, match="reference is not installed"):
         train_original(run)
 
