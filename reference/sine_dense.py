@@ -78,7 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run.stop()
             run.record(loss=found.history["loss"][0])
     else:
-        model.fit(x, y, batch_size=1, epochs=run.epochs, verbose=0)
+        run.start()
+        found = model.fit(x, y, batch_size=1, epochs=run.epochs, verbose=0)
+        run.stop(run.epochs)
+        for loss in found.history["loss"]:
+            run.record(loss=loss)
     print(f"mean squared error x 100: {100 * model.evaluate(x, y, verbose=0):.2f} %")
 
 
