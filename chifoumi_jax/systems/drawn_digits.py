@@ -16,6 +16,9 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
 SIZE = 28
+# Where MNIST's digits have their centre of mass, from the image's edges: half a pixel right of the
+# middle, and half a pixel below it.
+CENTRE = 14.5
 _BOX = 20
 # Straight pieces of a digit, enough for smooth curves.
 _PIECES = 30
@@ -61,6 +64,8 @@ _SKELETONS = (
     1: 0,28 35,5 75,10 70,45 30,90 8,92 15,70 45,78 80,90 115,75
     3: 10,20 40,0 75,8 80,32 55,68 25,90 5,85 15,68 40,75 65,95 95,100
     3: 15,15 55,0 80,20 65,55 20,90 2,80 20,68 55,85 85,98 110,80
+    3: 10,20 40,0 75,10 72,35 45,70 15,98 0,92 12,75 45,72 95,82
+    3: 5,25 40,0 78,12 70,45 40,85 10,100 0,85 20,72 55,76 100,78
     2: 30,30 15,15 45,0 80,12 75,45 40,82 10,95 5,80 30,75 70,92 100,90
     """,
     """
@@ -75,10 +80,9 @@ _SKELETONS = (
     """,
     """
     3: 18,0 10,30 8,52! 45,52 92,48 / 78,2 74,50 70,100
-    2: 65,0 35,32 5,64! 50,64 95,62 / 65,0 66,50 66,100
+    1: 65,0 35,32 5,64! 50,64 95,62 / 65,0 66,50 66,100
     2: 10,5 10,40 40,50 75,40 / 80,0 72,50 62,100
     2: 40,0 20,30 0,60! 50,58 105,52 / 65,30 60,65 52,100
-    1: 12,5 5,40 30,52 70,38 85,3! 75,50 68,100
     1: 20,0 10,35 0,58 12,64 50,56 100,50 / 75,15 66,60 60,100
     1: 25,0 8,42! 40,46 72,42! 78,5! 70,50 64,100
     2: 30,0 15,22 5,45! 50,45 100,38 / 85,0 68,45 50,100
@@ -116,7 +120,7 @@ _SKELETONS = (
     2: 5,10 45,3 85,5 88,20 65,50 50,100
     1: 15,35 20,10! 55,8 85,2! 65,50 50,100
     1: 5,8 50,0 90,15 85,50 60,80 35,100
-    2: 5,2 30,15 60,10 92,0! 70,50 60,100
+    2: 5,2 30,9 60,7 92,0! 70,50 60,100
     2: 2,15 35,8 85,0! 78,50 75,100
     1: 2,12 40,8 88,0! 70,45 55,100 / 25,58 55,52 95,50
     1: 10,30 30,5 55,10 60,25 90,0! 65,50 40,100
@@ -126,10 +130,9 @@ _SKELETONS = (
     3: 78,12 50,0 20,15 30,40 70,58 85,82 50,100 15,82 30,58 70,38 80,15 62,2
     2: 50,46 20,30 30,5 65,2 82,25 50,46 15,70 25,95 65,100 88,75 50,46
     2: 50,0 22,22 48,45 78,22 50,0 / 50,45 12,70 48,100 90,72 50,45
-    2: 85,10 50,0 20,15 35,42 65,65 65,92 35,100 15,82 35,58 65,35 90,2
+    3: 85,10 50,0 20,15 35,42 65,65 65,92 35,100 15,82 35,58 65,35 90,2
     2: 70,18 45,0 15,20 40,45 70,70 50,100 20,85 40,55 95,10
-    1: 15,10 35,35 55,70 50,98 35,90 45,60 70,30 90,2
-    2: 85,5 45,5 20,25 45,45 58,70 50,100 38,85 50,50 85,12
+    1: 85,5 45,5 20,25 45,45 58,70 50,100 38,85 50,50 85,12
     1: 25,10 50,0 80,15 65,42 25,65 15,85 50,100 85,85 70,60 30,40 20,18 45,2
     1: 95,15 60,0 15,15 25,38 65,55 70,85 30,100 5,85 30,60 60,45 90,10
     2: 85,22 55,0 25,18 35,45 65,62 62,92 35,98 30,75 50,55 90,25
@@ -143,7 +146,6 @@ _SKELETONS = (
     2: 85,10 50,0 12,22 25,48 60,42 88,8! 75,50 60,100
     2: 75,12 40,2 10,22 25,48 65,42 85,20! 82,60 75,100
     3: 75,8 55,0 25,25 20,48 45,45 85,5! 65,55 45,100
-    1: 80,10 50,5 15,18 15,40 45,42 80,15! 85,55 80,90 45,100 15,85
     2: 70,20 40,0 5,20 15,50 50,50 75,25 78,10! 85,55 95,100
     3: 80,45 35,50 10,25 40,0 75,8 82,35 78,70 75,100
     2: 75,12 55,0 30,8 28,28 50,35 72,22 76,10! 70,55 55,100
@@ -267,7 +269,7 @@ def _pieces(
     points = table.points[chosen] + jitter * moves
     # Strokes begin and end too early or too late.
     points += varied(0, 0.15, points.shape[1], 1) * (table.longer[chosen] @ points)
-    haste = rng.uniform(0, 1, (count, 1, 1))
+    haste = rng.uniform(0, 0.7, (count, 1, 1))
     exact, hasty = table.exact[chosen] @ points, table.hasty[chosen] @ points
     way = (exact + haste * (hasty - exact)).reshape(count, 2, _PIECES, 2)
     x, y = way[..., 0] - 0.5, way[..., 1] - 0.5
@@ -282,7 +284,7 @@ def _pieces(
     turn = varied(0, 0.1, 1, 1)
     x, y = np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y
     way = np.stack([x, y], -1)
-    radius = np.clip(0.069 * np.exp(varied(0, 0.33, 1)), 0.03, 0.17)
+    radius = np.clip(0.067 * np.exp(varied(0, 0.28, 1)), 0.03, 0.15)
     # The digit fits into the box with its pen.
     low, high = way.min((1, 2)), way.max((1, 2))
     scale = _BOX / ((high - low).max(1, keepdims=True) + 2 * radius)
@@ -344,8 +346,8 @@ def _rendered(
     gray = np.clip(along.max(axis=1) / np.float32(_SOFT) + np.float32(0.5), 0, 1)
     gray *= gray * (3 - 2 * gray)
     mass = gray.sum(axis=(1, 2))
-    rights = np.rint(SIZE / 2 - (gray.sum(1) @ _CENTRES) / mass).astype(int)
-    downs = np.rint(SIZE / 2 - (gray.sum(2) @ _CENTRES) / mass).astype(int)
+    rights = np.rint(CENTRE - (gray.sum(1) @ _CENTRES) / mass).astype(int)
+    downs = np.rint(CENTRE - (gray.sum(2) @ _CENTRES) / mass).astype(int)
     levels = np.rint(255 * gray).astype(np.uint8)
     moves = zip(levels, downs, rights, strict=True)
     return np.stack([_shifted(one, int(down), int(right)) for one, down, right in moves])
