@@ -1,8 +1,11 @@
 """Drawn digits: pen strokes along skeletons of 0 to 9, as MNIST would show them.
 
-A digit is one of several skeletons, whose points are moved at random. It is stretched, slanted and
-turned; a pen of varied width and pressure follows it. As in MNIST, the digit then fits into 20 × 20
-pixels, and its centre of mass is the centre of the 28 × 28 image.
+A digit is one of several skeletons, the ways in which people write it. Its points are moved at
+random, its strokes begin and end too early or too late, and it is stretched, bent, slanted and
+turned. A pen of varied width and pressure follows it. As in MNIST, the digit then fits into 20 × 20
+pixels, and its centre of mass lies in the pixel at row 14 and column 14 of the 28 × 28 image.
+
+The skeletons were drawn by hand; nothing is taken from MNIST's images.
 
 Source of the centring: LeCun et al., 1998, section III.A.
 """
@@ -13,7 +16,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Float32, Float64, Int, UInt8
 
 SIZE = 28
 # Where MNIST's digits have their centre of mass, from the image's edges: half a pixel right of the
@@ -23,7 +26,7 @@ _BOX = 20
 # Straight pieces of a digit, enough for smooth curves.
 _PIECES = 30
 # The width of the pen's edge in pixels.
-_SOFT = 1.35
+_EDGE = 1.35
 # Images that share a random generator.
 _BLOCK = 256
 # Images that are rendered together; with more the distances no longer fit into the cache.
@@ -159,12 +162,13 @@ class _Skeletons(NamedTuple):
     """All skeletons as arrays; a curve is linear in its points, so that a matrix draws it.
 
     Attributes:
-        until: The digit plus the share of its skeletons up to this one, to choose one at random.
+        until: The digit plus the shares of its skeletons up to this one, `[skeletons]`, ascending.
         points: Each skeleton's points, `[skeletons, points, 2]`; unused ones are zero.
         noise: Which point's random movement each point takes; those of a corner share one.
-        longer: Maps points to how the ends of the strokes move where these become longer.
-        exact: Maps points to both ends of each piece, `[skeletons, 2 * pieces, points]`.
-        hasty: As `exact`, but the corners are round and the curves flat.
+        longer: Maps points to the movement of a stroke's ends that makes the stroke longer.
+        exact: Maps points to the starts and the ends of the pieces,
+            `[skeletons, 2 * pieces, points]`.
+        hasty: As `exact`, but the corners are round and the curves are flat.
     """
 
     until: np.ndarray
@@ -177,50 +181,49 @@ class _Skeletons(NamedTuple):
 
 @functools.cache
 def _skeletons() -> _Skeletons:
-    every = [line.split(":") for ways in _SKELETONS for line in ways.strip().splitlines()]
-    until = [
-        digit + np.cumsum(shares) / sum(shares)
-        for digit, ways in enumerate(_SKELETONS)
-        for shares in [[int(line.split(":")[0]) for line in ways.strip().splitlines()]]
-    ]
-    # A corner is a point that occurs twice.
-    written = [way.replace("!", " !").split("/") for _, way in every]
-    strokes = [[_points(stroke) for stroke in way] for way in written]
-    most = max(sum(map(len, way)) for way in strokes)
+    until: list[float] = []
+    every: list[list[np.ndarray]] = []
+    for digit, lines in enumerate(_SKELETONS):
+        shares, ways = zip(*(line.split(":") for line in lines.strip().splitlines()), strict=True)
+        summed = np.cumsum([int(share) for share in shares])
+        until.extend(digit + summed / summed[-1])
+        every.extend([_points(stroke) for stroke in way.split("/")] for way in ways)
+    most = max(sum(map(len, strokes)) for strokes in every)
     points = np.zeros((len(every), most, 2))
     noise = np.tile(np.arange(most), (len(every), 1))
     longer = np.zeros((len(every), most, most))
     exact, hasty = (np.zeros((len(every), 2, _PIECES, most)) for _ in range(2))
-    for number, way in enumerate(strokes):
+    for number, strokes in enumerate(every):
         first_point = first_piece = 0
-        shares = _shared(_PIECES, [len(stroke) - 1 for stroke in way])
-        for stroke, count in zip(way, shares, strict=True):
+        counts = _shared(_PIECES, [len(stroke) - 1 for stroke in strokes])
+        for stroke, count in zip(strokes, counts, strict=True):
             own = slice(first_point, first_point + len(stroke))
             points[number, own] = stroke
             noise[number, own][1:] -= (stroke[1:] == stroke[:-1]).all(1)
-            for end, before in ((own.start, own.start + 1), (own.stop - 1, own.stop - 2)):
-                longer[number, end, [end, before]] = 1, -1
-            drawn = _smooth(np.eye(len(stroke)), count + 1)
+            longer[number, own.start, [own.start, own.start + 1]] = 1, -1
+            longer[number, own.stop - 1, [own.stop - 1, own.stop - 2]] = 1, -1
+            curve = _smooth(np.eye(len(stroke)), count + 1)
             pieces = slice(first_piece, first_piece + count)
-            for matrix, curve in ((exact, drawn), (hasty, _averaged(drawn))):
-                matrix[number, 0, pieces, own] = curve[:-1]
-                matrix[number, 1, pieces, own] = curve[1:]
+            for matrix, drawn in ((exact, curve), (hasty, _flattened(curve))):
+                matrix[number, :, pieces, own] = drawn[:-1], drawn[1:]
             first_point += len(stroke)
             first_piece += count
     flat = (len(every), 2 * _PIECES, most)
     return _Skeletons(
-        np.concatenate(until), points, noise, longer, exact.reshape(flat), hasty.reshape(flat)
+        np.array(until), points, noise, longer, exact.reshape(flat), hasty.reshape(flat)
     )
 
 
-def _points(stroke: str) -> np.ndarray:
+def _points(stroke: str) -> Float64[np.ndarray, "points 2"]:
+    """The points of a stroke; a corner occurs twice, and so its two sides do not bend."""
     found: list[list[float]] = []
     for word in stroke.split():
-        found.append(found[-1] if word == "!" else [int(part) / 100 for part in word.split(",")])
+        point = [int(part) / 100 for part in word.rstrip("!").split(",")]
+        found.extend([point] * (1 + word.endswith("!")))
     return np.array(found)
 
 
-def _averaged(curve: np.ndarray) -> np.ndarray:
+def _flattened(curve: np.ndarray) -> np.ndarray:
     """Each point of a curve becomes the mean of its neighbourhood; the ends stay."""
     for _ in range(6):
         middle = (curve[:-2] + 2 * curve[1:-1] + curve[2:]) / 4
@@ -254,49 +257,61 @@ def _pieces(
     digits: Int[np.ndarray, " images"], rng: np.random.Generator
 ) -> Float32[np.ndarray, "images pieces 5"]:
     """The pen's way in pixels: the ends of each piece (x, y, x, y) and the pen's radius there."""
+    count = len(digits)
+    ways = _ways(digits, rng)
+    radius = np.clip(0.067 * np.exp(rng.normal(0, 0.28, (count, 1))), 0.03, 0.15)
+    # The digit fits into the box with its pen, and so digits that were written larger look thinner.
+    low, high = ways.min((1, 2)), ways.max((1, 2))
+    scale = _BOX / ((high - low).max(1, keepdims=True) + 2 * radius)
+    ways = (ways - (low + high)[:, None, None] / 2) * scale[..., None, None] + SIZE / 2
+    starts, ends = ways[:, 0], ways[:, 1]
+    # The pressure changes slowly along the way, the ink spreads unevenly, and a nib draws broader
+    # in one direction.
+    places = np.linspace(0, np.pi, _PIECES) + rng.uniform(0, 2 * np.pi, (count, 1))
+    dx, dy = np.moveaxis(ends - starts, -1, 0)
+    angles = np.arctan2(dy, dx) - rng.uniform(0, np.pi, (count, 1))
+    pressure = (
+        1
+        + rng.normal(0, 0.12, (count, 1)) * np.sin(places)
+        + rng.normal(0, 0.1, (count, _PIECES))
+        + rng.normal(0, 0.1, (count, 1)) * np.cos(2 * angles)
+    )
+    pens = scale * radius * pressure
+    return np.concatenate([starts, ends, pens[..., None]], -1).astype(np.float32)
+
+
+def _ways(
+    digits: Int[np.ndarray, " images"], rng: np.random.Generator
+) -> Float64[np.ndarray, "images 2 pieces 2"]:
+    """The starts and the ends of the pieces (x, y), about 1 high, as different hands write."""
     table, count = _skeletons(), len(digits)
     chosen = np.searchsorted(table.until, digits + rng.random(count), side="right")
 
-    def varied(mean: float, spread: float, *shape: int) -> np.ndarray:
-        return rng.normal(mean, spread, (count, *shape))
+    def varied(spread: float) -> Float64[np.ndarray, "images 1 1"]:
+        return rng.normal(0, spread, (count, 1, 1))
 
-    def wave(spread: float, of: np.ndarray) -> np.ndarray:
-        return varied(0, spread, 1, 1) * np.sin(3 * of + rng.uniform(0, 6.3, (count, 1, 1)))
+    def wave(along: np.ndarray) -> np.ndarray:
+        return varied(0.05) * np.sin(3 * along + rng.uniform(0, 2 * np.pi, (count, 1, 1)))
 
-    jitter = rng.uniform(0.015, 0.06, (count, 1, 1))
-    moves = varied(0, 1, table.points.shape[1], 2)
-    moves = np.take_along_axis(moves, table.noise[chosen][:, :, None], 1)
-    points = table.points[chosen] + jitter * moves
-    # Strokes begin and end too early or too late.
-    points += varied(0, 0.15, points.shape[1], 1) * (table.longer[chosen] @ points)
-    haste = rng.uniform(0, 0.7, (count, 1, 1))
+    moves = rng.normal(0, 1, (count, *table.points.shape[1:]))
+    moves = np.take_along_axis(moves, table.noise[chosen][..., None], 1)
+    points = table.points[chosen] + rng.uniform(0.015, 0.06, (count, 1, 1)) * moves
+    # Strokes begin and end too early or too late, and so loops stay open or overshoot.
+    points += rng.normal(0, 0.15, (count, points.shape[1], 1)) * (table.longer[chosen] @ points)
     exact, hasty = table.exact[chosen] @ points, table.hasty[chosen] @ points
-    way = (exact + haste * (hasty - exact)).reshape(count, 2, _PIECES, 2)
-    x, y = way[..., 0] - 0.5, way[..., 1] - 0.5
-    # Proportions: high or low waists, wide heads or feet.
-    y = y + varied(0, 0.1, 1, 1) * np.cos(np.pi * y)
-    x = x * (1 + varied(0, 0.3, 1, 1) * y)
-    # Stretched, bent, slanted and turned, as hands differ.
-    x = x * 0.77 * np.exp(varied(0, 0.24, 1, 1))
-    x = x + wave(0.05, y)
-    y = y + wave(0.05, x)
-    x = x - varied(0.14, 0.27, 1, 1) * y
-    turn = varied(0, 0.1, 1, 1)
+    drawn = exact + rng.uniform(0, 0.7, (count, 1, 1)) * (hasty - exact)
+    x, y = np.moveaxis(drawn, -1, 0)[..., None] - 0.5
+    # High or low waists, wide heads or wide feet.
+    y = y + varied(0.1) * np.cos(np.pi * y)
+    x = x * (1 + varied(0.3) * y)
+    # Stretched, bent, slanted (on average to the right) and turned.
+    x = x * 0.77 * np.exp(varied(0.24))
+    x = x + wave(y)
+    y = y + wave(x)
+    x = x - (0.14 + varied(0.27)) * y
+    turn = varied(0.1)
     x, y = np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y
-    way = np.stack([x, y], -1)
-    radius = np.clip(0.067 * np.exp(varied(0, 0.28, 1)), 0.03, 0.15)
-    # The digit fits into the box with its pen.
-    low, high = way.min((1, 2)), way.max((1, 2))
-    scale = _BOX / ((high - low).max(1, keepdims=True) + 2 * radius)
-    way = (way - (low + high)[:, None, None] / 2) * scale[..., None, None] + SIZE / 2
-    steps = np.linspace(0, np.pi, _PIECES)
-    pressure = 1 + varied(0, 0.12, 1) * np.sin(steps + rng.uniform(0, 6.3, (count, 1)))
-    pressure += varied(0, 0.1, _PIECES)
-    # A nib draws broader in one direction.
-    angle = np.arctan2(*np.moveaxis(way[:, 1] - way[:, 0], -1, 0)[::-1])
-    pressure += varied(0, 0.1, 1) * np.cos(2 * (angle - rng.uniform(0, np.pi, (count, 1))))
-    pens = (scale * radius * pressure)[..., None]
-    return np.concatenate([way[:, 0], way[:, 1], pens], -1).astype(np.float32)
+    return np.concatenate([x, y], -1).reshape(count, 2, _PIECES, 2)
 
 
 def _shared(total: int, weights: list[int]) -> list[int]:
@@ -342,8 +357,8 @@ def _rendered(
     along += across
     np.sqrt(along, out=along)
     np.subtract(radius, along, out=along)
-    # The pen's edge is soft over one and a half pixels, and softest at its ends, as in MNIST.
-    gray = np.clip(along.max(axis=1) / np.float32(_SOFT) + np.float32(0.5), 0, 1)
+    # MNIST has more levels close to black and to white than between them.
+    gray = np.clip(along.max(axis=1) / np.float32(_EDGE) + np.float32(0.5), 0, 1)
     gray *= gray * (3 - 2 * gray)
     mass = gray.sum(axis=(1, 2))
     rights = np.rint(CENTRE - (gray.sum(1) @ _CENTRES) / mass).astype(int)
