@@ -291,13 +291,13 @@ def _ways(
         return rng.normal(0, spread, (count, 1, 1))
 
     def wave(along: np.ndarray) -> np.ndarray:
-        return varied(0.05) * np.sin(3 * along + rng.uniform(0, 2 * np.pi, (count, 1, 1)))
+        return varied(0.08) * np.sin(3 * along + rng.uniform(0, 2 * np.pi, (count, 1, 1)))
 
     moves = rng.normal(0, 1, (count, *table.points.shape[1:]))
     moves = np.take_along_axis(moves, table.noise[chosen][..., None], 1)
-    points = table.points[chosen] + rng.uniform(0.015, 0.06, (count, 1, 1)) * moves
+    points = table.points[chosen] + rng.uniform(0.02, 0.12, (count, 1, 1)) * moves
     # Strokes begin and end too early or too late, and so loops stay open or overshoot.
-    points += rng.normal(0, 0.15, (count, points.shape[1], 1)) * (table.longer[chosen] @ points)
+    points += rng.normal(0, 0.25, (count, points.shape[1], 1)) * (table.longer[chosen] @ points)
     exact, hasty = table.exact[chosen] @ points, table.hasty[chosen] @ points
     drawn = exact + rng.uniform(0, 0.7, (count, 1, 1)) * (hasty - exact)
     x, y = np.moveaxis(drawn, -1, 0)[..., None] - 0.5
