@@ -53,9 +53,9 @@ def test_each_digit_chooses_among_its_own_skeletons() -> None:
     until = drawn_digits._skeletons().until
     lines = [len(ways.strip().splitlines()) for ways in drawn_digits._SKELETONS]
     assert len(lines) == 10
-    # 0.0 and the last float below 1.0 are the extremes of what the generator returns.
+    # 0 and 1 - 2**-24 are the extremes of the generator's float32 numbers.
     for digit in range(10):
-        first, last = np.searchsorted(until, [digit, digit + 1 - 2**-50], side="right")
+        first, last = np.searchsorted(until, [digit, digit + 1 - 2**-24], side="right")
         assert (first, last) == (sum(lines[:digit]), sum(lines[: digit + 1]) - 1)
 
 
@@ -75,6 +75,19 @@ def test_a_skeleton_s_curve_passes_through_its_ends_and_corners() -> None:
                     corner = np.array(word[:-1].split(","), int) / 100
                     # At most half a piece away, and a piece is at most 0.17 long.
                     assert np.hypot(*(ends - corner).T).min() < 0.09, way
+
+
+def test_a_corner_occurs_twice() -> None:
+    found = drawn_digits._points("0,0 50,100! -10,0")
+    np.testing.assert_array_equal(found, [[0, 0], [0.5, 1], [0.5, 1], [-0.1, 0]])
+
+
+def test_each_stroke_can_become_longer_at_both_ends() -> None:
+    table = drawn_digits._skeletons()
+    ways = [way for ways in drawn_digits._SKELETONS for way in ways.strip().splitlines()]
+    moves = table.longer @ table.points
+    for way, move in zip(ways, moves, strict=True):
+        assert np.count_nonzero(move.any(1)) == 2 * (1 + way.count("/")), way
 
 
 def _classifier(images: np.ndarray, labels: np.ndarray, epochs: int) -> torch.nn.Module:
@@ -106,5 +119,7 @@ def test_a_classifier_that_saw_only_drawn_digits_reads_mnist() -> None:
     labels = np.random.default_rng(0).integers(0, 10, 10_000)
     network = _classifier(draw_digits(labels, seed=7), labels, epochs=3)
     with torch.no_grad():
-        found = network(torch.from_numpy(mnist.test_images)[:, None] / 255).argmax(1).numpy()
-    assert np.mean(found == mnist.test_labels) > 0.90
+        found = network(torch.tensor(mnist.test_images)[:, None] / 255).argmax(1).numpy()
+    # Measured: 0.939 to 0.947 with 4 seeds. Fewer skeletons, less variation, and a centre half a
+    # pixel away gave 0.80.
+    assert np.mean(found == mnist.test_labels) > 0.92

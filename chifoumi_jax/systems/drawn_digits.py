@@ -285,7 +285,9 @@ def _ways(
 ) -> Float64[np.ndarray, "images 2 pieces 2"]:
     """The starts and the ends of the pieces (x, y), about 1 high, as different hands write."""
     table, count = _skeletons(), len(digits)
-    chosen = np.searchsorted(table.until, digits + rng.random(count), side="right")
+    # A float64 just below 1 would round up to the next digit when it is added; a float32 does not.
+    place = rng.random(count, np.float32).astype(np.float64)
+    chosen = np.searchsorted(table.until, digits + place, side="right")
 
     def varied(spread: float) -> Float64[np.ndarray, "images 1 1"]:
         return rng.normal(0, spread, (count, 1, 1))
