@@ -35,7 +35,7 @@ TWO_WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 FAST_COMPILATION := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
   --xla_cpu_use_fusion_emitters=false
 
-# The ladder's checks that take half a minute each. `make parity` makes them.
+# The tests that take longest and repeat at another size what others prove. `make parity` runs them.
 NOT_LONG := -m "not long"
 
 # Several processes share the processor. PyTorch's threads wait for each other in busy loops, which
