@@ -3,11 +3,10 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from benchmarks import measure
 from benchmarks.measure import BaselineError
-from tests.commands import run_code, run_module
+from tests.commands import PREIMPORTED_FOR, run_code, run_module
 
 _RUN = measure.run
 _MODULES = ("benchmarks.worker", "chifoumi_jax.cli")
@@ -26,9 +25,12 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
         return _RUN(command, environment)
     variables = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
     env = variables | dict(environment or {})
-    options: dict[str, Any] = {"modules": ("torch",)} if worker and "torch" in arguments[0] else {}
-    start = run_code if option == "-c" else run_module
-    done = start(what, *arguments, env=env, **options)
+    if option == "-c":
+        # A worker's modules, because the tests on the newest JAX lack the packages of the extras.
+        done = run_code(what, *arguments, env=env, modules=PREIMPORTED_FOR["benchmarks.worker"])
+    else:
+        modules = ("torch",) if worker and "torch" in arguments[0] else None
+        done = run_module(what, *arguments, env=env, modules=modules)
     if done.returncode != 0:
         raise BaselineError(f"exit code {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
     return done.stdout

@@ -49,7 +49,7 @@ _PREIMPORTED = (
     "sklearn.metrics",
 )
 # Modules to import for other commands, by the command's module.
-_PREIMPORTED_FOR = {
+PREIMPORTED_FOR = {
     "reference.torch_mlp": ("reference.torch_mlp",),
     # The tests on the newest JAX lack the packages of the extras.
     "benchmarks.worker": ("chifoumi_jax.training.fit", "orbax.checkpoint"),
@@ -95,7 +95,7 @@ def run_module(
     """
     code = f"{setup}\n{_RUN_MODULE.format(module)}"
     if modules is None:
-        modules = _PREIMPORTED_FOR.get(module, _PREIMPORTED)
+        modules = PREIMPORTED_FOR.get(module, _PREIMPORTED)
     return run_code(code, *arguments, modules=modules, **options)
 
 
