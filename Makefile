@@ -35,11 +35,14 @@ TWO_WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 FAST_COMPILATION := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1 \
   --xla_cpu_use_fusion_emitters=false
 
+# The tests that take longest and repeat at another size what others prove. `make parity` runs them.
+NOT_LONG := -m "not long"
+
 # Several processes share the processor. PyTorch's threads wait for each other in busy loops, which
 # would slow the other processes down.
 ONE_THREAD := OMP_NUM_THREADS=1
 
-.PHONY: train test tests environments checks test-newest browser lint types format constraints docs \
+.PHONY: train test tests environments checks test-newest parity browser lint types format constraints docs \
   wheel clean
 
 train: $(VENV)/.base
@@ -51,7 +54,8 @@ test: environments
 	@$(MAKE) --no-print-directory --jobs=2 tests checks
 
 tests: $(VENV)/.test
-	$(ONE_THREAD) XLA_FLAGS="$(FAST_COMPILATION) $$XLA_FLAGS" $(BIN)/python -m pytest $(TWO_WORKERS)
+	$(ONE_THREAD) XLA_FLAGS="$(FAST_COMPILATION) $$XLA_FLAGS" $(BIN)/python -m pytest \
+	  $(TWO_WORKERS) $(NOT_LONG)
 
 environments: $(VENV)/.test $(if $(NEWEST_PYTHON),$(NEWEST)/.packages)
 
@@ -70,6 +74,11 @@ else
 test-newest:
 	@echo "There is no python3.12: the operations are tested with one version of JAX only."
 endif
+
+# The whole ladder with its report, and the tests that `make test` leaves out.
+parity: $(VENV)/.test
+	$(BIN)/python -m parity --report build/parity
+	$(BIN)/python -m pytest -m long
 
 # Installs the browser for the tests of the game's pages, if this is possible without a question: as
 # root on Debian. Elsewhere these tests report that there is no browser.

@@ -29,18 +29,22 @@ jaxtyping.install_import_hook(
     "runtime_types.check",
 )
 
-# The test files that take longest.
+# The test files that take longest. That of the browser comes early, because it often waits, and at
+# first `make test` also uses the processor for its checks.
 LONGEST = (
     "test_ladder.py",
-    "test_export.py",
-    "test_transfer.py",
-    "test_benchmarks.py",
-    "test_devices.py",
     "test_play_browser.py",
-    "test_cli.py",
-    "test_compilation_cache.py",
-    "test_crossval.py",
+    "test_export.py",
+    "test_benchmarks.py",
     "test_train.py",
+    "test_devices.py",
+    "test_transfer.py",
+    "test_cli.py",
+    "test_efficientnet_lite.py",
+    "test_crossval.py",
+    "test_hands.py",
+    "test_compilation_cache.py",
+    "test_resume.py",
 )
 
 

@@ -24,6 +24,7 @@ from chifoumi_jax.compilation_cache import enable_compilation_cache
 from chifoumi_jax.data.dataset import hands_folder, hands_path
 from chifoumi_jax.errors import UserError
 from chifoumi_jax.files import write_atomically, write_json
+from chifoumi_jax.systems import small_names
 
 CaseName = Literal[
     "step",
@@ -36,6 +37,7 @@ CaseName = Literal[
     "start",
     "scaling",
     "precision",
+    "systems",
     "accuracy",
     # The earlier name of scaling.
     "growth",
@@ -61,8 +63,9 @@ class Options:
 
     Attributes:
         report: Folder for `report.json`, `table.md` and the plots.
-        only: Cases to measure; by default everything except precision, which is for a GPU, and
-            accuracy, which takes hours and cannot be combined with others.
+        only: Cases to measure; by default everything except precision, which is for a GPU,
+            systems, which takes an hour, and accuracy, which takes hours and cannot be combined
+            with others.
         baselines_python: Interpreter that has TensorFlow, Keras and PyTorch; this one by default.
         data: Folder of photos for the whole trainings; rendered hands by default. For accuracy
             it must have train and test, and may have valid.
@@ -114,6 +117,8 @@ def settings(options: Options, console: Console) -> Settings:
         photos=4 if options.tiny else 300,
         photo_size=(64, 48) if options.tiny else (4160, 3120),
         scaling=scaling,
+        systems=("sine-recurrent",) if options.tiny else small_names(),
+        tiny=options.tiny,
         data=options.data or hands_folder(),
         log=lambda line: console.print(line, markup=False),
     )

@@ -22,6 +22,7 @@ from benchmarks.measure import (
     run,
     worker,
 )
+from benchmarks.systems import systems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Settings:
         photos: Number of large photos to decode.
         photo_size: Width and height of these photos, in pixels.
         scaling: Values of each quantity that the cost scales with.
+        systems: Names of the study's small systems to measure.
+        tiny: Whether the small systems are trained for one epoch on few digits.
         data: Folder of photos for whole trainings.
         log: Called with a line for each measurement.
     """
@@ -65,6 +68,8 @@ class Settings:
     photos: int
     photo_size: tuple[int, int]
     scaling: Mapping[str, Sequence[int]]
+    systems: Sequence[str]
+    tiny: bool
     data: Path
     log: Callable[[str], None]
 
@@ -341,9 +346,10 @@ CASES: dict[str, Callable[[Settings], Iterator[Case]]] = {
     "start": start,
     "scaling": scaling,
     "precision": precision,
+    "systems": systems,
 }
-# Cases that are measured by default; `precision` is for a GPU.
-DEFAULT = tuple(name for name in CASES if name != "precision")
+# Cases that are measured by default; `precision` is for a GPU, and `systems` takes an hour.
+DEFAULT = tuple(name for name in CASES if name not in ("precision", "systems"))
 # Earlier names of cases, which are still accepted.
 ALIASES = {"growth": "scaling"}
 

@@ -34,9 +34,14 @@ def table(cases: Sequence[Case], machine: dict[str, Any]) -> str:
             lines.append(
                 f"| {row.name}{_versions(row.versions)} | **{row.median:.3g}** "
                 f"| {min(row.values):.3g} to {max(row.values):.3g} ({len(row.values)}) "
-                f"| {row.peak_bytes / 1e9:.2g} GB | {ratio} |"
+                f"| {_memory(row.peak_bytes)} | {ratio} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _memory(peak_bytes: int) -> str:
+    """Peak memory in gigabytes; empty where it was not measured."""
+    return f"{peak_bytes / 1e9:.2g} GB" if peak_bytes else ""
 
 
 def plot(case: Case, path: Path) -> None:

@@ -48,9 +48,9 @@ def as_jpeg(image: Image.Image, quality: int, *, optimize: bool = False) -> byte
     return file.getvalue()
 
 
-def jpeg_uri(jpeg: bytes) -> str:
-    """A JPEG as a data URI, for an `<img>` that loads nothing."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+def image_uri(content: bytes, kind: str = "jpeg") -> str:
+    """A JPEG or PNG file as a data URI, for an `<img>` that loads nothing."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
 
 
 def _escape_controls(value: Any) -> Any:

@@ -40,6 +40,8 @@ class Case:
         masks: Dropout masks for the first batch; None if the model has no dropout.
         steps: `steps(size, dtype, draw, steps)` returns the first steps of a training run.
         whole_recipe: `whole_recipe(dtype)` returns the study's complete training run.
+        recipe_is_long: Whether this run takes today's original so long that `make test` leaves it
+            out.
         training_pictures: `training_pictures(count)` returns pictures in the network's input shape.
         trains_independently: Whether `parity.equivalence` also trained port and original apart,
             each with its own random numbers, and compared the accuracies.
@@ -61,6 +63,7 @@ class Case:
     steps: Callable[[int, str, int, int], Training]
     whole_recipe: Callable[[str], Training]
     training_pictures: Callable[[int], np.ndarray]
+    recipe_is_long: bool = False
     trains_independently: bool = False
 
     @property

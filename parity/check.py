@@ -40,6 +40,8 @@ class Check:
         because: Where the bound comes from.
         run: Compares a port with the original.
         quick: Whether the check is also run on ports with planted faults.
+        long: Whether the check takes so long that `make test` leaves it out. `python -m parity` and
+            `pytest parity` make it.
     """
 
     rung: int
@@ -50,6 +52,7 @@ class Check:
     because: str
     run: Callable[[Any], Comparison]
     quick: bool = False
+    long: bool = False
 
     @property
     def title(self) -> str:
@@ -72,9 +75,10 @@ class HasChecks:
         because: str,
         run: Callable[[Any], Comparison],
         quick: bool = False,
+        long: bool = False,
     ) -> Check:
         """A check of this original's port; see `Check`."""
-        return Check(rung, self.case.name, self.name, case, bound, because, run, quick)
+        return Check(rung, self.case.name, self.name, case, bound, because, run, quick, long)
 
 
 @dataclasses.dataclass(frozen=True)

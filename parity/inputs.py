@@ -1,10 +1,13 @@
 """The inputs of both a port and its original: batches, dropout masks, and training runs."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Array
+
+from reference.legacy import seeded
 
 Masks = tuple[Array | np.ndarray, ...]
 
@@ -29,3 +32,14 @@ class Training:
     draw: int = 0
     with_accumulators: bool = True
     """Whether the optimiser's accumulators are compared too, or the weights alone."""
+
+
+def prescribed_gradient(name: str, shape: tuple[int, ...], step: int, dtype: str) -> np.ndarray:
+    """A weight's gradient at one step of rung 8: `seeded.gradients`, which is drawn only once."""
+    return _drawn_gradient(name, shape, step).astype(dtype)
+
+
+@functools.cache
+def _drawn_gradient(name: str, shape: tuple[int, ...], step: int) -> np.ndarray:
+    # Exact, because the draws are rounded to float32 in every precision.
+    return np.asarray(seeded.gradients(name, shape, step, "float32"))

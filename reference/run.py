@@ -8,7 +8,7 @@ initial weights, and `orders` the indices of each epoch, `[epochs, examples]`.
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ class Run:
         self,
         name: str,
         description: str | None,
-        arguments: list[str] | None,
+        arguments: Sequence[str] | None,
         *,
         epochs: Mapping[str, int],
         seed: int = 0,
@@ -57,7 +57,7 @@ class Run:
         parser.add_argument("--data", type=Path, help="folder with MNIST's idx files")
         parser.add_argument("--given", type=Path, help="archive of examples, orders and weights")
         parser.add_argument("--history", type=Path, help="write each epoch's values to this file")
-        options = parser.parse_args(arguments)
+        options = parser.parse_args(None if arguments is None else list(arguments))
         if digits and not (options.data or options.given):
             parser.error("--data is missing: name a folder with MNIST's idx files")
         self.variant: str = options.variant
@@ -101,14 +101,15 @@ class Run:
         """Start an epoch's clock."""
         self._seconds = time.monotonic()
 
-    def stop(self) -> None:
-        """Stop the epoch's clock, so that a test does not count."""
-        self._seconds = time.monotonic() - self._seconds
+    def stop(self, epochs: int = 1) -> None:
+        """Stop the clock of one epoch or of several, so that a test does not count."""
+        self._seconds = (time.monotonic() - self._seconds) / epochs
 
     def record(self, **values: float) -> None:
         """Print an epoch's values and keep them."""
         row = {"epoch": len(self._rows) + 1, **values, "seconds": round(self._seconds, 6)}
         self._rows.append(row)
-        print(*(f"{name} {value:.6g}" for name, value in row.items()), flush=True)
-        if self._history:
+        print(*(f"{name} {value:.10g}" for name, value in row.items()), flush=True)
+        # Written once; a training of a thousand epochs would write a thousand times.
+        if self._history and len(self._rows) == self.epochs:
             self._history.write_text(json.dumps(self._rows))

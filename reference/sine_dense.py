@@ -3,13 +3,14 @@
 python -m reference.sine_dense [--seed 0] [--epochs 1000]
 """
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from reference.run import Run
 
 EPOCHS = 1_000
 LEARNING_RATE = 0.01
@@ -43,17 +44,6 @@ def build(dtype: str = "float32") -> keras.Sequential:
     )
 
 
-def orders(examples: int, seed: int) -> Callable[[], np.ndarray]:
-    """The next epoch's order: Keras shuffles one array of indices in place."""
-    rng, order = np.random.RandomState(seed), np.arange(examples)
-
-    def following() -> np.ndarray:
-        rng.shuffle(order)
-        return order.copy()
-
-    return following
-
-
 def make_epoch(model: keras.Sequential) -> Callable[[Any, Any], Any]:
     """`epoch(x, y)`, which updates the network for each point in turn; returns their mean loss."""
     optimizer = StudySGD()
@@ -73,17 +63,26 @@ def make_epoch(model: keras.Sequential) -> Callable[[Any, Any], Any]:
     return epoch
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train with `fit`, as the study did, and print its figure."""
-    parser = argparse.ArgumentParser(prog="python -m reference.sine_dense", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    options = parser.parse_args(arguments)
-    keras.utils.set_random_seed(options.seed)
+    run = Run("sine_dense", __doc__, arguments, epochs={"default": EPOCHS})
+    keras.utils.set_random_seed(run.seed)
     x, y = points()
     model = build()
     model.compile(keras.optimizers.SGD(LEARNING_RATE), loss="mse")
-    model.fit(x, y, batch_size=1, epochs=options.epochs, verbose=0)
+    if run.weights:
+        model.set_weights(list(run.weights.values()))
+        for order in run.orders(len(x)):
+            run.start()
+            found = model.fit(x[order], y[order], batch_size=1, shuffle=False, verbose=0)
+            run.stop()
+            run.record(loss=found.history["loss"][0])
+    else:
+        run.start()
+        found = model.fit(x, y, batch_size=1, epochs=run.epochs, verbose=0)
+        run.stop(run.epochs)
+        for loss in found.history["loss"]:
+            run.record(loss=loss)
     print(f"mean squared error x 100: {100 * model.evaluate(x, y, verbose=0):.2f} %")
 
 

@@ -5,12 +5,13 @@
 With seed 1 the study printed 20 sums, from 0.77828 to 0.05857.
 """
 
-import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from reference.run import Run
 
 HIDDEN = 6
 EPOCHS = 200
@@ -69,17 +70,18 @@ def predict(weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train, and print the sum of every tenth epoch as the study did."""
-    parser = argparse.ArgumentParser(prog="python -m reference.sine_recurrent", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    options = parser.parse_args(arguments)
-    sums = train(initial(options.seed), *series())
-    for epoch in range(options.epochs):
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, and print the sum of each epoch."""
+    run = Run("sine_recurrent", __doc__, arguments, epochs={"default": EPOCHS}, seed=1)
+    weights = initial(run.seed)
+    if run.weights:
+        weights = {name: torch.tensor(value) for name, value in run.weights.items()}
+    sums = train(weights, *series())
+    for _ in range(run.epochs):
+        run.start()
         total = next(sums)
-        if epoch % 10 == 0:
-            print(f"{epoch} {total:.10f}")
+        run.stop()
+        run.record(loss=total)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = Run(
         "vae",
         __doc__,
-        None if arguments is None else list(arguments),
+        arguments,
         epochs={"default": EPOCHS},
         seed=1,
         digits=True,

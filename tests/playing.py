@@ -8,8 +8,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +23,7 @@ from chifoumi_jax.play.models import Model, Models
 from chifoumi_jax.play.server import uvicorn_config
 from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.load import load
-from tests.commands import environment
+from tests.commands import Running, start_chifoumi
 
 # Size of the camera's picture, and side of the square in its middle that the page crops; in pixels.
 CAMERA, SQUARE = (320, 240), 202
@@ -128,21 +126,14 @@ def serving(
 class ServerProcess(NamedTuple):
     """A server that runs as a process of the command line."""
 
-    process: subprocess.Popen[str]
+    process: Running
     address: Address
 
 
 @contextlib.contextmanager
 def start_server(run: Path, *options: str, cwd: Path) -> Iterator[ServerProcess]:
     """Start `chifoumi play` as a process and wait until it prints its URL; kill it at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chifoumi_jax.cli", "play", str(run), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env=environment(),
-    )
+    process = start_chifoumi("play", run, *options, cwd=cwd)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -4,8 +4,6 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from benchmarks.measure import BaselineError
 from chifoumi_jax.recipes import cnn, transfer
 from chifoumi_jax.reports import EvaluatedRun, evaluate_run
 from chifoumi_jax.training.progress import Stopped
+from tests.commands import start_code
 from tests.conftest import write_photos
 
 
@@ -111,21 +110,19 @@ with _workers(2) as map_in_order:
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_no_training_outlives_the_command(sent: signal.Signals) -> None:
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", TWO_SLEEPING_WORKERS], stdout=pipe, stderr=pipe
-    ) as command:
-        assert command.stdout is not None and command.stdout.readline() == b"begun\n"
+    command = start_code(TWO_SLEEPING_WORKERS)
+    try:
+        assert command.stdout is not None and command.stdout.readline() == "begun\n"
         workers = psutil.Process(command.pid).children()
         command.send_signal(sent)
-        try:
-            command.wait(timeout=60)
-        finally:
-            command.kill()
+        command.wait(timeout=60)
+    finally:
+        command.kill()
     assert len(workers) >= 2
     _, alive = psutil.wait_procs(workers, timeout=60)
     for process in alive:
         process.kill()
+    command.communicate()
     assert not alive
 
 

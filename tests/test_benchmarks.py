@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from benchmarks import cases, measure
 from benchmarks.__main__ import Options, settings, write
 from benchmarks.measure import BaselineError, Case, Measurement, measure_in_turn
 from benchmarks.report import table
-from tests.commands import environment, run_module
+from tests import benchmarked
+from tests.commands import environment
 
 # On the newest JAX another interpreter has the baselines, and one of them is enough.
 BASELINES_PYTHON = os.environ.get("CHIFOUMI_BASELINES_PYTHON")
@@ -37,21 +38,6 @@ RESULTS = (
 )
 
 
-def run_in_a_fork(command: Sequence[object], environment: Mapping[str, str] | None = None) -> str:
-    """Like `benchmarks.measure.run`, but this interpreter's workers need not import JAX again."""
-    python, option, module, *arguments = map(str, command)
-    if (python, option, module) != (sys.executable, "-m", "benchmarks.worker"):
-        return RUN(command, environment)
-    variables = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
-    done = run_module(module, *arguments, env=variables | dict(environment or {}))
-    if done.returncode != 0:
-        raise BaselineError(done.stderr)
-    return done.stdout
-
-
-RUN = measure.run
-
-
 @pytest.fixture(scope="module")
 def found(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Case]]:
     """All cases on almost nothing; the report is written after each."""
@@ -70,7 +56,8 @@ def found(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[li
         return measure_in_turn(name, unit, chosen, *rest)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "run", run_in_a_fork)
+        for module in (measure, cases):
+            patch.setattr(module, "run", benchmarked.run)
         if BASELINES_PYTHON:
             patch.setattr(cases, "measure_in_turn", of_the_newest)
         measured: list[Case] = []

@@ -170,6 +170,8 @@ def test_the_command_prints_a_table_and_refuses_wrong_options(folder: Path, tmp_
         *("crossval", "--recipe", "small", "--data", folder / "photos"),
         *("--folds", "2", "--heads", "0"),
         *("--image-size", "32", "--out", tmp_path / "out"),
+        setup="from chifoumi_jax import backbones\n"
+        "backbones.BACKBONES['efficientnet-lite0-small'] = backbones.efficientnet_lite0(stages=2)",
     )
     assert done.returncode == 0, done.stderr
     assert "linear head" in done.stdout and "\n36 photos. The plot" in done.stdout

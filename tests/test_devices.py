@@ -11,14 +11,23 @@ import pytest
 
 from chifoumi_jax import fit, load, recipes
 from chifoumi_jax.prediction.classifier import Classifier
-from tests.commands import QUICK, devices, environment, run_module
+from tests.commands import (
+    QUICK,
+    WITHOUT_PICTURES,
+    chifoumi,
+    devices,
+    run_module,
+    start_chifoumi,
+    start_code,
+)
 
-TRAIN_ON_THREE_DEVICES = """
+TRAIN_ON_THREE_DEVICES = f"""
+{WITHOUT_PICTURES}
 import sys
 import jax
 from chifoumi_jax import fit, recipes
 assert jax.device_count() == 3
-for name, size in (("cnn", {"image_size": 24}), ("study-mlp", {})):
+for name, size in (("cnn", {{"image_size": 24}}), ("study-mlp", {{}})):
     recipe = recipes.RECIPES[name].replace(data=sys.argv[1], runs=sys.argv[2], epochs=2, **size)
     print(fit(recipe, quiet=True).directory)
 """
@@ -57,20 +66,14 @@ def start_two(*arguments: str | Path) -> list[tuple[int, str, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "chifoumi_jax.cli", "train", *map(str, arguments)]
-    command += ["--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process"]
+    options = ("--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process")
     both = [
-        subprocess.Popen(
-            [*command, str(number)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
+        start_chifoumi("train", *arguments, *options, str(number), setup=WITHOUT_PICTURES)
         for number in range(2)
     ]
     outputs = [process.communicate(timeout=300) for process in both]
-    return [(process.returncode, *texts) for process, texts in zip(both, outputs, strict=True)]
+    codes = [process.wait(timeout=300) for process in both]
+    return [(code, *texts) for code, texts in zip(codes, outputs, strict=True)]
 
 
 def test_two_processes_train_like_one(photos: Path, tmp_path: Path) -> None:
@@ -123,8 +126,7 @@ def test_two_processes_have_the_same_initial_state_as_one_with_pretrained_weight
     for processes, process in ((1, 0), (2, 0), (2, 1)):
         out = tmp_path / f"{processes}-{process}.npz"
         words = map(str, (photos, out, port, processes, process))
-        command = [sys.executable, "-c", INITIAL_STATE, *words]
-        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        started.append(start_code(INITIAL_STATE, *words))
     errors = [each.communicate(timeout=300)[1] for each in started]
     assert [each.returncode for each in started] == [0, 0, 0], "".join(errors)
     alone, *both = (np.load(tmp_path / f"{name}.npz") for name in ("1-0", "2-0", "2-1"))
@@ -138,10 +140,7 @@ def test_two_processes_have_the_same_initial_state_as_one_with_pretrained_weight
 
 
 def test_the_three_options_of_processes_must_be_given_together(photos: Path) -> None:
-    command = [sys.executable, "-m", "chifoumi_jax.cli", "train", "--data", str(photos)]
-    done = subprocess.run(
-        [*command, "--coordinator", "127.0.0.1:1"], capture_output=True, text=True
-    )
+    done = chifoumi("train", "--data", photos, "--coordinator", "127.0.0.1:1")
     assert done.returncode == 2
     assert "give --coordinator, --processes and --process together" in done.stderr
 

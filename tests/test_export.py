@@ -32,7 +32,7 @@ from chifoumi_jax.training.calibration import UNCALIBRATED, Calibration
 from chifoumi_jax.training.program_cache import program_of
 from chifoumi_jax.training.run import RunError
 from chifoumi_jax.training.transfer import with_pretrained
-from tests import exports
+from tests import benchmarked, exports
 from tests.commands import chifoumi
 
 NETWORKS = ("cnn", "mlp-v21", "transfer")
@@ -486,6 +486,7 @@ def test_the_benchmark_writes_a_table_of_exports(
 ) -> None:
     arguments = [str(runs["mlp-v21"]), "--report", str(tmp_path), "--only", "onnx"]
     monkeypatch.setattr(sys, "argv", ["exports", *arguments])
+    monkeypatch.setattr(measured, "run", benchmarked.run)
     measured.main()
     rows = json.loads((tmp_path / "exports.json").read_text())["exports"]
     assert [row["format"] for row in rows] == ["onnx", "onnx, 8 bits"]
@@ -505,6 +506,7 @@ def test_the_benchmark_continues_after_a_run_that_cannot_be_exported(
 ) -> None:
     arguments = [str(tmp_path / "absent"), str(runs["mlp-v21"]), "--report", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["exports", *arguments, "--only", "safetensors"])
+    monkeypatch.setattr(measured, "run", benchmarked.run)
     with pytest.raises(SystemExit, match="1"):
         measured.main()
     bad, good = capsys.readouterr().out.splitlines()[-3:-1]

@@ -6,8 +6,6 @@ import json
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +27,7 @@ from chifoumi_jax.play.service import Service
 from chifoumi_jax.prediction.classifier import Classifier
 from chifoumi_jax.prediction.load import load
 from chifoumi_jax.training.program_cache import program_of
-from tests.commands import chifoumi, environment
+from tests.commands import chifoumi, run_code
 from tests.hands import hand_or_nothing
 from tests.photos import bomb, claims, encode, picture
 from tests.playing import Address, jpeg, serving, start_server
@@ -451,13 +449,7 @@ def test_without_the_play_extra_the_error_names_it(tmp_path: Path) -> None:
         "import sys; sys.modules['uvicorn'] = None\n"
         "from chifoumi_jax.cli import main; main(['play', 'absent'])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment(),
-    )
+    done = run_code(code, cwd=tmp_path)
     assert done.returncode == 2
     assert "pip install 'chifoumi-jax[play]'" in done.stderr
     assert "Traceback" not in done.stderr

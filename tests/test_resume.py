@@ -1,8 +1,6 @@
 """Runs that are killed, interrupted or damaged, and then resumed, in processes of their own."""
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,36 +9,34 @@ import pytest
 from chifoumi_jax import fit, recipes, resume
 from chifoumi_jax.training import checkpoint
 from chifoumi_jax.training.run import Run
-from tests.commands import chifoumi, environment
+from tests.commands import WITHOUT_PICTURES, Running, chifoumi, start_chifoumi
 from tests.runs import assert_same_training
 
 EPOCHS = 10
 SETTINGS = {"image_size": 24, "batch_size": 8, "epochs": EPOCHS}
 # A process that trains like a user's, but saves every epoch. It hangs at the checkpoint of a given
 # step, either after or during its writing, so that it can be killed at that point.
-HANGING_TRAINING = """
-import sys, time
+HANGING = """
+import time
 from chifoumi_jax.training import checkpoint, saving
-from chifoumi_jax.cli import main
 
 saving._SAVE_SHARE = float("inf")
 save = checkpoint.save
 
 def save_and_hang(directory, step, trees, progress):
-    hang_step, when = sys.argv[1].split(":")
-    if int(hang_step) == step and when == "during":
+    hangs = HANGING_STEP == step
+    if hangs and WHEN == "during":
         def hang(path, value):
             print("hanging", flush=True)
             time.sleep(600)
         checkpoint.write_json = hang
     path = save(directory, step, trees, progress)
-    if int(hang_step) == step and when == "after":
+    if hangs and WHEN == "after":
         print("hanging", flush=True)
         time.sleep(600)
     return path
 
 checkpoint.save = save_and_hang
-main(["train", *sys.argv[2:]])
 """
 
 
@@ -51,21 +47,16 @@ def uninterrupted(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
     return fit(recipes.cnn.replace(data=photos, runs=runs, **SETTINGS), quiet=True)
 
 
-def start(photos: Path, runs: Path, when: str) -> subprocess.Popen[str]:
-    """Start a training that hangs at the checkpoint of a step; `when` is "<step>:<when>"."""
+def start(photos: Path, runs: Path, step: int, when: str) -> Running:
+    """Start a training that hangs "after" or "during" the checkpoint of a step."""
     arguments = ["--data", str(photos), "--runs", str(runs), "--quiet"]
     for name, value in SETTINGS.items():
         arguments += [f"--{name.replace('_', '-')}", str(value)]
-    return subprocess.Popen(
-        [sys.executable, "-c", HANGING_TRAINING, when, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+    setup = f"HANGING_STEP, WHEN = {step}, {when!r}\n{HANGING}{WITHOUT_PICTURES}"
+    return start_chifoumi("train", *arguments, setup=setup)
 
 
-def kill_when_hanging(process: subprocess.Popen[str]) -> None:
+def kill_when_hanging(process: Running) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     if line != "hanging\n":
@@ -80,12 +71,12 @@ def test_a_run_killed_at_epoch_4_can_be_resumed(
     uninterrupted: Run, photos: Path, tmp_path: Path, when: str
 ) -> None:
     # 42 images in batches of 8 make 6 steps per epoch.
-    kill_when_hanging(start(photos, tmp_path, f"24:{when}"))
+    kill_when_hanging(start(photos, tmp_path, 24, when))
     (directory,) = tmp_path.iterdir()
     newest, _ = checkpoint.newest(directory / "checkpoints")
     assert newest == (24 if when == "after" else 18)
     assert not (directory / "results.json").exists()
-    done = chifoumi("train", "--resume", directory, "--quiet")
+    done = chifoumi("train", "--resume", directory, "--quiet", setup=WITHOUT_PICTURES)
     assert done.returncode == 0, done.stderr
     from chifoumi_jax.training.run import read
 
@@ -95,7 +86,7 @@ def test_a_run_killed_at_epoch_4_can_be_resumed(
 def test_a_damaged_newest_checkpoint_is_skipped(
     uninterrupted: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kill_when_hanging(start(photos, tmp_path, "24:after"))
+    kill_when_hanging(start(photos, tmp_path, 24, "after"))
     (directory,) = tmp_path.iterdir()
     progress = directory / "checkpoints" / "00000024" / "progress.json"
     progress.write_text(progress.read_text().replace("1", "2", 1))
@@ -107,7 +98,7 @@ def test_a_damaged_newest_checkpoint_is_skipped(
 def test_ctrl_c_saves_and_prints_how_to_resume(
     uninterrupted: Run, photos: Path, tmp_path: Path
 ) -> None:
-    process = start(photos, tmp_path, "-1:never")
+    process = start(photos, tmp_path, -1, "never")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*/checkpoints/*/manifest.json")):
         assert process.poll() is None, process.communicate()[1]
@@ -135,20 +126,17 @@ def test_ctrl_c_saves_and_prints_how_to_resume(
 def test_a_full_disk_is_an_error(
     photos: Path, tmp_path: Path, limit: int, size: str, message: str
 ) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import resource, sys\n"
-            # No file may become larger than the limit.
-            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-            "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-            "from chifoumi_jax.cli import main; main(['train', *sys.argv[1:]])",
-            *("--data", photos, "--runs", tmp_path, "--image-size", size, "--epochs", "1"),
-        ],
-        capture_output=True,
-        text=True,
-        env=environment() | {"JAX_COMPILATION_CACHE_DIR": ""},
+    # No file may become larger than the limit, and no compiled program is kept.
+    setup = f"""
+import resource, signal
+import jax
+jax.config.update("jax_compilation_cache_dir", "")
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+"""
+    done = chifoumi(
+        *("train", "--data", photos, "--runs", tmp_path, "--image-size", size, "--epochs", "1"),
+        setup=setup,
     )
     assert done.returncode == 2, done.stderr
     assert message in done.stderr

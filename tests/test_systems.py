@@ -12,8 +12,10 @@ import pytest
 from flax import nnx
 
 from chifoumi_jax import systems
+from chifoumi_jax.commands import reproduce as command
 from chifoumi_jax.errors import RecipeError, UserError
 from chifoumi_jax.systems import datasets, loop, sine_recurrent
+from chifoumi_jax.systems.original import OriginalError, train_original
 from chifoumi_jax.systems.weights import WeightsError
 from chifoumi_jax.training.progress import Stopped
 from chifoumi_jax.training.run import RunError
@@ -29,7 +31,7 @@ PARAMS = {
 }
 EVERY = [
     systems.get(name).of(variant)
-    for name in systems.names()
+    for name in systems.small_names()
     for variant in systems.get(name).variants
 ]
 
@@ -43,7 +45,7 @@ def test_the_number_of_parameters_is_the_study_s() -> None:
     assert {system.label: system.params for system in EVERY} == PARAMS
 
 
-@pytest.mark.parametrize("name", systems.names())
+@pytest.mark.parametrize("name", systems.small_names())
 def test_a_system_has_its_name_in_every_room(name: str) -> None:
     module = name.replace("-", "_")
     root = Path(systems.__file__).parents[2]
@@ -60,9 +62,9 @@ def test_an_unknown_system_is_an_error_that_lists_all() -> None:
 @pytest.fixture(scope="module")
 def drawn_with_seed_1() -> Any:
     """The two matrices that PyTorch draws with seed 1."""
-    from reference import sine_recurrent as original
+    from reference import sine_recurrent as theirs
 
-    return original.initial(1)
+    return theirs.initial(1)
 
 
 def test_the_recurrent_cell_gives_the_20_sums_that_the_study_printed(
@@ -222,3 +224,77 @@ def test_the_command_lists_and_trains(tmp_path: Path) -> None:
     wrong = chifoumi("reproduce", "vea", cwd=tmp_path)
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: vea is no system; choose one of sine-recurrent, sine-")
+
+
+def test_the_original_trains_on_the_same_examples_in_the_same_order(tmp_path: Path) -> None:
+    run = systems.get("sine-recurrent").fit(epochs=3, seed=4, runs=tmp_path, quiet=True)
+    theirs = train_original(run)
+    # 600 updates in float32; measured 1e-7.
+    np.testing.assert_allclose(
+        [row["loss"] for row in run.history], [row["loss"] for row in theirs], rtol=1e-5
+    )
+    assert (run.directory / "original.png").is_file()
+
+
+def test_an_original_needs_its_framework_and_the_run_s_own_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = systems.get("sine-recurrent")
+    weights = system.to_original(system.build(rngs=nnx.Rngs(0)))
+    run = system.fit(epochs=1, initial=weights, runs=tmp_path, quiet=True)
+    with pytest.raises(OriginalError, match="began with weights that it did not keep"):
+        train_original(run)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(OriginalError, match="reference is not installed"):
+        train_original(run)
+
+
+def test_all_systems_are_reproduced_on_one_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = [systems.get("sine-dense"), systems.get("vae")]
+    monkeypatch.setattr(command, "_every", lambda: iter(chosen))
+    monkeypatch.setattr(type(chosen[0]), "quick", (2, None))
+    assert command.reproduce(all=True, quick=True, runs=tmp_path, quiet=True) == 0
+    page = Path(capsys.readouterr().out.splitlines()[-1])
+    text = page.read_text()
+    assert "0.01 %" in text and "0.1338" in text
+    assert text.count("data:image/png;base64,") == 1 + 4
+    with pytest.raises(RecipeError, match="--all takes"):
+        command.reproduce("vae", all=True)
+
+
+def test_the_list_shows_how_long_a_whole_training_took(tmp_path: Path) -> None:
+    assert loop.newest_seconds("sine-recurrent", tmp_path) is None
+    systems.get("sine-recurrent").fit(epochs=1, runs=tmp_path, quiet=True)
+    assert loop.newest_seconds("sine-recurrent", tmp_path) is None
+    run = systems.get("sine-recurrent").fit(runs=tmp_path, quiet=True)
+    expected = sum(row["seconds"] for row in run.history)
+    assert loop.newest_seconds("sine-recurrent", tmp_path) == pytest.approx(expected)
+
+
+def test_a_limit_keeps_the_first_examples() -> None:
+    data = systems.get("vae").data()
+    cut = data.first(50)
+    assert len(cut) == 50 and len(cut.test["images"]) == 6
+    np.testing.assert_array_equal(cut.train["images"], data.train["images"][:50])
+    assert data.first(None) is data and data.first(1_000) is data
+
+
+@pytest.mark.parametrize(("name", "params"), [("cnn", 21_856_483), ("mlp", 67_779)])
+def test_the_photo_classifiers_are_systems_too(name: str, params: int) -> None:
+    system = systems.get(name)
+    assert system.params == params and system.label == name
+    with pytest.raises(RecipeError, match="leave out --variant"):
+        system.of("wide")
+    with pytest.raises(RecipeError, match="neither initial weights nor a limit"):
+        system.fit(limit=5)
+
+
+def test_a_perceptron_takes_the_weights_of_its_original() -> None:
+    from reference.torch_mlp import MLPv3 as Original
+
+    system, theirs = systems.get("mlp"), Original()
+    model = system.build(rngs=nnx.Rngs(0))
+    system.load_original(model, theirs)
+    np.testing.assert_array_equal(model.fc1.bias[...], theirs.fc1.bias.detach().numpy())

@@ -418,17 +418,18 @@ def test_a_diverged_training_is_an_error(photos: Path, tmp_path: Path, epochs: i
         fit(recipe.replace(learning_rate=1e37), quiet=True)
 
 
-def test_bfloat16_learns_too(photos: Path, tmp_path: Path) -> None:
+def test_bfloat16_learns_too(finished: Run, photos: Path, tmp_path: Path) -> None:
     recipe = recipes.cnn.replace(data=photos, runs=tmp_path, precision="bfloat16", **LONG_ENOUGH)
     run = fit(recipe, quiet=True)
     assert run.test_accuracy == 1.0
     params = load(run.directory).weights
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
-    exact = fit(recipe.replace(precision="float32"), quiet=True)
+    exact, _ = read_config(finished.directory)
+    assert exact == recipe.replace(precision="float32", runs=exact.runs)
     # bfloat16 keeps eight bits of each factor, so that single values are off by up to 1 %, and the
     # errors add up over 10 epochs. The loss begins at 1.1; without learning it would differ by far
     # more than 0.1.
-    rough, fine = ([row["loss"] for row in each.history] for each in (run, exact))
+    rough, fine = ([row["loss"] for row in each.history] for each in (run, finished))
     assert rough != fine
     np.testing.assert_allclose(rough, fine, atol=0.1)
 

@@ -4,8 +4,6 @@ import importlib.util
 import io
 import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +34,7 @@ from chifoumi_jax.training.run import Run
 from chifoumi_jax.training.step import NOTHING, _follow, merge_statistics
 from chifoumi_jax.training.trainer import Trainer
 from chifoumi_jax.training.transfer import split_features, with_pretrained
-from tests.commands import chifoumi, environment
+from tests.commands import chifoumi, run_code
 from tests.runs import assert_same_training
 
 QUICK: dict[str, Any] = {
@@ -235,8 +233,7 @@ def test_reading_the_weights_does_not_import_pytorch(tmp_path: Path) -> None:
         "import sys; from chifoumi_jax.convert.pretrained import pretrained_efficientnet_lite0;"
         "pretrained_efficientnet_lite0(32); sys.exit('torch' in sys.modules)"
     )
-    changed = environment(XDG_CACHE_HOME=str(tmp_path))
-    assert subprocess.run([sys.executable, "-c", code], env=changed).returncode == 0
+    assert run_code(code, XDG_CACHE_HOME=str(tmp_path)).returncode == 0
 
 
 @pytest.mark.parametrize("called", [os.system, io.BytesIO])

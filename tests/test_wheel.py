@@ -50,7 +50,8 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         if path.name != "conftest.py" and not path.name.startswith("test_")
     }
     assert sources <= set(names)
-    golden = {f"reference/legacy/golden/{name}" for name in ("keras-2.2.4.npz", "torch-1.0.0.json")}
+    files = ("keras-2.2.4.npz", "torch-1.0.0.json", "systems-keras-2.2.4.npz")
+    golden = {f"reference/legacy/golden/{name}" for name in files}
     assert golden | {f"{package}/py.typed" for package in packages} <= set(names)
     assert "chifoumi_jax/reports/page.html.jinja" in names
     assert not [name for name in names if "/test_" in name]

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from chifoumi_jax.data.decode import decode
-from chifoumi_jax.html import as_jpeg, jpeg_uri
+from chifoumi_jax.html import as_jpeg, image_uri
 from chifoumi_jax.play.http.body import read_picture
 from chifoumi_jax.play.pictures import PICTURE_NAME
 from chifoumi_jax.play.reading import Reading, apply_threshold
@@ -64,7 +64,10 @@ def photo_routes(service: Service) -> list[Route]:
             content = await read_picture(request, limits.photo_bytes, limits.body_seconds)
             call = partial(explain, classifier, content, limits.photo_pixels)
             reading, picture, heat = await service.run(call)
-        pictures = {"picture": jpeg_uri(picture), "heat": None if heat is None else jpeg_uri(heat)}
+        pictures = {
+            "picture": image_uri(picture),
+            "heat": None if heat is None else image_uri(heat),
+        }
         return JSONResponse(reading.as_json() | pictures)
 
     return [Route("/api/photo", photo, methods=["POST"])]

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from chifoumi_jax.html import as_jpeg, jpeg_uri
+from chifoumi_jax.html import as_jpeg, image_uri
 from chifoumi_jax.play.http.body import bad_field, read_object, read_picture, text_field
 from chifoumi_jax.play.http.errors import Refusal
 from chifoumi_jax.play.pictures import read_pixels, read_upright, shrink
@@ -68,7 +68,7 @@ def teach_routes(service: Service) -> list[Route]:
 
     async def latest(request: Request) -> JSONResponse:
         frames = classes.frames(_number(request))[-_LATEST:]
-        return JSONResponse({"pictures": [jpeg_uri(frame.jpeg) for frame in frames]})
+        return JSONResponse({"pictures": [image_uri(frame.jpeg) for frame in frames]})
 
     async def add_frame(request: Request) -> JSONResponse:
         number, hold = _number(request), _hold(request)

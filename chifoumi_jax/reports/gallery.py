@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from chifoumi_jax.data.problems import ImageProblem
-from chifoumi_jax.html import as_jpeg, jpeg_uri
+from chifoumi_jax.html import as_jpeg, image_uri
 from chifoumi_jax.metrics import worst_mistakes
 from chifoumi_jax.prediction.gradcam import has_feature_map
 from chifoumi_jax.prediction.heatmap import heat_picture, hottest_region
@@ -95,4 +95,4 @@ def _gallery_photo(
 
 
 def _data_uri(picture: Image.Image) -> str:
-    return jpeg_uri(as_jpeg(picture, _JPEG_QUALITY, optimize=True))
+    return image_uri(as_jpeg(picture, _JPEG_QUALITY, optimize=True))

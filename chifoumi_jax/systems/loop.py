@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -20,7 +21,7 @@ from jaxtyping import Int32
 
 from chifoumi_jax.errors import RecipeError
 from chifoumi_jax.files import first_free, write_json
-from chifoumi_jax.systems import get
+from chifoumi_jax.systems import small
 from chifoumi_jax.training import checkpoint, run
 from chifoumi_jax.training.display import Display, duration
 from chifoumi_jax.training.interrupt import StopRequest, stop_requests
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 CONFIG = "system.json"
+_OWN_WORDS = ("epoch", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +68,7 @@ class SystemRun:
         Raises:
             CheckpointError: If no checkpoint is intact.
         """
-        config = _read_config(self.directory)
-        graph, state = _blank(get(config["system"]).of(config["variant"]))
+        graph, state = _blank(read_system(self.directory)[0])
         state, _ = _restore(self.directory, state, Display())
         return _merged(graph, state)
 
@@ -79,6 +80,7 @@ def fit(
     epochs: int | None = None,
     seed: int = 0,
     initial: Any = None,
+    limit: int | None = None,
     variant: str | None = None,
     runs: str | Path = "runs",
     quiet: bool = False,
@@ -91,6 +93,7 @@ def fit(
         epochs: Number of epochs; the study's if None.
         seed: Seed of the initial weights, of the order of the examples and of the noise.
         initial: Weights to begin with, as `System.load_original` takes them.
+        limit: Number of training examples to use; all if None.
         variant: Name of the architecture; the system's default if None.
         runs: The folder that holds the runs.
         quiet: Print nothing but warnings.
@@ -104,11 +107,13 @@ def fit(
     count = system.epochs if epochs is None else epochs
     if count < 1:
         raise RecipeError(f"--epochs must be at least 1, not {count}")
+    if limit is not None and limit < 1:
+        raise RecipeError(f"--limit must be at least 1, not {limit}")
     display = Display(quiet=quiet)
     model = system.build(rngs=nnx.Rngs(seed))
     if initial is not None:
         system.load_original(model, initial)
-    examples = system.data(data)
+    examples = system.data(data).first(limit)
     with stop_requests() as stop:
         Path(runs).mkdir(parents=True, exist_ok=True)
         folders = (Path(runs) / f"{system.name}-{n}" for n in itertools.count(1))
@@ -121,6 +126,8 @@ def fit(
                 "variant": system.variant,
                 "epochs": count,
                 "seed": seed,
+                "initial": initial is not None,
+                "limit": limit,
                 "data": None if data is None else str(Path(data).absolute()),
                 "examples": _fingerprint(examples),
                 "versions": run.versions(),
@@ -144,11 +151,10 @@ def resume(directory: str | Path, *, epochs: int | None = None, quiet: bool = Fa
         Stopped: If the user pressed Ctrl-C; the run is saved.
     """
     directory, display = Path(directory), Display(quiet=quiet)
-    config = _read_config(directory)
-    system = get(config["system"]).of(config["variant"])
+    system, config = read_system(directory)
     if epochs is not None:
         config["epochs"] = epochs
-    examples = system.data(config["data"])
+    examples = system.data(config["data"]).first(config["limit"])
     if _fingerprint(examples) != config["examples"]:
         raise run.RunError(
             f"the data of {directory} have changed since it started; restore them, or start again"
@@ -173,8 +179,7 @@ def read(directory: str | Path) -> SystemRun:
         RunError: If the folder is not a system's run.
     """
     directory = Path(directory)
-    config = _read_config(directory)
-    system = get(config["system"]).of(config["variant"])
+    system, _ = read_system(directory)
     history = run.read_metrics(directory)
     figures: list[Compared] = []
     results = directory / "results.json"
@@ -182,6 +187,35 @@ def read(directory: str | Path) -> SystemRun:
         values = json.loads(results.read_bytes())["ours"]
         figures = [Compared(f, v) for f, v in zip(system.figures, values, strict=True)]
     return SystemRun(directory, history, figures)
+
+
+def read_system(directory: str | Path) -> tuple[System, dict[str, Any]]:
+    """The system of a run's folder, and the run's settings.
+
+    Raises:
+        RunError: If the folder is not a system's run.
+    """
+    config = _read_config(Path(directory))
+    return small(config["system"]).of(config["variant"]), config
+
+
+def newest_seconds(label: str, runs: str | Path) -> float | None:
+    """How long the newest whole training of a system took, among the runs in a folder.
+
+    Args:
+        label: The system's label.
+        runs: The folder; it need not exist.
+    """
+    finished = sorted(Path(runs).glob("*/results.json"), key=lambda path: path.stat().st_mtime)
+    for results in reversed(finished):
+        try:
+            system, config = read_system(results.parent)
+        except run.RunError:
+            continue
+        whole = config["limit"] is None and config["epochs"] >= system.epochs
+        if whole and system.label == label:
+            return float(json.loads(results.read_bytes())["seconds"])
+    return None
 
 
 def divide(
@@ -195,6 +229,8 @@ def divide(
     return batches, rows[:, cut:], [batch_size] * full + [rest] * bool(rest)
 
 
+# Another run of the same system in this process is not compiled again.
+@functools.lru_cache(maxsize=8)
 def epochs_function(
     system: System, graph: nnx.GraphDef[Any]
 ) -> Callable[..., tuple[tuple[State, Any], Any]]:
@@ -274,6 +310,7 @@ def _train(
                         f"epoch {len(history)}. Take another --seed"
                     )
                 _save(directory, state, int(step), history)
+                display.say(_line(history[-1], total))
                 show(len(history), total)
                 if stop.requested and len(history) < total:
                     raise Stopped(directory, command="reproduce")
@@ -282,12 +319,23 @@ def _train(
         system.draw_pictures(model, data, history, directory)
         write_json(
             directory / "results.json",
-            {"study": [figure.printed for figure in system.figures], "ours": ours},
+            {
+                "study": [figure.printed for figure in system.figures],
+                "ours": ours,
+                "source": data.source,
+                "seconds": sum(row["seconds"] for row in history),
+            },
         )
         for figure, value in zip(system.figures, ours, strict=True):
             display.say(f"{figure.name}: {value:.4g} (study: {figure.printed})")
         display.say(f"{total:,} epochs in {duration(time.monotonic() - began)}. Run: {directory}")
     return read(directory)
+
+
+def _line(row: Mapping[str, float], total: int) -> str:
+    """An epoch in words: `epoch 3/15: loss 0.0011, test_loss 0.001, 12 s`."""
+    values = [f"{name} {value:.4g}" for name, value in row.items() if name not in _OWN_WORDS]
+    return f"epoch {row['epoch']}/{total}: {', '.join(values)}, {row['seconds']:.2g} s"
 
 
 def _save(directory: Path, state: State, step: int, history: list[dict[str, float]]) -> None:
@@ -351,4 +399,5 @@ def _read_config(directory: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise run.RunError(f"{path} cannot be read: {error}; start a new run") from error
-    return dict(config)
+    # Runs of earlier versions have neither.
+    return {"initial": False, "limit": None, **config}

@@ -42,6 +42,7 @@ class SineDenseSystem(system.System):
     epochs = 1_000
     batch_size = 1
     epochs_per_call = 250
+    quick = (1_000, None)
 
     def create(self, rngs: nnx.Rngs) -> SineDense:
         """The network with Keras' initial distributions: Glorot-uniform kernels, zero biases."""

@@ -70,6 +70,7 @@ class SineRecurrentSystem(system.System):
     epochs = 200
     batch_size = 1
     epochs_per_call = 200
+    quick = (200, None)
     bounded_initial = False
 
     def create(self, rngs: nnx.Rngs) -> SineRecurrent:

@@ -64,6 +64,15 @@ class Data:
     def __len__(self) -> int:
         return len(next(iter(self.train.values())))
 
+    def first(self, limit: int | None) -> Data:
+        """The first `limit` training examples, and as large a share of the others; all if None."""
+        if limit is None or limit >= len(self):
+            return self
+        kept = max(1, limit * len(next(iter(self.test.values()), ())) // len(self))
+        train = {name: values[:limit] for name, values in self.train.items()}
+        test = {name: values[:kept] for name, values in self.test.items()}
+        return Data(train, test, f"the first {limit:,} of {self.source}")
+
 
 class Gradients(NamedTuple):
     """What a batch gives beside its gradients.
@@ -93,6 +102,8 @@ class System(abc.ABC):
         variant: The one that this object builds and trains; `of` returns another's.
         epochs: Number of epochs that the study trained.
         batch_size: Number of examples in a step.
+        quick: Epochs, and the limit of training examples, of a quick training that shows the same.
+        takes_digits: Whether `data` reads a folder of digits.
         epochs_per_call: Number of epochs that are trained between two updates of the progress.
         bounded_initial: Whether initial weights are drawn from an interval, as uniform ones are.
     """
@@ -104,6 +115,8 @@ class System(abc.ABC):
     variants: ClassVar[Sequence[str]] = ("default",)
     epochs: int
     batch_size: int
+    quick: tuple[int, int | None] = (2, 6_000)
+    takes_digits: ClassVar[bool] = False
     epochs_per_call: ClassVar[int] = 1
     bounded_initial: ClassVar[bool] = True
 
@@ -117,6 +130,14 @@ class System(abc.ABC):
             RecipeError: If there is no such variant.
         """
         return self if variant in (None, self.variant) else type(self)(variant)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same system and variant."""
+        return type(other) is type(self) and other.variant == self.variant
+
+    def __hash__(self) -> int:
+        """Equal systems have equal hashes, so that compiled functions are found again."""
+        return hash((type(self), self.variant))
 
     @property
     def label(self) -> str:

@@ -86,6 +86,7 @@ class VAESystem(system.System):
     )
     epochs = 15
     batch_size = BATCH_SIZE
+    takes_digits = True
 
     def create(self, rngs: nnx.Rngs) -> VAE:
         """The network with PyTorch's initial distributions."""

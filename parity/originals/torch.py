@@ -12,7 +12,7 @@ from PIL import Image
 
 from chifoumi_jax.convert.torch import as_stored, build_from_torch
 from parity.case import Case
-from parity.inputs import Batch, Masks, Training
+from parity.inputs import Batch, Masks, Training, prescribed_gradient
 from parity.original import LiveOriginal, summary_statistics
 from parity.value_and_grad import ValueAndGrad
 from reference import photos, torch_mlp
@@ -189,7 +189,7 @@ class TorchOriginal(LiveOriginal):
         found: dict[str, np.ndarray] = {}
         for number in range(max(kept_steps)):
             for name, value in model.named_parameters():
-                gradient = seeded.gradients(name, tuple(value.shape), number, dtype)
+                gradient = prescribed_gradient(name, tuple(value.shape), number, dtype)
                 value.grad = torch.from_numpy(gradient)
             sgd.step()
             if number + 1 in kept_steps:

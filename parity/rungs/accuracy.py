@@ -36,6 +36,7 @@ def checks(original: Original) -> Iterator[Check]:
         bound=0.0,
         because="labels are equal or not",
         run=functools.partial(_predictions, original),
+        long=original.case.recipe_is_long,
     )
 
 

@@ -1,7 +1,7 @@
 """Rung 8: the optimiser alone, on prescribed gradients from 1e-10 to 10."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -9,10 +9,11 @@ from parity import candidate as port
 from parity.candidate import Candidate
 from parity.case import Case
 from parity.check import Check
+from parity.comparison import Comparison, compare
+from parity.inputs import prescribed_gradient
 from parity.original import LiveOriginal, Original
 from parity.precision import pinned
-from parity.systems.registry import cached_comparison
-from reference.legacy import seeded
+from parity.systems.registry import cached_by_parts
 
 KEPT_STEPS = (1, 5, 100)
 _BOUNDS = {"float32": 1e-5, "float64": 5e-14}
@@ -30,23 +31,31 @@ def checks(original: Original) -> Iterator[Check]:
             case=f"{dtype}, 1, 5 and 100 steps",
             bound=_BOUNDS[dtype],
             because=_BECAUSE[dtype],
-            run=cached_comparison(
-                functools.partial(original.optimise, dtype, KEPT_STEPS),
-                functools.partial(_optimised, original.case, dtype),
-                *("from_arrays", "to_arrays", "optimizer"),
-            ),
+            run=_run(original, dtype),
             quick=dtype == "float64" and isinstance(original, LiveOriginal),
         )
 
 
-def _optimised(case: Case, dtype: str, candidate: Candidate) -> dict[str, np.ndarray]:
-    with pinned(dtype):
-        weights = case.weights(case.size, dtype)
+def _run(original: Original, dtype: str) -> Callable[[Candidate], Comparison]:
+    ours = _optimised(original.case, dtype)
+    theirs = functools.cache(functools.partial(original.optimise, dtype, KEPT_STEPS))
+    return lambda candidate: compare(ours(candidate), theirs())
 
-        def prescribed(step: int) -> dict[str, np.ndarray]:
-            return {
-                name: seeded.gradients(name, value.shape, step, dtype)
-                for name, value in weights.items()
-            }
 
-        return port.optimise(candidate, weights, prescribed, KEPT_STEPS, case.size, dtype)
+# Cached, so that the steps are taken once for all originals of a port.
+@functools.cache
+def _optimised(case: Case, dtype: str) -> Callable[[Candidate], dict[str, np.ndarray]]:
+    @cached_by_parts("from_arrays", "to_arrays", "optimizer")
+    def ours(candidate: Candidate) -> dict[str, np.ndarray]:
+        with pinned(dtype):
+            weights = case.weights(case.size, dtype)
+
+            def prescribed(step: int) -> dict[str, np.ndarray]:
+                return {
+                    name: prescribed_gradient(name, value.shape, step, dtype)
+                    for name, value in weights.items()
+                }
+
+            return port.optimise(candidate, weights, prescribed, KEPT_STEPS, case.size, dtype)
+
+    return ours

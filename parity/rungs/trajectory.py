@@ -58,6 +58,8 @@ def checks(original: Original) -> Iterator[Check]:
             bound=1e-9,
             because="relative to the weights' movement; rounding alone was measured at 4e-15",
             run=functools.partial(_recipe, original),
+            # From a recording, only the port trains.
+            long=original.case.recipe_is_long and isinstance(original, LiveOriginal),
         )
     for size, draws in _float32_cases(original):
         yield original.check(
@@ -67,6 +69,7 @@ def checks(original: Original) -> Iterator[Check]:
             because="distance from float64, relative to that of the original's own float32, or of "
             "plain JAX if that is larger",
             run=functools.partial(_compare_float32, original, size, draws),
+            long=size in original.case.large_sizes,
         )
 
 

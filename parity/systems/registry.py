@@ -25,7 +25,7 @@ SYSTEMS: tuple[tuple[Case, Callable[[], list[Original]]], ...] = (
 
 
 def _small_systems() -> Iterator[tuple[SystemCase, Callable[[], list[SystemOriginal]]]]:
-    for name in systems.names():
+    for name in systems.small_names():
         module = import_module(f"parity.systems.{name.replace('-', '_')}")
         for case in module.CASES:
             yield case, functools.partial(module.originals, case)

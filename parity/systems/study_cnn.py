@@ -134,5 +134,6 @@ CASE = Case(
     steps=cnn_steps,
     whole_recipe=cnn_whole_recipe,
     training_pictures=lambda count: seeded.training_set(count, SIZE)[0],
+    recipe_is_long=True,
     trains_independently=True,
 )

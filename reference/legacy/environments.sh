@@ -20,8 +20,10 @@ build() {
 
 mkdir -p "$folder" "$out"
 build keras tensorflow==1.12.0 keras==2.2.4 keras-preprocessing==1.0.5 keras-applications==1.0.6 \
-  h5py==2.8.0 numpy==1.15.4 scipy==1.1.0 pillow==5.3.0 protobuf==3.6.1
+  h5py==2.8.0 numpy==1.15.4 scipy==1.1.0 pillow==5.3.0 protobuf==3.6.1 scikit-learn==0.20.1
 build torch torch==1.0.0 torchvision==0.2.1 pillow==5.3.0 numpy==1.15.4 six==1.11.0
 cd "$here"
 "$folder/keras/bin/python" -B golden_keras.py "$out/keras-2.2.4"
 "$folder/torch/bin/python" -B golden_torch.py "$out/torch-1.0.0"
+PYTHONHASHSEED=0 "$folder/keras/bin/python" -B systems_keras.py "$out/systems-keras-2.2.4"
+"$folder/torch/bin/python" -B systems_torch.py "$out/systems-torch-1.0.0"
