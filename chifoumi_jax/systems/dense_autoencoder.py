@@ -54,6 +54,12 @@ class Autoencoder(nnx.Module):
     644,804 parameters as architecture 1, 752,080 as 2, 920,528 as 3.
     """
 
+    # The layers that every architecture has; deeper ones have more.
+    fc1: nnx.Linear
+    fc2: nnx.Linear
+    fc3: nnx.Linear
+    fc4: nnx.Linear
+
     def __init__(self, widths: Sequence[int], rngs: nnx.Rngs):
         there_and_back = (*widths, *reversed(widths[:-1]))
         for number, (inputs, outputs) in enumerate(itertools.pairwise(there_and_back), 1):
