@@ -70,6 +70,8 @@ class Run:
             with np.load(options.given, allow_pickle=False) as archive:
                 self._given = {name: archive[name] for name in archive.files}
             self.weights = self._group("weights")
+        if "orders" in self._given and options.epochs is None:
+            self.epochs = len(self._given["orders"])
         self._rows: list[dict[str, float]] = []
         self._seconds = 0.0
 
