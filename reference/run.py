@@ -87,17 +87,27 @@ class Run:
         """Training and test images of the study, float32 in [0, 1], `[images, 28, 28]`."""
         if given := self.given_data():
             return given["train/images"], given["test/images"]
-        found = mnist.read(self._data)
-        return found["train_images"] / np.float32(255), found["test_images"] / np.float32(255)
+        train, test = self.pixels()
+        return train / np.float32(255), test / np.float32(255)
 
-    def orders(self, examples: int) -> Iterator[np.ndarray]:
-        """The indices of each epoch: the prescribed ones, or a new permutation each."""
+    def pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training and test images of the folder, uint8 `[images, 28, 28]`."""
+        found = mnist.read(self._data)
+        return found["train_images"], found["test_images"]
+
+    def orders(self, examples: int, drawn: int | None = None) -> Iterator[np.ndarray]:
+        """The indices of each epoch: the prescribed ones, or a new permutation each.
+
+        Args:
+            examples: Number of examples.
+            drawn: Draw this number of indices with replacement instead of a permutation.
+        """
         if "orders" in self._given:
             yield from self._given["orders"]
             return
         rng = np.random.RandomState(self.seed)
         for _ in range(self.epochs):
-            yield rng.permutation(examples)
+            yield rng.permutation(examples) if drawn is None else rng.randint(examples, size=drawn)
 
     def start(self) -> None:
         """Start an epoch's clock."""

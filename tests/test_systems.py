@@ -28,6 +28,7 @@ PARAMS = {
     "dense-autoencoder-2": 752_080,
     "dense-autoencoder-1": 644_804,
     "dense-autoencoder-3": 920_528,
+    "gan": 2_946_577,
 }
 EVERY = [
     systems.get(name).of(variant)

@@ -286,8 +286,10 @@ def _train(
     with run.locked(directory):
         take, key = epochs_function(system, graph), jax.random.key(config["seed"])
         examples = {name: jnp.asarray(values) for name, values in data.train.items()}
-        orders = itertools.islice(system.orders(len(data), config["seed"]), len(history), total)
-        step = np.int32(len(history) * -(-len(data) // system.batch_size))
+        orders = itertools.islice(system.orders(len(data), config["seed"]), total)
+        # Each order may come from the one before, so those of finished epochs are made again.
+        finished = itertools.islice(orders, len(history))
+        step = np.int32(sum(-(-len(order) // system.batch_size) for order in finished))
         stop.deferred = True
         began = time.monotonic()
         with display.counting(f"Training {system.name}") as show:
@@ -303,13 +305,15 @@ def _train(
                         {"epoch": len(history) + 1, "loss": loss, "seconds": round(seconds, 6)}
                     )
                 # Its time does not count, because the study's figures are those of training.
-                history[-1] |= system.evaluate(_merged(graph, state), data)
+                model = _merged(graph, state)
+                history[-1] |= system.evaluate(model, data)
                 if not math.isfinite(printed[-1]):
                     raise DivergedError(
                         f"the training of {system.name} diverged: the loss is {printed[-1]} after "
                         f"epoch {len(history)}. Take another --seed"
                     )
                 _save(directory, state, int(step), history)
+                system.draw_epoch(model, data, len(history), directory)
                 display.say(_line(history[-1], total))
                 show(len(history), total)
                 if stop.requested and len(history) < total:

@@ -174,8 +174,11 @@ class System(abc.ABC):
         """The study's optimiser."""
 
     @abc.abstractmethod
-    def orders(self, examples: int, seed: int) -> Iterator[Int[np.ndarray, " examples"]]:
-        """For each epoch the indices of its examples in the study's order, endlessly."""
+    def orders(self, examples: int, seed: int) -> Iterator[Int[np.ndarray, " shown"]]:
+        """For each epoch the indices of its examples in the study's order, endlessly.
+
+        All epochs have the same number of indices, which need not be the number of examples.
+        """
 
     @abc.abstractmethod
     def loss(
@@ -218,6 +221,10 @@ class System(abc.ABC):
         self, model: nnx.Module, data: Data, history: Sequence[Mapping[str, float]], folder: Path
     ) -> None:
         """Write the pictures that show what the model has learnt."""
+
+    def draw_epoch(self, model: nnx.Module, data: Data, epoch: int, folder: Path) -> None:
+        """Write the pictures of a training under way; `epoch` counts from 1."""
+        del model, data, epoch, folder
 
     def evaluate(self, model: nnx.Module, data: Data) -> dict[str, float]:
         """What the study printed after each epoch besides the loss; columns of `metrics.csv`."""

@@ -283,9 +283,8 @@ def _steps(case: SystemCase) -> Iterator[Iterator[Step]]:
             noise = jax.tree.map(np.asarray, drawn)
         return Step({name: values[rows] for name, values in examples.items()}, noise)
 
-    count = _length(examples)
-    for order in itertools.islice(case.port.orders(count, 5), case.epochs):
-        yield (step(order[start : start + size]) for start in range(0, count, size))
+    for order in itertools.islice(case.port.orders(_length(examples), 5), case.epochs):
+        yield (step(order[start : start + size]) for start in range(0, len(order), size))
 
 
 def _as_float64(values: np.ndarray) -> np.ndarray:
