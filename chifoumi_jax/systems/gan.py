@@ -71,11 +71,17 @@ class Discriminator(nnx.Module):
         self, images: Float[Array, "images 28 28"], masks: Masks | None = None
     ) -> Float[Array, " images"]:
         """The probability that each image is real; without masks nothing is dropped."""
+        return jax.nn.sigmoid(self.logits(images, masks))
+
+    def logits(
+        self, images: Float[Array, "images 28 28"], masks: Masks | None = None
+    ) -> Float[Array, " images"]:
+        """The values before the sigmoid."""
         first, second, third = masks or (None, None, None)
         hidden = leaky_relu(self.dense_1(images.reshape(len(images), PIXELS)))
         hidden = leaky_relu(self.dense_2(dropout(hidden, first, DROPOUT)))
         hidden = leaky_relu(self.dense_3(dropout(hidden, second, DROPOUT)))
-        return jax.nn.sigmoid(self.dense_4(dropout(hidden, third, DROPOUT)))[:, 0]
+        return self.dense_4(dropout(hidden, third, DROPOUT))[:, 0]
 
 
 class GAN(nnx.Module):
@@ -220,16 +226,25 @@ class GANSystem(system.System):
         self, graph: nnx.GraphDef[Any], state: system.State, batch: Mapping[str, Array], noise: Any
     ) -> tuple[system.State, Float[Array, ""]]:
         """The discriminator's update, then the generator's against the updated discriminator."""
-        optimizer, values = self.optimizer(), {}
-        for name, loss in self.losses(batch, noise).items():
-            values[name], gradient = _of_network(graph, state, name, loss)
-            given = {name: gradient}
-            updates, opt_state = optimizer.update(given, state.opt_state)
-            assert isinstance(updates, dict)
-            params = jax.tree.map(lambda value: value, state.params)
-            params[name] = optax.apply_updates(params[name], updates[name])
-            state = state._replace(params=params, opt_state=opt_state)
-        return state, values["discriminator"]
+        losses = self.losses(batch, noise)
+        state, printed = self.update(graph, state, "discriminator", losses["discriminator"])
+        state, _ = self.update(graph, state, "generator", losses["generator"])
+        return state, printed
+
+    def update(
+        self,
+        graph: nnx.GraphDef[Any],
+        state: system.State,
+        name: str,
+        loss: Callable[[GAN], Array],
+    ) -> tuple[system.State, Float[Array, ""]]:
+        """One update of the network `name`; the other one stays. Returns the loss before it."""
+        value, gradient = _of_network(graph, state, name, loss)
+        updates, opt_state = self.optimizer().update({name: gradient}, state.opt_state)
+        assert isinstance(updates, dict)
+        params = jax.tree.map(lambda value: value, state.params)
+        params[name] = optax.apply_updates(params[name], updates[name])
+        return state._replace(params=params, opt_state=opt_state), value
 
     def outputs(self, model: nnx.Module, batch: Mapping[str, Array]) -> dict[str, Array]:
         """The fakes of `codes`, the probabilities of `images`, and those of the fakes."""
