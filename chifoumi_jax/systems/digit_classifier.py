@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, Int32
+from jaxtyping import Array, Float, Int32, UInt8
 
 from chifoumi_jax.systems.system import Data
 
@@ -39,7 +39,7 @@ class DigitClassifier(nnx.Module):
 
 
 def train(
-    images: Float[np.ndarray, "images 28 28"], labels: Int[np.ndarray, " images"]
+    images: Float[np.ndarray, "images 28 28"], labels: UInt8[np.ndarray, " images"]
 ) -> DigitClassifier:
     """A trained classifier, the same for the same digits.
 
@@ -62,21 +62,19 @@ def train(
 @functools.partial(jax.jit, static_argnums=0)
 def _train(
     graph: nnx.GraphDef[DigitClassifier],
-    params: nnx.State,
+    params: Any,
     images: Float[Array, "images 28 28"],
     labels: Int32[Array, " images"],
     rows: Int32[Array, "steps batch"],
-) -> nnx.State:
+) -> Any:
     adam = optax.adam(optax.cosine_decay_schedule(1e-3, len(rows)))
 
-    def loss(params: nnx.State, chosen: Array) -> Array:
+    def loss(params: Any, chosen: Array) -> Array:
         logits = nnx.merge(graph, params)(images[chosen])
         found = optax.softmax_cross_entropy_with_integer_labels(logits, labels[chosen])
         return jnp.mean(found)
 
-    def step(
-        carry: tuple[nnx.State, optax.OptState], chosen: Array
-    ) -> tuple[tuple[nnx.State, optax.OptState], None]:
+    def step(carry: tuple[Any, Any], chosen: Array) -> tuple[tuple[Any, Any], None]:
         params, state = carry
         updates, state = adam.update(jax.grad(loss)(params, chosen), state)
         return (optax.apply_updates(params, updates), state), None
@@ -148,9 +146,7 @@ def moments(values: Float[np.ndarray, "rows columns"]) -> tuple[np.ndarray, np.n
     return values.mean(0), np.cov(values, rowvar=False)
 
 
-def frechet(
-    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
-) -> float:
+def frechet(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> float:
     """The squared distance of two normal distributions, each given by mean and covariance.
 
     `|m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2))`. The trace of the root is the sum of the roots

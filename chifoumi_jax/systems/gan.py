@@ -6,6 +6,7 @@ Source of the model: Goodfellow et al., 2014, "Generative Adversarial Networks".
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,7 +98,7 @@ def dense_layers(widths: Sequence[int], rngs: nnx.Rngs) -> list[nnx.Linear]:
     normal, glorot = nnx.initializers.normal(0.02), nnx.initializers.glorot_uniform()
     return [
         nnx.Linear(inputs, outputs, kernel_init=glorot if place else normal, rngs=rngs)
-        for place, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+        for place, (inputs, outputs) in enumerate(itertools.pairwise(widths))
     ]
 
 
@@ -366,9 +367,9 @@ def _samples(model: GAN, count: int) -> Float[Array, "count 28 28"]:
 
 def _draw_samples(model: GAN, path: Path) -> None:
     """Write 10 × 10 samples, each stretched to its own extremes as the study's plots did."""
-    images = np.asarray(_samples(model, 100))
+    images = _samples(model, 100)
     low, high = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
-    pictures.grid(path, ((images - low) / np.maximum(high - low, 1e-6)).reshape(10, 10, 28, 28))
+    pictures.grid(path, ((images - low) / jnp.maximum(high - low, 1e-6)).reshape(10, 10, 28, 28))
 
 
 SYSTEM = GANSystem()

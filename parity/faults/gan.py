@@ -106,9 +106,7 @@ class _FromLogits(_Patched):
 
 
 class _JaxLeaky(_Patched):
-    functions: ClassVar = {
-        "leaky_relu": functools.partial(jax.nn.leaky_relu, negative_slope=0.2)
-    }
+    functions: ClassVar = {"leaky_relu": functools.partial(jax.nn.leaky_relu, negative_slope=0.2)}
 
 
 def _passing(p: Any, targets: Any) -> Any:
