@@ -14,7 +14,7 @@ from flax import nnx
 from chifoumi_jax import systems
 from chifoumi_jax.commands import reproduce as command
 from chifoumi_jax.errors import RecipeError, UserError
-from chifoumi_jax.systems import datasets, loop, sine_recurrent
+from chifoumi_jax.systems import datasets, loop, sine_denoiser, sine_recurrent
 from chifoumi_jax.systems.original import OriginalError, train_original
 from chifoumi_jax.systems.weights import WeightsError
 from chifoumi_jax.training.progress import Stopped
@@ -22,6 +22,9 @@ from chifoumi_jax.training.run import RunError
 from tests.commands import chifoumi
 
 PARAMS = {
+    "sine-denoiser-bigru": 6_001,
+    "sine-denoiser-rnn": 1_021,
+    "sine-denoiser-birnn": 2_041,
     "sine-recurrent": 48,
     "sine-dense": 46,
     "vae": 652_824,
@@ -37,8 +40,9 @@ EVERY = [
 
 
 @pytest.fixture(autouse=True)
-def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "DRAWN", (200, 24))
+    monkeypatch.setattr(sine_denoiser, "CURVES", (16, 4))
 
 
 def test_the_number_of_parameters_is_the_study_s() -> None:
@@ -55,7 +59,7 @@ def test_a_system_has_its_name_in_every_room(name: str) -> None:
 
 
 def test_an_unknown_system_is_an_error_that_lists_all() -> None:
-    with pytest.raises(systems.UnknownSystemError, match="choose one of sine-recurrent"):
+    with pytest.raises(systems.UnknownSystemError, match="choose one of sine-denoiser"):
         systems.get("vea")
 
 
@@ -223,7 +227,7 @@ def test_the_command_lists_and_trains(tmp_path: Path) -> None:
     assert len(loop.read(tmp_path / "runs/sine-dense-1").history) == 3
     wrong = chifoumi("reproduce", "vea", cwd=tmp_path)
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("error: vea is no system; choose one of sine-recurrent, sine-")
+    assert wrong.stderr.startswith("error: vea is no system; choose one of sine-denoiser, sine-")
 
 
 def test_the_original_trains_on_the_same_examples_in_the_same_order(tmp_path: Path) -> None:
