@@ -202,7 +202,7 @@ def _gradients(
     _, gradients, theirs = _losses_and_gradients(original, dtype, port, saturated)
     chosen = _chosen(case, saturated)
     with pinned(dtype):
-        by_batch = jax.jit(port.batch_gradients)(
+        by_batch = nnx.jit(port.batch_gradients)(
             _model(port, chosen, dtype), _cast(case.batch, dtype)
         )
         ours = gradients | {name: np.asarray(value) for name, value in by_batch.items()}
