@@ -24,6 +24,9 @@ from tests.commands import chifoumi
 PARAMS = {
     "sine-recurrent": 48,
     "sine-dense": 46,
+    "fgsm-study": 21_840,
+    "fgsm-defended": 21_840,
+    "fgsm-defended-wide": 65_562,
     "vae": 652_824,
     "dense-autoencoder-2": 752_080,
     "dense-autoencoder-1": 644_804,

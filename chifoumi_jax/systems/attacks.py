@@ -21,10 +21,10 @@ Right = Callable[..., Array]
 
 def fgsm(
     gradient: Gradient,
-    images: Float[Array, "batch 28 28"],
+    images: Float[Array, "batch height width"],
     labels: Int[Array, " batch"],
     epsilon: float | Float[Array, ""],
-) -> Float[Array, "batch 28 28"]:
+) -> Float[Array, "batch height width"]:
     """One step of size epsilon along the sign of the gradient; the sign of 0 is 0.
 
     Source: Goodfellow, Shlens and Szegedy, 2015, "Explaining and Harnessing Adversarial Examples".
@@ -43,14 +43,14 @@ def fgsm(
 
 def pgd(
     gradient: Gradient,
-    images: Float[Array, "batch 28 28"],
+    images: Float[Array, "batch height width"],
     labels: Int[Array, " batch"],
-    start: Float[Array, "batch 28 28"],
+    start: Float[Array, "batch height width"],
     *,
     epsilon: float | Float[Array, ""],
     step: float | Float[Array, ""],
     steps: int,
-) -> Float[Array, "batch 28 28"]:
+) -> Float[Array, "batch height width"]:
     """Projected gradient descent: steps along the sign, each followed by a projection.
 
     Source: Madry et al., 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks".
@@ -78,9 +78,9 @@ def pgd(
 
 def right_after_all(
     right: Right,
-    images: Float[np.ndarray, "images 28 28"],
+    images: Float[np.ndarray, "images height width"],
     labels: Int[np.ndarray, " images"],
-    starts: Iterable[Float[np.ndarray, "images 28 28"]],
+    starts: Iterable[Float[np.ndarray, "images height width"]],
     batch_size: int = 500,
 ) -> Int[np.ndarray, " right"]:
     """The indices of the images that are right after an attack from every start.
