@@ -31,7 +31,9 @@ class LeNet(nn.Module):
         self.fc1 = nn.Linear(320, 50)
         self.fc2 = nn.Linear(50, 10)
 
-    def layers(self, images: Tensor, masks: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def layers(
+        self, images: Tensor, masks: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """The outputs by name; the last is "output", the log-probabilities.
 
         Args:

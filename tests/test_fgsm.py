@@ -1,4 +1,4 @@
-"""The attack on a LeNet: recordings of 2018, another implementation, the counts, and the defence."""
+"""The attack on a LeNet: recordings of 2018, Foolbox, the study's counts, and the defence."""
 
 import warnings
 from pathlib import Path
@@ -185,16 +185,15 @@ def test_the_original_trains_and_prints_the_counts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     digits = datasets._drawn(200, 24)
-    given = {
+    arrays: dict[str, Any] = {
         "data/train/images": digits.train_images / np.float32(255),
         "data/train/labels": digits.train_labels.astype(np.int32),
         "data/test/images": digits.test_images / np.float32(255),
         "data/test/labels": digits.test_labels.astype(np.int32),
     }
     weights = systems_inputs.weights("fgsm")
-    np.savez(
-        tmp_path / "given.npz", **given, **{f"weights/{name}": v for name, v in weights.items()}
-    )
+    arrays |= {f"weights/{name}": value for name, value in weights.items()}
+    np.savez(tmp_path / "given.npz", allow_pickle=False, **arrays)
     original.main(["--given", str(tmp_path / "given.npz"), "--epochs", "2"])
     *epochs, last = capsys.readouterr().out.splitlines()
     assert epochs[1].startswith("epoch 2 loss ") and "accuracy 0." in epochs[1]
@@ -203,7 +202,7 @@ def test_the_original_trains_and_prints_the_counts(
 
 def test_a_defence_has_no_original() -> None:
     require_framework(SYSTEM)
-    with pytest.raises(OriginalError, match="fgsm-defended has no original.*without --variant"):
+    with pytest.raises(OriginalError, match=r"fgsm-defended has no original.*without --variant"):
         require_framework(SYSTEM.of("defended"))
 
 

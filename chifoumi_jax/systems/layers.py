@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,11 +37,12 @@ class Conv(nnx.Conv):
     """A convolution without padding, by an operation whose gradients are fast on a CPU."""
 
     def __call__(
-        self, images: Float[Array, "batch height width in"]
+        self, inputs: Float[Array, "batch height width in"], out_sharding: Any = None
     ) -> Float[Array, "batch rows columns out"]:
-        """The maps; `images` have the dtype of the weights."""
+        """The maps; `inputs` have the dtype of the weights."""
+        del out_sharding
         assert self.bias is not None
-        return convolve(images, self.kernel[...]) + self.bias[...]
+        return convolve(inputs, self.kernel[...]) + self.bias[...]
 
 
 def torch_conv(inputs: int, outputs: int, size: int, rngs: nnx.Rngs) -> Conv:
