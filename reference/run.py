@@ -90,6 +90,13 @@ class Run:
         found = mnist.read(self._data)
         return found["train_images"] / np.float32(255), found["test_images"] / np.float32(255)
 
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training and test labels of the images of `digits`, the integers 0 to 9."""
+        if given := self.given_data():
+            return given["train/labels"], given["test/labels"]
+        found = mnist.read(self._data)
+        return found["train_labels"], found["test_labels"]
+
     def orders(self, examples: int) -> Iterator[np.ndarray]:
         """The indices of each epoch: the prescribed ones, or a new permutation each."""
         if "orders" in self._given:
