@@ -57,8 +57,11 @@ def _measured(settings: Settings, system: System) -> list[Case]:
             shared += ("--data", Path(folder) / "digits")
         baselines: dict[str, Callable[[], tuple[float, float]]] = {
             "chifoumi-jax, nothing kept": lambda: _ours(system.name, shared),
-            system.framework: lambda: _theirs(settings.baselines_python, system.name, shared),
         }
+        if system.has_original:
+            baselines[system.framework] = lambda: _theirs(
+                settings.baselines_python, system.name, shared
+            )
         for case in (alone, whole):
             case.rows = [Row(baseline) for baseline in baselines]
         for _ in range(settings.rounds):

@@ -98,6 +98,11 @@ class SystemOriginal(HasChecks, abc.ABC):
         Running statistics have their value after the batch instead of a gradient.
         """
 
+    def batch_gradients(self, weights: Arrays, batch: Arrays, dtype: str) -> Arrays:
+        """What `System.batch_gradients` returns; empty for most systems."""
+        del weights, batch, dtype
+        return {}
+
     @abc.abstractmethod
     def optimise(self, weights: Arrays, gradients: Sequence[Arrays]) -> Arrays:
         """The trained weights after an update for each of the given gradients, in float64."""

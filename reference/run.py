@@ -95,6 +95,13 @@ class Run:
         found = mnist.read(self._data)
         return found["train_images"], found["test_images"]
 
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training and test labels of the images of `digits`, the integers 0 to 9."""
+        if given := self.given_data():
+            return given["train/labels"], given["test/labels"]
+        found = mnist.read(self._data)
+        return found["train_labels"], found["test_labels"]
+
     def orders(self, examples: int, drawn: int | None = None) -> Iterator[np.ndarray]:
         """The indices of each epoch: the prescribed ones, or a new permutation each.
 

@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 
 from chifoumi_jax import systems
-from chifoumi_jax.systems import datasets, digit_classifier, gan, loop
+from chifoumi_jax.systems import datasets, digit_classifier, gan
 from chifoumi_jax.systems.keras_layers import dropout, keras_binary_cross_entropy, leaky_relu
 from chifoumi_jax.systems.shared_adam import shared_adam
 from chifoumi_jax.systems.system import State
@@ -55,8 +55,9 @@ def test_the_cross_entropy_is_that_of_keras_2_2_4(dtype: str) -> None:
     with tf.GradientTape() as tape:
         tape.watch(theirs)
         their_value = original.binary_cross_entropy(tf.constant(targets, dtype), theirs)
-    # A few roundings; JAX's plain derivative is a third off.
-    rtol = {"float32": 1e-6, "float64": 2e-15}[dtype]
+    # The logit has up to 16.1, so that its rounding is 3.6e-15 in float64 and changes its
+    # exponential as much; measured 3.6e-15. JAX's plain derivative is a third off.
+    rtol = {"float32": 1e-6, "float64": 1e-14}[dtype]
     for found in (value, their_value):
         np.testing.assert_allclose(found, RECORDING[f"{dtype}/saturated/value"], rtol=rtol)
     for found in (gradient, tape.gradient(their_value, theirs)):
@@ -141,7 +142,7 @@ def test_two_steps_of_both_networks_are_those_of_keras_2_2_4(
         graph, state = SYSTEM.state(model)
 
         def step(state: State, images: Any, codes: Any, more: Any) -> Any:
-            masks = [
+            masks: list[Any] = [
                 tuple(jnp.ones((count, units), bool) for units in (1024, 512, 256))
                 for count in (2 * RECORDED_BATCH, RECORDED_BATCH)
             ]
@@ -181,7 +182,8 @@ def test_a_run_draws_its_samples_on_the_way_and_at_the_end(tmp_path: Path) -> No
         *("samples-001.png", "samples.png", "loss.png", "confidence.png"),
         *("frechet.png", "digits.png"),
     }
-    assert run.figures == []
+    scores = [run.history[-1][name] for name in ("confidence", "rarest_digit", "frechet")]
+    assert [figure.ours for figure in run.figures] == scores
     written = json.loads((run.directory / "samples.json").read_text())
     assert written["count"] == 24
     for part in ("samples", "held_out"):
@@ -241,10 +243,3 @@ def test_a_classifier_learns_drawn_digits_and_is_the_same_again(
     assert scores.of(jnp.asarray(noise)).frechet > 3 * scores.held_out.frechet
     again = digit_classifier.train(data.train["images"], data.train["labels"])
     np.testing.assert_array_equal(again.last.kernel[...], scores._classifier.last.kernel[...])
-
-
-def test_a_resumed_run_counts_the_steps_of_shorter_epochs(tmp_path: Path) -> None:
-    run = SYSTEM.fit(epochs=1, runs=tmp_path, quiet=True)
-    loop.resume(run.directory, epochs=2, quiet=True)
-    names = [path.name for path in (run.directory / "checkpoints").iterdir()]
-    assert max(names) == "00000002"

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["UnknownSystemError", "get", "names", "small_names"]
 
 # A system's module has its class `System` with this name; the order is that of the table.
-_SMALL = ("sine-recurrent", "sine-dense", "vae", "dense-autoencoder", "gan")
+_SMALL = (
+    "sine-denoiser",
+    "sine-recurrent",
+    "sine-dense",
+    "fgsm",
+    "vae",
+    "dense-autoencoder",
+    "gan",
+)
 _PHOTOS = ("cnn", "mlp")
 
 

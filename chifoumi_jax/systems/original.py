@@ -76,8 +76,13 @@ def require_framework(system: System) -> None:
     """Check that the original can be run here, before a training begins.
 
     Raises:
-        OriginalError: If it or its framework is not installed.
+        OriginalError: If there is none, or it or its framework is not installed.
     """
+    if not system.has_original:
+        raise OriginalError(
+            f"{system.label} has no original, because the study did not have it: leave out "
+            f"--original, or train {system.name} without --variant"
+        )
     for package in ("reference", _PACKAGES[system.framework]):
         if importlib.util.find_spec(package) is None:
             raise OriginalError(

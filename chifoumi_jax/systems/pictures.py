@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -81,4 +82,47 @@ def grid(
     gray = np.rint(255 * (1 - np.clip(np.concatenate(lines), 0, 1))).astype(np.uint8)
     content = io.BytesIO()
     Image.fromarray(gray.repeat(3, 0).repeat(3, 1)).save(content, "png")
+    write_atomically(path, content.getvalue())
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of `titled_grid`.
+
+    Attributes:
+        label: What stands beside it.
+        images: Gray images in [0, 1].
+        titles: What stands above each image.
+    """
+
+    label: str
+    images: Float[np.ndarray, "columns height width"]
+    titles: Sequence[str]
+
+
+def titled_grid(path: Path, rows: Sequence[Row], label: str) -> None:
+    """Write gray images, bright on dark, with a title above each and a label beside each row.
+
+    Args:
+        path: The picture.
+        rows: The rows; one with fewer images than others is filled with blanks.
+        label: What the rows' labels are.
+    """
+    from matplotlib.figure import Figure
+
+    columns = max(1, *(len(row.images) for row in rows))
+    size = (0.5 + 1.1 * columns, 1.3 * len(rows))
+    picture = Figure(figsize=size, dpi=120, layout="constrained")
+    axes = picture.subplots(len(rows), columns, squeeze=False)
+    for line, row in zip(axes, rows, strict=True):
+        for cell in line:
+            cell.set(xticks=[], yticks=[])
+            cell.spines[:].set_visible(False)
+        line[0].set_ylabel(row.label)
+        for cell, image, title in zip(line, row.images, row.titles, strict=False):
+            cell.imshow(image, cmap="gray", vmin=0, vmax=1)
+            cell.set_title(title, fontsize=9)
+    picture.supylabel(label)
+    content = io.BytesIO()
+    picture.savefig(content, format="png")
     write_atomically(path, content.getvalue())

@@ -100,6 +100,7 @@ class System(abc.ABC):
         figures: What the study printed.
         variants: Names of its architectures, the default first.
         variant: The one that this object builds and trains; `of` returns another's.
+        has_original: Whether the study had this variant, so that there is an original of it.
         epochs: Number of epochs that the study trained.
         batch_size: Number of examples in a step.
         quick: Epochs, and the limit of training examples, of a quick training that shows the same.
@@ -116,6 +117,7 @@ class System(abc.ABC):
     epochs: int
     batch_size: int
     quick: tuple[int, int | None] = (2, 6_000)
+    has_original: bool = True
     takes_digits: ClassVar[bool] = False
     epochs_per_call: ClassVar[int] = 1
     bounded_initial: ClassVar[bool] = True
@@ -193,6 +195,11 @@ class System(abc.ABC):
     @abc.abstractmethod
     def outputs(self, model: nnx.Module, batch: Mapping[str, Array]) -> dict[str, Array]:
         """The layers' outputs by name, in order; the model's own is "output"."""
+
+    def batch_gradients(self, model: nnx.Module, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """Gradients by a batch's examples that the system itself uses, by the examples' names."""
+        del model, batch
+        return {}
 
     def draw(self, key: Key[Array, ""], batch_size: int) -> Any:
         """All random numbers of a step; `()` if it has none."""

@@ -115,3 +115,20 @@ def linear_weights(model: nnx.Module, names: Iterable[str]) -> dict[str, Weight]
             f"{name}.bias": Weight(layer.bias),
         }
     return found
+
+
+def conv_weights(model: nnx.Module, names: Iterable[str]) -> dict[str, Weight]:
+    """The weights of convolutions as PyTorch's state_dict has them: outputs, inputs, rows, columns.
+
+    Args:
+        model: Has the layers as attributes.
+        names: The attributes' names, in the original's order.
+    """
+    found: dict[str, Weight] = {}
+    for name in names:
+        layer = getattr(model, name)
+        found |= {
+            f"{name}.weight": Weight(layer.kernel, (2, 3, 1, 0)),
+            f"{name}.bias": Weight(layer.bias),
+        }
+    return found

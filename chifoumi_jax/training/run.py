@@ -185,11 +185,12 @@ def read_config(directory: str | os.PathLike[str]) -> tuple[Recipe, dict[str, An
 
 
 def write_metrics(directory: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write `metrics.csv`, one row per epoch."""
+    """Write `metrics.csv`, one row per epoch; a value that an epoch does not have stays empty."""
     if not history:
         return
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    columns = dict.fromkeys(name for row in history for name in row)
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     write_atomically(directory / "metrics.csv", text.getvalue())

@@ -43,18 +43,18 @@ class TorchSystem(SystemOriginal):
 
     def live(self, weights: Arrays) -> object:
         """A state_dict."""
-        return self._model(weights, "float32").state_dict()
+        return self.model(weights, "float32").state_dict()
 
     def outputs(self, weights: Arrays, batch: Arrays, dtype: str) -> Arrays:
         """The outputs of the layers."""
-        model = self._model(weights, dtype).eval()
+        model = self.model(weights, dtype).eval()
         with torch.no_grad():
             found = self.layers(model, tensors(batch, dtype))
         return {name: value.numpy() for name, value in found.items()}
 
     def value_and_gradients(self, weights: Arrays, batch: Arrays, noise: Any, dtype: str) -> Arrays:
         """The loss and the gradients that PyTorch computes."""
-        model = self._model(weights, dtype).train()
+        model = self.model(weights, dtype).train()
         loss = self.loss(model, tensors(batch, dtype), tensors(noise, dtype))
         loss.backward()
         gradients = {name: _grad(value) for name, value in model.named_parameters()}
@@ -62,7 +62,7 @@ class TorchSystem(SystemOriginal):
 
     def optimise(self, weights: Arrays, gradients: Sequence[Arrays]) -> Arrays:
         """The weights after the study's updates."""
-        model = self._model(weights, "float64")
+        model = self.model(weights, "float64")
         optimizer = self.optimizer(model)
         for one in gradients:
             for name, parameter in model.named_parameters():
@@ -72,7 +72,7 @@ class TorchSystem(SystemOriginal):
 
     def train(self, weights: Arrays, epochs: Iterable[Iterable[Step]]) -> Arrays:
         """The study's training in float64."""
-        model = self._model(weights, "float64").train()
+        model = self.model(weights, "float64").train()
         optimizer, printed = self.optimizer(model), []
         for steps in epochs:
             losses, sizes = [], []
@@ -87,7 +87,8 @@ class TorchSystem(SystemOriginal):
             printed.append(self.case.port.printed(np.array(losses), sizes))
         return {"loss": np.array(printed), **_arrays(model)}
 
-    def _model(self, weights: Arrays, dtype: str) -> nn.Module:
+    def model(self, weights: Arrays, dtype: str) -> nn.Module:
+        """The module with these weights."""
         model = self.build().to(getattr(torch, dtype))
         model.load_state_dict(tensors(weights, dtype))
         return model

@@ -198,8 +198,17 @@ def _loss(
 def _gradients(
     original: SystemOriginal, dtype: str, port: System, saturated: bool = False
 ) -> Comparison:
+    case = original.case
     _, gradients, theirs = _losses_and_gradients(original, dtype, port, saturated)
-    return compare(gradients, {name: theirs[name] for name in original.case.weights})
+    chosen = _chosen(case, saturated)
+    with pinned(dtype):
+        by_batch = nnx.jit(port.batch_gradients)(
+            _model(port, chosen, dtype), _cast(case.batch, dtype)
+        )
+        ours = {**gradients} | {name: np.asarray(value) for name, value in by_batch.items()}
+    expected = {name: theirs[name] for name in case.weights}
+    expected.update(original.batch_gradients(chosen, case.batch, dtype))
+    return compare(ours, expected)
 
 
 def _losses_and_gradients(

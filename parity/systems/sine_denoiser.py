@@ -1,0 +1,56 @@
+"""The recurrent denoisers of a sine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chifoumi_jax import systems
+from chifoumi_jax.systems.sine_denoiser import curves
+from parity.system_case import SystemCase, SystemOriginal
+
+_PORT = systems.get("sine-denoiser")
+
+
+def _weights(variant: str) -> dict[str, np.ndarray]:
+    """Twice as spread as PyTorch draws them, so that tanh and the gates are not close to linear."""
+    rng, bound = np.random.default_rng(12), 2 / np.sqrt(30)
+    rows = 90 if variant == "bigru" else 30
+    shapes = {"weight_ih": (rows, 1), "weight_hh": (rows, 30), "bias_ih": (rows,)}
+    ends = ("_l0",) if variant == "rnn" else ("_l0", "_l0_reverse")
+    found = {
+        f"rnn.{name}{end}": rng.uniform(-bound, bound, shape)
+        for end in ends
+        for name, shape in {**shapes, "bias_hh": (rows,)}.items()
+    }
+    inputs = 30 * len(ends)
+    bound = 2 / np.sqrt(inputs)
+    found["fc.weight"] = rng.uniform(-bound, bound, (1, inputs))
+    found["fc.bias"] = rng.uniform(-bound, bound, 1)
+    return found
+
+
+def _case(variant: str) -> SystemCase:
+    noisy, clean = (values[:12] for values in curves(12))
+    return SystemCase(
+        port=_PORT.of(variant),
+        weights=_weights(variant),
+        batch={"noisy": noisy[:4], "clean": clean[:4]},
+        examples={"noisy": noisy, "clean": clean},
+        batch_size=12,
+        epochs=100,
+        trajectory_bound=(
+            1e-6,
+            "100 updates through 100 time steps each; rounding is 1e-16, and the signs of the "
+            "absolute error amplify it",
+        ),
+    )
+
+
+CASES = tuple(_case(variant) for variant in _PORT.variants)
+
+
+def originals(case: SystemCase) -> list[SystemOriginal]:
+    """Today's PyTorch with Adam of 2018; imports it."""
+    from parity.originals.sine_denoiser import SineDenoiserOriginal
+
+    return [SineDenoiserOriginal(case)]
