@@ -14,8 +14,8 @@ from jax import lax
 from PIL import Image
 
 from chifoumi_jax import systems
-from chifoumi_jax.ops.convolution import convolve
 from chifoumi_jax.systems import attacks, datasets, fgsm
+from chifoumi_jax.systems.convolution import convolve
 from chifoumi_jax.systems.original import OriginalError, require_framework
 from parity.precision import pinned
 from reference import fgsm as original

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from chifoumi_jax.ops.convolution import convolve
 from chifoumi_jax.ops.pooling import relu_pool, unpool
+from chifoumi_jax.systems.convolution import convolve
 
 # Added to probabilities by PyTorch 1.0.0 where it divides by them, and the least that it takes a
 # logarithm of.

@@ -105,4 +105,7 @@ def _noise(noise: Any, dtype: str) -> tuple[Any, ...]:
 
 
 def _named(names: Mapping[str, Any], values: Sequence[Any]) -> dict[str, np.ndarray]:
-    return {name: np.array(value) for name, value in zip(names, values, strict=True)}
+    return {
+        name: np.array(keras.ops.convert_to_numpy(value))
+        for name, value in zip(names, values, strict=True)
+    }

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 Images = Float[Array, "batch height width in"]
 Kernel = Float[Array, "rows columns in out"]
-Maps = Float[Array, "batch height-rows+1 width-columns+1 out"]
+Maps = Float[Array, "batch out_height out_width out"]
 
 
 @jax.custom_vjp
