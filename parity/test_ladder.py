@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chifoumi_jax.systems.system import System
 from parity.check import RUNGS, Check, run_check
 from parity.faults.plain_cnn import PlainCNN
 from parity.faults.planted import Fault, detect, planted_faults
@@ -11,10 +12,27 @@ from parity.rungs.trajectory import distance_ratios
 from parity.systems.registry import CASES, PORTS
 from parity.verdicts import explain
 
+
+def kind(candidate: str) -> str:
+    """A photo classifier's name, or the framework of a small system's original."""
+    port = PORTS[candidate]
+    return port.framework if isinstance(port, System) else candidate
+
+
+def further(check: Check) -> bool:
+    """Whether it is about a small system's further variant, which shares its code with the first.
+
+    Its size is compared in any case.
+    """
+    port = PORTS[check.candidate]
+    return isinstance(port, System) and port.variant != port.variants[0] and check.rung > 1
+
+
 LADDER = ladder.checks(ladder.originals())
 FAULTS = list(planted_faults())
-# The first fault of each rung and port; together the others take long.
-FIRST = {(fault.rung, fault.candidate): fault.name for fault in reversed(FAULTS)}.values()
+# The first fault of each rung and photo classifier, and of each rung and small system's framework;
+# together the others take long.
+FIRST = {(fault.rung, kind(fault.candidate)): fault.name for fault in reversed(FAULTS)}.values()
 QUICK = [check for check in LADDER if check.quick and check.candidate == "study-cnn"]
 
 
@@ -22,7 +40,9 @@ def parameter(check: Check, long: bool) -> Any:
     return pytest.param(check, id=check.title, marks=pytest.mark.long if long else ())
 
 
-@pytest.mark.parametrize("check", [parameter(check, check.long) for check in LADDER])
+@pytest.mark.parametrize(
+    "check", [parameter(check, check.long or further(check)) for check in LADDER]
+)
 def test_rung(check: Check) -> None:
     verdict = run_check(check, PORTS[check.candidate])
     if verdict.status == "ABSENT":
