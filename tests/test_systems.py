@@ -30,6 +30,8 @@ PARAMS = {
     "fgsm-study": 21_840,
     "fgsm-defended": 21_840,
     "fgsm-defended-wide": 65_558,
+    "conv-autoencoder-denoiser": 1_758_657,
+    "conv-autoencoder-plain": 1_758_657,
     "vae": 652_824,
     "dense-autoencoder-2": 752_080,
     "dense-autoencoder-1": 644_804,

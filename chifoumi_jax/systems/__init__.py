@@ -25,6 +25,7 @@ _SMALL = (
     "sine-recurrent",
     "sine-dense",
     "fgsm",
+    "conv-autoencoder",
     "vae",
     "dense-autoencoder",
     "gan",

@@ -107,6 +107,7 @@ class DenseAutoencoderSystem(system.System):
     variants = ("2", "1", "3")
     epochs = 200
     batch_size = BATCH_SIZE
+    takes_digits = True
 
     def __init__(self, variant: str | None = None) -> None:
         super().__init__(variant)

@@ -2,12 +2,105 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from chifoumi_jax.systems.convolution import convolve
 
 # `K.epsilon()` of Keras 2.2.4.
 _EPSILON = 1e-7
+
+Maps = Float[Array, "batch height width channels"]
+
+
+class Conv(nnx.Conv):
+    """A 3 × 3 convolution that keeps the maps' size, by an operation with fast gradients."""
+
+    def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs):
+        glorot = nnx.initializers.glorot_uniform()
+        super().__init__(inputs, outputs, (3, 3), kernel_init=glorot, rngs=rngs)
+
+    def __call__(
+        self, inputs: Float[Array, "batch height width in"], out_sharding: Any = None
+    ) -> Float[Array, "batch height width out"]:
+        """The maps; `inputs` have the dtype of the weights."""
+        del out_sharding
+        assert self.bias is not None
+        padded = jnp.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)])
+        return convolve(padded, self.kernel[...]) + self.bias[...]
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation of Keras 2.2.4 on TensorFlow 1.12: momentum 0.99, epsilon 1e-3.
+
+    A batch is normalised with its biased variance. The moving variance follows a larger one, which
+    is corrected twice: by TensorFlow's N / (N - 1) and by Keras' N / (N - 1.001), where N counts
+    the batch's values of a channel.
+
+    The moving statistics are debiased: after t updates the k-th batch has the weight
+    `0.01 * 0.99**(t - k) / (1 - 0.99**t)`, so that the initial 0 and 1 have none.
+
+    Source: `keras.layers.BatchNormalization` of 2.2.4 and `assign_moving_average` of TensorFlow
+    1.12 with `zero_debias`.
+    """
+
+    MOMENTUM = 0.99
+    EPSILON = 1e-3
+
+    def __init__(self, channels: int):
+        self.scale, self.bias = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.var = nnx.BatchStat(jnp.ones(channels))
+        self.use_running_average = True
+
+    def __call__(self, maps: Maps, updates: Int[Array, ""] | int = 0) -> Maps:
+        """The normalised maps; in training mode the moving statistics are updated.
+
+        Args:
+            maps: The layer's input.
+            updates: How often the moving statistics have been updated before.
+        """
+        if self.use_running_average:
+            mean, var = self.mean[...], self.var[...]
+        else:
+            mean = maps.mean((0, 1, 2))
+            var = jnp.square(maps - mean).mean((0, 1, 2))
+            count = maps.size // maps.shape[-1]
+            corrected = var * (count / (count - 1)) * (count / (count - (1 + self.EPSILON)))
+            self._follow(self.mean, mean, updates)
+            self._follow(self.var, corrected, updates)
+        scale = self.scale[...] / jnp.sqrt(var + self.EPSILON)
+        return (maps - mean) * scale + self.bias[...]
+
+    def _follow(self, moving: nnx.BatchStat[Array], value: Array, updates: Any) -> None:
+        momentum = jnp.asarray(self.MOMENTUM, value.dtype)
+        # The sum of the weights of all batches before, then with this one.
+        before = 1 - momentum ** jnp.asarray(updates, value.dtype)
+        after = 1 - momentum ** jnp.asarray(updates + 1, value.dtype)
+        biased = momentum * before * moving[...] + (1 - momentum) * jax.lax.stop_gradient(value)
+        moving[...] = biased / after
+
+
+def max_pool(maps: Maps) -> Float[Array, "batch height//2 width//2 channels"]:
+    """The maxima of 2 × 2 windows, for an even number of rows and of columns.
+
+    The first maximum of a window in row-major order gets the whole gradient.
+    """
+    largest, *others = (maps[:, i::2, j::2] for i in range(2) for j in range(2))
+    for one in others:
+        largest = jnp.where(one > largest, one, largest)
+    return largest
+
+
+def upsample(maps: Maps) -> Float[Array, "batch 2*height 2*width channels"]:
+    """Every row and every column twice."""
+    batch, height, width, channels = maps.shape
+    wide = jnp.broadcast_to(maps[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+    return wide.reshape(batch, 2 * height, 2 * width, channels)
 
 
 def leaky_relu(x: Float[Array, "*any"], slope: float = 0.2) -> Float[Array, "*any"]:

@@ -252,7 +252,8 @@ class System(abc.ABC):
         """The gradients of a batch, by the parameters of `state`, and what comes with them."""
 
         def loss(params: Any) -> Any:
-            model = nnx.merge(graph, params, state.statistics)
+            # A copy, because running statistics are set while the gradient is taken.
+            model = nnx.merge(graph, params, state.statistics, copy=True)
             value, (printed, carry) = self.loss(model, batch, state.carry, noise)
             statistics = nnx.state(model, nnx.Not(nnx.Param))
             return value, Gradients({"loss": value}, printed, carry, statistics)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from parity.check import Check
 from parity.original import Original
+from parity.originals.recorded_system import RecordedSystem
 from parity.rungs import (
     accuracy,
     forward,
@@ -13,6 +14,7 @@ from parity.rungs import (
     optimiser,
     pixels,
     recipe_program,
+    recorded_systems,
     small_systems,
     structure,
     trajectory,
@@ -20,6 +22,8 @@ from parity.rungs import (
 )
 from parity.system_case import SystemOriginal
 from parity.systems.registry import SMALL_SYSTEMS, SYSTEMS, matches_name
+
+AnyOriginal = Original | SystemOriginal | RecordedSystem
 
 _RUNGS: Sequence[Callable[[Original], Iterator[Check]]] = (
     structure.checks,
@@ -36,7 +40,7 @@ _RUNGS: Sequence[Callable[[Original], Iterator[Check]]] = (
 )
 
 
-def originals(only: str | None = None) -> list[Original | SystemOriginal]:
+def originals(only: str | None = None) -> list[AnyOriginal]:
     """The originals on today's software and on that of 2018.
 
     Args:
@@ -46,7 +50,7 @@ def originals(only: str | None = None) -> list[Original | SystemOriginal]:
         OriginalError: If a recording is absent or damaged, or if Keras runs on another backend than
             TensorFlow.
     """
-    makers: list[tuple[str, Callable[[], Sequence[Original | SystemOriginal]]]] = [
+    makers: list[tuple[str, Callable[[], Sequence[AnyOriginal]]]] = [
         *((case.name, make) for case, make in SYSTEMS),
         *((case.name, make) for case, make in SMALL_SYSTEMS),
     ]
@@ -58,12 +62,14 @@ def originals(only: str | None = None) -> list[Original | SystemOriginal]:
     ]
 
 
-def checks(every: Sequence[Original | SystemOriginal]) -> list[Check]:
+def checks(every: Sequence[AnyOriginal]) -> list[Check]:
     """The ladder, from the lowest rung to the highest."""
     found: list[Check] = []
     for original in every:
         if isinstance(original, SystemOriginal):
             found += small_systems.checks(original)
+        elif isinstance(original, RecordedSystem):
+            found += recorded_systems.checks(original)
         else:
             found += (check for rung in _RUNGS for check in rung(original))
     return sorted(found, key=lambda check: check.rung)

@@ -29,8 +29,8 @@ from parity.rungs.initialisation import (
 from parity.system_case import Arrays, Step, SystemCase, SystemOriginal
 
 # float64: sums of at most a few hundred terms of order one, each rounded by 1e-16; float32: 6e-8.
-_BOUNDS = {"float64": 1e-12, "float32": 1e-5}
-_BECAUSE = {
+BOUNDS = {"float64": 1e-12, "float32": 1e-5}
+BECAUSE = {
     "float64": "rounding of sums of a few hundred terms is 1e-14; the smallest fault is 1e-3",
     "float32": "rounding of sums of a few hundred terms is 1e-6",
 }
@@ -77,8 +77,8 @@ def checks(original: SystemOriginal) -> Iterator[Check]:
             yield original.check(
                 rung,
                 dtype,
-                bound=_BOUNDS[dtype],
-                because=_BECAUSE[dtype],
+                bound=BOUNDS[dtype],
+                because=BECAUSE[dtype],
                 run=functools.partial(compared_on, original, dtype),
                 quick=dtype == "float64",
             )
@@ -87,8 +87,8 @@ def checks(original: SystemOriginal) -> Iterator[Check]:
             yield original.check(
                 rung,
                 "float32, saturated",
-                bound=_BOUNDS["float32"],
-                because=_BECAUSE["float32"],
+                bound=BOUNDS["float32"],
+                because=BECAUSE["float32"],
                 run=functools.partial(compared_on, original, "float32", saturated=True),
                 quick=True,
             )
@@ -127,7 +127,8 @@ def _initial(
     return compared(_own_summaries(creator, port.variant), theirs(), sizes)
 
 
-def _model(port: System, weights: Arrays, dtype: str) -> nnx.Module:
+def loaded(port: System, weights: Arrays, dtype: str) -> nnx.Module:
+    """The port's model with these weights in `dtype`."""
     # Only shapes are needed; all weights are loaded, running statistics too.
     model: nnx.Module = nnx.eval_shape(lambda: port.build(rngs=nnx.Rngs(0)))
     port.load_original(model, {name: value.astype(dtype) for name, value in weights.items()})
@@ -183,7 +184,7 @@ def _outputs(original: SystemOriginal, dtype: str, port: System) -> Comparison:
     case = original.case
     theirs = _their_outputs(original, dtype)
     with pinned(dtype):
-        ours = port.outputs(_model(port, case.weights, dtype), _cast(case.batch, dtype))
+        ours = port.outputs(loaded(port, case.weights, dtype), cast(case.batch, dtype))
         return compare({name: np.asarray(value) for name, value in ours.items()}, theirs)
 
 
@@ -203,7 +204,7 @@ def _gradients(
     chosen = _chosen(case, saturated)
     with pinned(dtype):
         by_batch = nnx.jit(port.batch_gradients)(
-            _model(port, chosen, dtype), _cast(case.batch, dtype)
+            loaded(port, chosen, dtype), cast(case.batch, dtype)
         )
         ours = {**gradients} | {name: np.asarray(value) for name, value in by_batch.items()}
     expected = {name: theirs[name] for name in case.weights}
@@ -217,11 +218,11 @@ def _losses_and_gradients(
     """The port's losses; its gradients and running statistics; all of the original's."""
     case = original.case
     with pinned(dtype):
-        graph, state = port.state(_model(port, _chosen(case, saturated), dtype))
+        graph, state = port.state(loaded(port, _chosen(case, saturated), dtype))
         if case.carry is not None:
             state = state._replace(carry=jnp.asarray(case.carry.astype(dtype)))
         gradients, found = jax.jit(functools.partial(port.gradients, graph))(
-            state, _cast(case.batch, dtype), _cast(case.noise, dtype)
+            state, cast(case.batch, dtype), cast(case.noise, dtype)
         )
         named = port.to_original(nnx.merge(graph, gradients, found.statistics))
         losses = {name: np.asarray(value) for name, value in found.losses.items()}
@@ -240,11 +241,11 @@ def _random_gradients(case: SystemCase) -> Iterator[Arrays]:
 def _optimiser(original: SystemOriginal, port: System) -> Comparison:
     case = original.case
     with pinned("float64"):
-        graph, state = port.state(_model(port, case.weights, "float64"))
+        graph, state = port.state(loaded(port, case.weights, "float64"))
         params, opt_state = state.params, state.opt_state
         update = jax.jit(port.optimizer().update)
         for one in _random_gradients(case):
-            given = nnx.state(_model(port, one, "float64"), nnx.Param)
+            given = nnx.state(loaded(port, one, "float64"), nnx.Param)
             updates, opt_state = update(given, opt_state, params)
             params = optax.apply_updates(params, updates)
         ours = port.to_original(nnx.merge(graph, params, state.statistics))
@@ -258,10 +259,10 @@ def _trajectory(original: SystemOriginal, port: System) -> Comparison:
     losses = theirs.pop("loss")
     orders = list(itertools.islice(port.orders(_length(examples), 5), case.epochs))
     with pinned("float64"):
-        graph, state = port.state(_model(port, case.weights, "float64"))
+        graph, state = port.state(loaded(port, case.weights, "float64"))
         rows, rest, sizes = divide(orders, case.batch_size or port.batch_size)
         (state, _), taken = epochs_function(port, graph)(
-            state, _cast(examples, "float64"), rows, rest, jax.random.key(5), jnp.int32(0)
+            state, cast(examples, "float64"), rows, rest, jax.random.key(5), jnp.int32(0)
         )
         ours = port.to_original(nnx.merge(graph, state.params, state.statistics))
         printed = np.array([port.printed(epoch, sizes) for epoch in np.asarray(taken)])
@@ -301,7 +302,7 @@ def _as_float64(values: np.ndarray) -> np.ndarray:
     return values.astype("float64") if np.issubdtype(values.dtype, np.floating) else values
 
 
-def _cast(arrays: Any, dtype: str) -> Any:
+def cast(arrays: Any, dtype: str) -> Any:
     """The arrays in `dtype` where they are of floating point."""
 
     def cast(value: Any) -> Any:

@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from chifoumi_jax import systems
+from parity.originals.recorded_system import PYTORCH, RecordedSystem
 from parity.system_case import SystemCase, SystemOriginal
 from parity.systems.digits import images, linear_weights
+from reference.legacy import systems_golden, systems_inputs
 
 
 def _weights() -> dict[str, np.ndarray]:
@@ -44,8 +46,24 @@ _CASE = SystemCase(
 CASES = (_CASE,)
 
 
-def originals(case: SystemCase) -> list[SystemOriginal]:
-    """Today's PyTorch; imports it."""
+def _recorded(case: SystemCase) -> RecordedSystem:
+    pictures, labels = systems_inputs.attacked_pictures()
+    return RecordedSystem(
+        name=PYTORCH,
+        case=case,
+        recording=systems_golden.load("fgsm"),
+        weights=systems_inputs.weights("fgsm"),
+        batch={"images": pictures[:, 0], "labels": labels.astype(np.int32)},
+        outputs={"output": "output"},
+        # The study trained nothing, so that only the gradient by the images was recorded.
+        losses={},
+        gradients={},
+        batch_gradients={"images": "gradient"},
+    )
+
+
+def originals(case: SystemCase) -> list[SystemOriginal | RecordedSystem]:
+    """Today's PyTorch and that of 2018; imports the former."""
     from parity.originals.fgsm import FGSMOriginal
 
-    return [FGSMOriginal(case)]
+    return [FGSMOriginal(case), _recorded(case)]

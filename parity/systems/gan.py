@@ -8,9 +8,10 @@ import numpy as np
 
 from chifoumi_jax import systems
 from chifoumi_jax.systems.gan import Noise
+from parity.originals.recorded_system import KERAS, RecordedSystem
 from parity.system_case import SystemCase, SystemOriginal
 from parity.systems.digits import images
-from reference.legacy import systems_inputs
+from reference.legacy import systems_golden, systems_inputs
 
 _IMAGES = 16
 _UNITS = (1024, 512, 256)
@@ -87,8 +88,45 @@ _CASE = SystemCase(
 CASES = (_CASE,)
 
 
-def originals(case: SystemCase) -> list[SystemOriginal]:
-    """Today's Keras with the formulas of 2018; imports it."""
+def _recorded_masks(recording: systems_golden.Recording, part: str, count: int) -> tuple[Any, ...]:
+    packed = (recording[f"float64/dropout/{part}/masks/{place}"] for place in range(3))
+    return tuple(np.unpackbits(one, axis=1)[:count] == 1 for one in packed)
+
+
+def _recorded(case: SystemCase) -> RecordedSystem:
+    recording, count = systems_golden.load("gan"), systems_inputs.BATCHES["gan"][0]
+    codes, generator_codes = (
+        systems_inputs.normals(f"gan {name} 0", (count, 100)) for name in "DG"
+    )
+    # Keras' generator was trained by a function of the whole, which it called GAN.
+    functions = {"discriminator": "discriminator", "generator": "gan"}
+    return RecordedSystem(
+        name=KERAS,
+        case=case,
+        recording=recording,
+        weights={
+            f"{network}/{name}": value
+            for network in ("generator", "discriminator")
+            for name, value in systems_inputs.weights(f"gan/{network}").items()
+        },
+        batch={"images": systems_inputs.signed(systems_inputs.pictures("gan 0", count))},
+        noise=Noise(
+            codes,
+            _recorded_masks(recording, "discriminator", 2 * count),
+            generator_codes,
+            _recorded_masks(recording, "gan", count),
+        ),
+        losses={name: f"dropout/{part}/loss" for name, part in functions.items()},
+        gradients={
+            f"{name}/": f"dropout/{part}/gradient/" for name, part in functions.items()
+        },
+        # The masks of float32 are others.
+        gradient_dtypes=("float64",),
+    )
+
+
+def originals(case: SystemCase) -> list[SystemOriginal | RecordedSystem]:
+    """Today's Keras with the formulas of 2018, and Keras of 2018; imports the former."""
     from parity.originals.gan import GANOriginal
 
-    return [GANOriginal(case)]
+    return [GANOriginal(case), _recorded(case)]

@@ -11,6 +11,7 @@ from parity.candidate import Candidate
 from parity.case import Case
 from parity.comparison import Comparison, compare
 from parity.original import Original
+from parity.originals.recorded_system import RecordedSystem
 from parity.system_case import SystemCase, SystemOriginal
 from parity.systems import study_cnn, study_mlp
 
@@ -24,14 +25,14 @@ SYSTEMS: tuple[tuple[Case, Callable[[], list[Original]]], ...] = (
 """Each port, and a function that makes its originals and imports their frameworks."""
 
 
-def _small_systems() -> Iterator[tuple[SystemCase, Callable[[], list[SystemOriginal]]]]:
+def _small_systems() -> Iterator[tuple[SystemCase, Callable[[], list[SystemOriginal | RecordedSystem]]]]:
     for name in systems.small_names():
         module = import_module(f"parity.systems.{name.replace('-', '_')}")
         for case in module.CASES:
             yield case, functools.partial(module.originals, case)
 
 
-SMALL_SYSTEMS: tuple[tuple[SystemCase, Callable[[], list[SystemOriginal]]], ...] = tuple(
+SMALL_SYSTEMS: tuple[tuple[SystemCase, Callable[[], list[SystemOriginal | RecordedSystem]]], ...] = tuple(
     _small_systems()
 )
 """The same for the study's small systems: `parity/systems/NAME.py` for each name."""

@@ -6,7 +6,9 @@ import numpy as np
 
 from chifoumi_jax import systems
 from chifoumi_jax.systems.sine_denoiser import curves
-from parity.system_case import SystemCase, SystemOriginal
+from parity.originals.recorded_system import PYTORCH, RecordedSystem, Training
+from parity.system_case import Step, SystemCase, SystemOriginal
+from reference.legacy import systems_golden, systems_inputs
 
 _PORT = systems.get("sine-denoiser")
 
@@ -49,8 +51,26 @@ def _case(variant: str) -> SystemCase:
 CASES = tuple(_case(variant) for variant in _PORT.variants)
 
 
-def originals(case: SystemCase) -> list[SystemOriginal]:
-    """Today's PyTorch with Adam of 2018; imports it."""
+def _recorded(case: SystemCase) -> RecordedSystem:
+    variant = case.port.variant
+    noisy, clean = (values[..., 0] for values in systems_inputs.denoiser_batch())
+    batch = {"noisy": noisy, "clean": clean}
+    return RecordedSystem(
+        name=PYTORCH,
+        case=case,
+        recording=systems_golden.load("sine-denoiser").of(variant),
+        weights=systems_inputs.weights(f"sine-denoiser/{variant}"),
+        batch=batch,
+        outputs={"output": "output"},
+        training=Training(
+            steps=[Step(batch, ())] * 5,
+            bound=(1e-9, "5 updates through 100 time steps each; measured TODO"),
+        ),
+    )
+
+
+def originals(case: SystemCase) -> list[SystemOriginal | RecordedSystem]:
+    """Today's PyTorch with Adam of 2018, and PyTorch of 2018; imports the former."""
     from parity.originals.sine_denoiser import SineDenoiserOriginal
 
-    return [SineDenoiserOriginal(case)]
+    return [SineDenoiserOriginal(case), _recorded(case)]

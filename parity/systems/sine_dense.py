@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from chifoumi_jax import systems
+from parity.originals.recorded_system import KERAS, RecordedSystem, Training
 from parity.system_case import SystemCase, SystemOriginal
+from reference.legacy import systems_golden, systems_inputs
 
 
 def _weights() -> dict[str, np.ndarray]:
@@ -30,8 +32,27 @@ _CASE = SystemCase(
 CASES = (_CASE,)
 
 
-def originals(case: SystemCase) -> list[SystemOriginal]:
-    """Today's Keras; imports TensorFlow."""
+def _recorded(case: SystemCase) -> RecordedSystem:
+    recording = systems_golden.load("sine-dense")
+    x, y = systems_inputs.sine_points()
+    return RecordedSystem(
+        name=KERAS,
+        case=case,
+        recording=recording,
+        weights=systems_inputs.weights("sine-dense"),
+        batch={"x": x, "y": y},
+        outputs={"output": "output"},
+        training=Training(
+            orders=recording["order"],
+            losses="fit/loss",
+            weights="fit/weights/",
+            bound=(1e-12, "126 updates; rounding is 1e-16; measured TODO"),
+        ),
+    )
+
+
+def originals(case: SystemCase) -> list[SystemOriginal | RecordedSystem]:
+    """Today's Keras, which imports TensorFlow, and that of 2018."""
     from parity.originals.sine_dense import SineDenseOriginal
 
-    return [SineDenseOriginal(case)]
+    return [SineDenseOriginal(case), _recorded(case)]

@@ -67,6 +67,14 @@ class Recording:
             raise RecordingError(f"no recording begins with {prefix}")
         return found
 
+    def of(self, variant: str) -> Recording:
+        """The results of one variant of the system.
+
+        Raises:
+            RecordingError: If there is none.
+        """
+        return dataclasses.replace(self, arrays=self.under(f"{variant}/"))
+
 
 def load(system: str) -> Recording:
     """The recording of a system.
