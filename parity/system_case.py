@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,10 @@ class SystemCase:
         epochs: Number of epochs of the training that is compared step by step.
         trajectory_bound: The largest difference after that training, relative to the movement of
             the weights, and its reason.
+        float32_gradients: The largest error of the port's float32 gradients from the original's in
+            float64, and its reason, where the original's own in float32 are too far off; None to
+            compare both in float32.
+        long: Rungs that take so long that `make test` leaves them out.
     """
 
     port: System
@@ -49,6 +53,8 @@ class SystemCase:
     batch_size: int | None = None
     epochs: int
     trajectory_bound: tuple[float, str]
+    float32_gradients: tuple[float, str] | None = None
+    long: Collection[int] = ()
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from parity.faults.plain_cnn import PlainCNN
 from parity.faults.planted import Fault, detect, planted_faults
 from parity.rungs import ladder
 from parity.rungs.trajectory import distance_ratios
-from parity.systems.registry import CASES, PORTS
+from parity.systems.registry import CASES, PORTS, SMALL_SYSTEMS
 from parity.verdicts import explain
 
 
@@ -71,7 +71,10 @@ def test_the_plain_network_without_a_fault_passes(check: Check) -> None:
 
 
 def test_every_original_has_every_rung_without_the_long_checks() -> None:
-    ladder = [check for check in LADDER if not check.long]
+    left_out = {(case.name, rung) for case, _ in SMALL_SYSTEMS for rung in case.long}
+    ladder = [
+        check for check in LADDER if not check.long or (check.candidate, check.rung) in left_out
+    ]
     recorded = {name for name, case in CASES.items() if case.recorded_sizes}
     assert {"study-cnn", "study-mlp", "study-mlp-v21"} <= recorded
     of_2018 = {"Keras 2.2.4 on TensorFlow 1.12.0", "PyTorch 1.0.0"}

@@ -97,7 +97,7 @@ def test_rmsprop_is_that_of_keras_2_2_4(dtype: str) -> None:
 
 def test_moving_statistics_forget_their_initial_values() -> None:
     norm, rng = BatchNorm(1), np.random.default_rng(0)
-    norm.train()
+    norm.use_running_average = False
     batches = [jnp.asarray(rng.normal(3, 2, (2, 4, 4, 1)), jnp.float32) for _ in range(3)]
     for updates, batch in enumerate(batches):
         norm(batch, updates)

@@ -31,16 +31,18 @@ CHANNELS = (32, 32, 64, 64, 128, 128, 256, 256, 128, 128, 64, 64, 32, 32)
 POOLED, UPSAMPLED = (2, 4), (12, 14)
 VALIDATION_SHARE, SPLIT_SEED = 0.2, 13
 NOISE, NOISE_SEED = 0.5, 0
-# What the study printed by epoch: the training loss, then that of the validation images, × 1e-4.
+# What the study printed by epoch, × 1e-4: the training loss, then that of the validation images.
+# fmt: off
 _PLAIN = (
     (197, 51, 36, 30, 25, 22, 20, 19, 17, 16, 15, 15, 14, 13, 13, 12, 12, 12, 11, 11),
     (125, 85, 37, 43, 27, 25, 24, 17, 27, 18, 20, 15, 18, 19, 16, 24, 16, 14, 11, 11),
 )
 _DENOISER = (
     (355, 150, 126, 114, 107, 101, 96, 92, 89, 85, 82, 79, 76, 73, 70, 68, 65, 63, 61, 59),
-    (217, 135, 142, 111, 117, 122, 106, 105, 105, 103, 108, 113, 109, 103, 101, 106, 106, 106, 105)
-    + (104,),
+    (217, 135, 142, 111, 117, 122, 106, 105, 105, 103,
+     108, 113, 109, 103, 101, 106, 106, 106, 105, 104),
 )
+# fmt: on
 _EVALUATED = 500
 _DRAWN = slice(10, 20)
 
@@ -238,7 +240,9 @@ class ConvAutoencoderSystem(system.System):
         clean, noisy = (
             jnp.asarray(data.test[name][_DRAWN]) for name in ("test_targets", "test_images")
         )
-        rows = [clean, noisy, model(noisy), model(clean)] if self.denoises else [clean, model(clean)]
+        rows = (
+            [clean, noisy, model(noisy), model(clean)] if self.denoises else [clean, model(clean)]
+        )
         pictures.grid(folder / "reconstructions.png", rows)
         names = {"loss": "training", "validation_loss": "validation"}
         study = {
@@ -253,6 +257,7 @@ class ConvAutoencoderSystem(system.System):
         found: dict[str, Weight] = {}
         for number, convolution in enumerate(model.convolutions, start=1):
             name = f"conv2d_{number}"
+            assert convolution.bias is not None
             found[f"{name}/kernel"] = Weight(convolution.kernel)
             found[f"{name}/bias"] = Weight(convolution.bias)
             if number <= len(CHANNELS):
@@ -275,7 +280,8 @@ def _mean_loss(model: nnx.Module, images: np.ndarray, targets: np.ndarray) -> fl
     total = 0.0
     for start in range(0, len(images), _EVALUATED):
         rows = slice(start, start + _EVALUATED)
-        total += float(_loss(model, images[rows], targets[rows])) * len(images[rows])
+        given = jnp.asarray(images[rows]), jnp.asarray(targets[rows])
+        total += float(_loss(model, *given)) * len(given[0])
     return total / len(images)
 
 

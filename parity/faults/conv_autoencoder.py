@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 from unittest import mock
 
 import jax
@@ -13,7 +13,6 @@ from flax import nnx
 
 from chifoumi_jax.systems import conv_autoencoder, system
 from chifoumi_jax.systems.keras_layers import BatchNorm, Conv
-from chifoumi_jax.systems.keras_rmsprop import keras_rmsprop
 from chifoumi_jax.systems.system import System
 
 
@@ -165,4 +164,4 @@ class _Restarted(conv_autoencoder.ConvAutoencoderSystem):
 
 
 class _Permuted(conv_autoencoder.ConvAutoencoderSystem):
-    orders = staticmethod(system.permutations)  # type: ignore[assignment]
+    orders = staticmethod(system.permutations)

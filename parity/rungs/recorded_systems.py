@@ -67,8 +67,8 @@ def _gradients(recorded: RecordedSystem, dtype: str, port: System) -> Comparison
     return compare_digests(gradients, theirs | recorded.under(dtype, recorded.batch_gradients))
 
 
-# The last one's losses and gradients, which two rungs compare.
-@functools.lru_cache(maxsize=1)
+# Two rungs compare the same losses and gradients, one of them after the other rung of all systems.
+@functools.lru_cache(maxsize=16)
 def _differentiated(
     recorded: RecordedSystem, dtype: str, port: System
 ) -> tuple[dict[str, np.ndarray], Arrays]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,12 @@ _OPTIMISER_STEPS = 20
 
 def checks(original: SystemOriginal) -> Iterator[Check]:
     """All rungs of a system, from the lowest to the highest."""
+    long = original.case.long
+    for check in _checks(original):
+        yield dataclasses.replace(check, long=True) if check.rung in long else check
+
+
+def _checks(original: SystemOriginal) -> Iterator[Check]:
     case = original.case
     initial = functools.cache(lambda: summaries(original.initial))
     sizes = {name: value.size for name, value in case.weights.items()}
@@ -74,11 +81,14 @@ def checks(original: SystemOriginal) -> Iterator[Check]:
     )
     for dtype in ("float64", "float32"):
         for rung, compared_on in ((5, _outputs), (6, _loss), (7, _gradients)):
+            bound, because = BOUNDS[dtype], BECAUSE[dtype]
+            if (rung, dtype) == (7, "float32") and case.float32_gradients is not None:
+                bound, because = case.float32_gradients
             yield original.check(
                 rung,
                 dtype,
-                bound=BOUNDS[dtype],
-                because=BECAUSE[dtype],
+                bound=bound,
+                because=because,
                 run=functools.partial(compared_on, original, dtype),
                 quick=dtype == "float64",
             )
@@ -226,6 +236,8 @@ def _losses_and_gradients(
         )
         named = port.to_original(nnx.merge(graph, gradients, found.statistics))
         losses = {name: np.asarray(value) for name, value in found.losses.items()}
+    if case.float32_gradients is not None:
+        dtype = "float64"
     return losses, named, _their_gradients(original, dtype, saturated)
 
 

@@ -117,9 +117,7 @@ def _recorded(case: SystemCase) -> RecordedSystem:
             _recorded_masks(recording, "gan", count),
         ),
         losses={name: f"dropout/{part}/loss" for name, part in functions.items()},
-        gradients={
-            f"{name}/": f"dropout/{part}/gradient/" for name, part in functions.items()
-        },
+        gradients={f"{name}/": f"dropout/{part}/gradient/" for name, part in functions.items()},
         # The masks of float32 are others.
         gradient_dtypes=("float64",),
     )

@@ -25,16 +25,18 @@ SYSTEMS: tuple[tuple[Case, Callable[[], list[Original]]], ...] = (
 """Each port, and a function that makes its originals and imports their frameworks."""
 
 
-def _small_systems() -> Iterator[tuple[SystemCase, Callable[[], list[SystemOriginal | RecordedSystem]]]]:
+def _small_systems() -> Iterator[
+    tuple[SystemCase, Callable[[], list[SystemOriginal | RecordedSystem]]]
+]:
     for name in systems.small_names():
         module = import_module(f"parity.systems.{name.replace('-', '_')}")
         for case in module.CASES:
             yield case, functools.partial(module.originals, case)
 
 
-SMALL_SYSTEMS: tuple[tuple[SystemCase, Callable[[], list[SystemOriginal | RecordedSystem]]], ...] = tuple(
-    _small_systems()
-)
+SMALL_SYSTEMS: tuple[
+    tuple[SystemCase, Callable[[], list[SystemOriginal | RecordedSystem]]], ...
+] = tuple(_small_systems())
 """The same for the study's small systems: `parity/systems/NAME.py` for each name."""
 
 CASES: dict[str, Case] = {case.name: case for case, _ in SYSTEMS}
