@@ -1,6 +1,5 @@
 """The GAN: Keras' formulas of 2018, its recording, the shared Adam, and the scores of samples."""
 
-import functools
 import json
 import shutil
 from pathlib import Path
@@ -97,37 +96,6 @@ def codes_and_images(step: int, dtype: str) -> tuple[np.ndarray, np.ndarray, np.
     shape = (RECORDED_BATCH, 100)
     first, second = (systems_inputs.normals(f"gan {name} {step}", shape) for name in "DG")
     return images.astype(dtype), first.astype(dtype), second.astype(dtype)
-
-
-def recorded_masks(part: str, dtype: str, count: int) -> Any:
-    packed = [RECORDING[f"{dtype}/dropout/{part}/masks/{place}"] for place in range(3)]
-    return tuple(jnp.asarray(np.unpackbits(one, axis=1, count=None)[:count] == 1) for one in packed)
-
-
-def test_losses_and_gradients_with_dropout_are_those_of_keras_2_2_4() -> None:
-    with jax.enable_x64(True):
-        model = SYSTEM.build(rngs=nnx.Rngs(0))
-        weights = {n: v.astype("float64") for n, v in recorded_weights().items()}
-        SYSTEM.load_original(model, weights)
-        graph, state = SYSTEM.state(model)
-        images, codes, generator_codes = codes_and_images(0, "float64")
-        noise = gan.Noise(
-            jnp.asarray(codes),
-            recorded_masks("discriminator", "float64", 2 * RECORDED_BATCH),
-            jnp.asarray(generator_codes),
-            recorded_masks("gan", "float64", RECORDED_BATCH),
-        )
-        gradients, found = jax.jit(functools.partial(SYSTEM.gradients, graph))(
-            state, {"images": jnp.asarray(images)}, noise
-        )
-        named = SYSTEM.to_original(nnx.merge(graph, gradients, found.statistics))
-    for part, network in (("discriminator", "discriminator"), ("gan", "generator")):
-        theirs = RECORDING.under(f"float64/dropout/{part}/")
-        np.testing.assert_allclose(found.losses[network], theirs["loss"], rtol=1e-12)
-        for name, recorded in RECORDING.under(f"float64/dropout/{part}/gradient/").items():
-            ours = systems_inputs.digest(name, named[f"{network}/{name}"])
-            scale = np.abs(recorded).max()
-            np.testing.assert_allclose(ours, recorded, rtol=0, atol=1e-12 * scale, err_msg=name)
 
 
 def test_two_steps_of_both_networks_are_those_of_keras_2_2_4(

