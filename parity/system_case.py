@@ -37,9 +37,8 @@ class SystemCase:
         epochs: Number of epochs of the training that is compared step by step.
         trajectory_bound: The largest difference after that training, relative to the movement of
             the weights, and its reason.
-        float32_gradients: The largest error of the port's float32 gradients from the original's in
-            float64, and its reason, where the original's own in float32 are too far off; None to
-            compare both in float32.
+        gradient_dtypes: The dtypes in which gradients are compared; without "float32" where its
+            rounding decides which path a gradient takes.
         long: Rungs that take so long that `make test` leaves them out.
     """
 
@@ -53,7 +52,7 @@ class SystemCase:
     batch_size: int | None = None
     epochs: int
     trajectory_bound: tuple[float, str]
-    float32_gradients: tuple[float, str] | None = None
+    gradient_dtypes: Collection[str] = ("float64", "float32")
     long: Collection[int] = ()
 
     @property

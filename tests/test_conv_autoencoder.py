@@ -75,7 +75,7 @@ def test_rmsprop_is_that_of_keras_2_2_4(dtype: str) -> None:
             weights = jnp.asarray(optax.apply_updates(weights, updates))
             # Steps of at most 3.2e-3 each, some of which cancel almost wholly.
             rtol = {"float32": 1e-5, "float64": 1e-13}[dtype]
-            atol = 5 * 3.2e-3 * np.finfo(dtype).eps
+            atol = float(5 * 3.2e-3 * np.finfo(dtype).eps)
             np.testing.assert_allclose(np.asarray(weights), row, rtol=rtol, atol=atol)
 
 

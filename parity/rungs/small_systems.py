@@ -81,14 +81,13 @@ def _checks(original: SystemOriginal) -> Iterator[Check]:
     )
     for dtype in ("float64", "float32"):
         for rung, compared_on in ((5, _outputs), (6, _loss), (7, _gradients)):
-            bound, because = BOUNDS[dtype], BECAUSE[dtype]
-            if (rung, dtype) == (7, "float32") and case.float32_gradients is not None:
-                bound, because = case.float32_gradients
+            if rung == 7 and dtype not in case.gradient_dtypes:
+                continue
             yield original.check(
                 rung,
                 dtype,
-                bound=bound,
-                because=because,
+                bound=BOUNDS[dtype],
+                because=BECAUSE[dtype],
                 run=functools.partial(compared_on, original, dtype),
                 quick=dtype == "float64",
             )
@@ -236,8 +235,6 @@ def _losses_and_gradients(
         )
         named = port.to_original(nnx.merge(graph, gradients, found.statistics))
         losses = {name: np.asarray(value) for name, value in found.losses.items()}
-    if case.float32_gradients is not None:
-        dtype = "float64"
     return losses, named, _their_gradients(original, dtype, saturated)
 
 
