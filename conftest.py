@@ -32,6 +32,7 @@ jaxtyping.install_import_hook(
 # The test files that take longest. That of the browser comes early, because it often waits, and at
 # first `make test` also uses the processor for its checks.
 LONGEST = (
+    "test_small_systems.py",
     "test_ladder.py",
     "test_play_browser.py",
     "test_export.py",
@@ -40,6 +41,7 @@ LONGEST = (
     "test_devices.py",
     "test_transfer.py",
     "test_cli.py",
+    "test_systems.py",
     "test_efficientnet_lite.py",
     "test_crossval.py",
     "test_hands.py",

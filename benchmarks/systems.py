@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.measure import BaselineError, Case, Row, run
+from benchmarks.measure import BaselineError, Case, Row, measure_in_turn, run, worker
 
 if TYPE_CHECKING:
     from benchmarks.cases import Settings
@@ -32,13 +32,28 @@ _TINY_DIGITS = 200
 
 
 def systems(settings: Settings) -> Iterator[Case]:
-    """Every variant of every small system."""
+    """Every variant of every small system, and the attack's counts."""
     from chifoumi_jax import systems
 
     for name in settings.systems:
         system = systems.small(name)
         for variant in system.variants:
             yield from _measured(settings, system.of(variant))
+    images = _TINY_DIGITS if settings.tiny else 10_000
+    baselines = {
+        "chifoumi-jax, with compilation": (sys.executable, "counts_chifoumi"),
+        "PyTorch, one image at a time": (settings.baselines_python, "counts_torch"),
+    }
+    yield measure_in_turn(
+        f"fgsm, seven counts of {images:,} images",
+        "s",
+        {
+            name: worker(python, [module, "count", images, 0, 1], {})
+            for name, (python, module) in baselines.items()
+        },
+        settings.rounds,
+        settings.log,
+    )
 
 
 def _measured(settings: Settings, system: System) -> list[Case]:

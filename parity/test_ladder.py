@@ -1,48 +1,20 @@
-from typing import Any
+"""The ladder of the photo classifiers, and what holds for the whole ladder."""
 
 import numpy as np
 import pytest
 
-from chifoumi_jax.systems.system import System
 from parity.check import RUNGS, Check, run_check
 from parity.faults.plain_cnn import PlainCNN
-from parity.faults.planted import Fault, detect, planted_faults
-from parity.rungs import ladder
+from parity.faults.planted import Fault, detect
+from parity.parametrised import FAULTS, LADDER, checks, faults, parameter
 from parity.rungs.trajectory import distance_ratios
 from parity.systems.registry import CASES, PORTS, SMALL_SYSTEMS
 from parity.verdicts import explain
 
-
-def kind(candidate: str) -> str:
-    """A photo classifier's name, or the framework of a small system's original."""
-    port = PORTS[candidate]
-    return port.framework if isinstance(port, System) else candidate
-
-
-def further(check: Check) -> bool:
-    """Whether it is about a small system's further variant, which shares its code with the first.
-
-    Its size is compared in any case.
-    """
-    port = PORTS[check.candidate]
-    return isinstance(port, System) and port.variant != port.variants[0] and check.rung > 1
-
-
-LADDER = ladder.checks(ladder.originals())
-FAULTS = list(planted_faults())
-# The first fault of each rung and photo classifier, and of each rung and small system's framework;
-# together the others take long.
-FIRST = {(fault.rung, kind(fault.candidate)): fault.name for fault in reversed(FAULTS)}.values()
 QUICK = [check for check in LADDER if check.quick and check.candidate == "study-cnn"]
 
 
-def parameter(check: Check, long: bool) -> Any:
-    return pytest.param(check, id=check.title, marks=pytest.mark.long if long else ())
-
-
-@pytest.mark.parametrize(
-    "check", [parameter(check, check.long or further(check)) for check in LADDER]
-)
+@pytest.mark.parametrize("check", checks(small_systems=False))
 def test_rung(check: Check) -> None:
     verdict = run_check(check, PORTS[check.candidate])
     if verdict.status == "ABSENT":
@@ -51,13 +23,7 @@ def test_rung(check: Check) -> None:
     assert verdict.status == "PASS", explain(verdict)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(fault, id=fault.name, marks=() if fault.name in FIRST else pytest.mark.long)
-        for fault in FAULTS
-    ],
-)
+@pytest.mark.parametrize("fault", faults(small_systems=False))
 def test_planted_fault_is_found_by_its_rung(fault: Fault) -> None:
     detection = detect(fault, LADDER)
     assert detection.as_expected, detection.sentence()

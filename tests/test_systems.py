@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -14,7 +15,7 @@ from flax import nnx
 from chifoumi_jax import systems
 from chifoumi_jax.commands import reproduce as command
 from chifoumi_jax.errors import RecipeError, UserError
-from chifoumi_jax.systems import datasets, loop, sine_denoiser, sine_recurrent
+from chifoumi_jax.systems import datasets, fgsm, loop, sine_denoiser, sine_recurrent
 from chifoumi_jax.systems.original import OriginalError, train_original
 from chifoumi_jax.systems.weights import WeightsError
 from chifoumi_jax.training.progress import Stopped
@@ -116,6 +117,47 @@ def test_a_resumed_training_equals_another_bit_for_bit(
         strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+IMAGES = ((2, 28, 28),)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "given", "returned"),
+    [
+        *(("sine-denoiser", one, ((2, 9, 1),), (2, 9, 1)) for one in ("rnn", "birnn", "bigru")),
+        ("sine-recurrent", None, ((9,),), (9,)),
+        ("sine-dense", None, ((2, 1),), (2, 1)),
+        ("fgsm", None, IMAGES, (2, 10)),
+        *(
+            ("conv-autoencoder", one, ((2, 28, 28, 1),), (2, 28, 28, 1))
+            for one in ("plain", "denoiser")
+        ),
+        ("vae", None, (*IMAGES, (2, 20)), ((2, 28, 28), (2, 20), (2, 20))),
+        ("vae", None, IMAGES, ((2, 28, 28), (2, 20), (2, 20))),
+        *(("dense-autoencoder", one, IMAGES, *IMAGES) for one in "123"),
+    ],
+)
+def test_models_take_and_return_the_shapes_of_their_originals(
+    name: str, variant: str | None, given: Any, returned: Any
+) -> None:
+    model = systems.get(name).build(variant=variant, rngs=nnx.Rngs(0))
+    found = jax.eval_shape(model, *(jnp.zeros(shape) for shape in given))
+    assert jax.tree.map(lambda one: one.shape, found) == returned
+    assert {one.dtype for one in jax.tree.leaves(found)} == {jnp.dtype("float32")}
+
+
+def test_a_gan_has_two_models_and_an_attack_has_functions() -> None:
+    gan = systems.get("gan").build(rngs=nnx.Rngs(0))
+    assert jax.eval_shape(gan.generator, jnp.zeros((2, 100))).shape == (2, 28, 28)
+    assert jax.eval_shape(gan.discriminator, jnp.zeros((2, 28, 28))).shape == (2,)
+    model = systems.get("fgsm").build(rngs=nnx.Rngs(0))
+    images, labels = jnp.full((3, 28, 28), 0.5), jnp.arange(3)
+    attacked = systems.fgsm.attack(model, images, labels, 0.25)
+    assert set(np.unique(attacked)) <= {0.25, 0.5, 0.75}
+    counts = systems.fgsm.count_right(model, np.asarray(images), np.asarray(labels), [0.0])
+    # One answer for three equal images with three labels.
+    assert counts == [int(fgsm.predict(model, images)[0] < 3)]
 
 
 def test_ctrl_c_saves_the_epochs_that_are_done(

@@ -39,6 +39,10 @@ def build(checkout: Path, out: Path, **changes: str) -> tuple[Path, str]:
     return built, done.stdout + done.stderr
 
 
+# What only tests use; these files, and those whose names begin with "test_", are not installed.
+TEST_HELPERS = ("conftest.py", "parametrised.py")
+
+
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     packages = {"chifoumi_jax", "parity", "reference"}
@@ -47,14 +51,14 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         path.relative_to(ROOT).as_posix()
         for package in packages
         for path in (ROOT / package).rglob("*.py")
-        if path.name != "conftest.py" and not path.name.startswith("test_")
+        if path.name not in TEST_HELPERS and not path.name.startswith("test_")
     }
     assert sources <= set(names)
     files = ("keras-2.2.4.npz", "torch-1.0.0.json", "systems-keras-2.2.4.npz")
     golden = {f"reference/legacy/golden/{name}" for name in files}
     assert golden | {f"{package}/py.typed" for package in packages} <= set(names)
     assert "chifoumi_jax/reports/page.html.jinja" in names
-    assert not [name for name in names if "/test_" in name]
+    assert not [name for name in names if "/test_" in name or name.endswith(TEST_HELPERS)]
 
 
 def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:

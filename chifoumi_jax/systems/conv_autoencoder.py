@@ -94,16 +94,22 @@ class ConvAutoencoder(nnx.Module):
                 found[f"block_{place // 2}"] = x
         return found | {"output": jax.nn.sigmoid(last(x))[..., 0]}
 
-    def __call__(self, images: Images, updates: Int[Array, ""] | int = 0) -> Images:
+    def reconstruct(self, images: Images, updates: Int[Array, ""] | int = 0) -> Images:
         """The reconstructions; arguments as in `layers`."""
         return self.layers(images, updates)["output"]
+
+    def __call__(
+        self, images: Float[Array, "batch height width 1"]
+    ) -> Float[Array, "batch height width 1"]:
+        """The reconstructions, in the shape that the original takes."""
+        return self.reconstruct(images[..., 0])[..., None]
 
 
 def loss(
     model: ConvAutoencoder, images: Images, targets: Images, updates: Int[Array, ""] | int = 0
 ) -> Float[Array, ""]:
     """The mean squared error of all pixels."""
-    return jnp.square(model(images, updates) - targets).mean()
+    return jnp.square(model.reconstruct(images, updates) - targets).mean()
 
 
 class ConvAutoencoderSystem(system.System):
@@ -240,9 +246,9 @@ class ConvAutoencoderSystem(system.System):
         clean, noisy = (
             jnp.asarray(data.test[name][_DRAWN]) for name in ("test_targets", "test_images")
         )
-        rows = (
-            [clean, noisy, model(noisy), model(clean)] if self.denoises else [clean, model(clean)]
-        )
+        given = (noisy, clean) if self.denoises else (clean,)
+        rows = [clean, noisy] if self.denoises else [clean]
+        rows += [model.reconstruct(images) for images in given]
         pictures.grid(folder / "reconstructions.png", rows)
         names = {"loss": "training", "validation_loss": "validation"}
         study = {

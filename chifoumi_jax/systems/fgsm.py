@@ -243,15 +243,9 @@ class FGSMSystem(system.System):
     def accuracies(
         self, model: LeNet, test: Mapping[str, np.ndarray]
     ) -> Float[np.ndarray, " epsilons"]:
-        """The share of right answers after the attack with each of `EPSILONS`.
-
-        An image that is wrong without an attack counts as wrong, as the study counted.
-        """
-        size = min(_BATCH, len(test["images"]))
-        after = attacks.in_batches(
-            lambda *batch: right_after_fgsm(model, *batch), (test["images"], test["labels"]), size
-        )
-        return (after[0] & after).mean(axis=1)
+        """The share that `count_right` counts for each of `EPSILONS`."""
+        counts = count_right(model, test["images"], test["labels"], EPSILONS)
+        return np.array(counts) / len(test["images"])
 
     def accuracy_under_pgd(
         self, model: LeNet, test: Mapping[str, np.ndarray], *, seed: int = 0
@@ -273,9 +267,7 @@ class FGSMSystem(system.System):
             EPSILON * rng.uniform(-1, 1, shape).astype(np.float32) for _ in range(PGD_RESTARTS)
         )
         size = min(_BATCH, len(images))
-        clean = attacks.in_batches(
-            lambda *batch: right_after_fgsm(model, *batch)[0], (images, labels), size
-        )
+        clean = attacks.in_batches(lambda *batch: _right(model, *batch), (images, labels), size)
         survived = attacks.right_after_all(
             lambda *batch: _right_after_pgd(model, *batch), images, labels, starts, _BATCH
         )
@@ -327,15 +319,74 @@ class FGSMSystem(system.System):
         return conv_weights(model, ("conv1", "conv2")) | linear_weights(model, ("fc1", "fc2"))
 
 
+def attack(
+    model: LeNet,
+    images: Float[Array, "batch 28 28"],
+    labels: Int[Array, " batch"],
+    epsilon: float,
+) -> Float[Array, "batch 28 28"]:
+    """The images after one step of size `epsilon` along the sign of the loss's gradient.
+
+    Args:
+        model: The network.
+        images: Pixels from 0 to 1.
+        labels: The true labels.
+        epsilon: The largest change of a pixel.
+
+    Returns:
+        The attacked images, with pixels from 0 to 1.
+    """
+    attacked, _, _ = _attacked(
+        model, jnp.asarray(images), jnp.asarray(labels), jnp.float32(epsilon)
+    )
+    return attacked
+
+
+def count_right(
+    model: LeNet,
+    images: Float[np.ndarray, "images 28 28"],
+    labels: Int[np.ndarray, " images"],
+    epsilons: Sequence[float],
+) -> list[int]:
+    """How many images are right after the attack, for each epsilon.
+
+    An image that is wrong without an attack counts as wrong, as the study counted.
+
+    Args:
+        model: The network.
+        images: Pixels from 0 to 1, at least one image.
+        labels: The true labels.
+        epsilons: The largest changes of a pixel.
+    """
+    sizes = jnp.asarray(epsilons, jnp.float32)
+    arrays = (np.asarray(images), np.asarray(labels))
+    right = attacks.in_batches(
+        lambda some, truth: _right_after_fgsm(model, some, truth, sizes),
+        arrays,
+        min(_BATCH, len(labels)),
+    )
+    return [int(count) for count in right.sum(axis=1)]
+
+
 @nnx.jit
-def right_after_fgsm(
+def _right(
     model: LeNet, images: Float[Array, "batch 28 28"], labels: Int[Array, " batch"]
+) -> Bool[Array, " batch"]:
+    return predict(model, images) == labels
+
+
+@nnx.jit
+def _right_after_fgsm(
+    model: LeNet,
+    images: Float[Array, "batch 28 28"],
+    labels: Int[Array, " batch"],
+    epsilons: Float[Array, " epsilons"],
 ) -> Bool[Array, "epsilons batch"]:
-    """Whether each image is right after the attack with each of `EPSILONS`."""
+    """Whether each image is right before the attack and after it, for each epsilon."""
     # One gradient serves all epsilons. They are not in a loop, because XLA would use one core.
     gradient = image_gradient(model)(images, labels)
-    attacked = (attacks.fgsm(lambda *_: gradient, images, labels, e) for e in EPSILONS)
-    return jnp.stack([predict(model, one) == labels for one in attacked])
+    attacked = [attacks.fgsm(lambda *_: gradient, images, labels, e) for e in epsilons]
+    return _right(model, images, labels) & jnp.stack([_right(model, e, labels) for e in attacked])
 
 
 def predict(model: LeNet, images: Float[Array, "batch 28 28"]) -> Int[Array, " batch"]:

@@ -160,9 +160,13 @@ class SineDenoiser(nnx.Module):
         summed = jnp.einsum("thb,h->bt", states, self.weight[...][0])
         return jnp.tanh(summed + self.bias[...])
 
-    def __call__(self, noisy: Float[Array, "batch time"]) -> Float[Array, "batch time"]:
+    def denoise(self, noisy: Float[Array, "batch time"]) -> Float[Array, "batch time"]:
         """The denoised curves."""
         return self.read_out(self.states(noisy))
+
+    def __call__(self, noisy: Float[Array, "batch time 1"]) -> Float[Array, "batch time 1"]:
+        """The denoised curves, in the shape that the original takes."""
+        return self.denoise(noisy[..., 0])[..., None]
 
 
 def _run(
@@ -182,7 +186,7 @@ def loss(
     model: SineDenoiser, noisy: Float[Array, "batch time"], clean: Float[Array, "batch time"]
 ) -> Float[Array, ""]:
     """The mean absolute error of all values."""
-    return jnp.abs(model(noisy) - clean).mean()
+    return jnp.abs(model.denoise(noisy) - clean).mean()
 
 
 @functools.lru_cache(maxsize=2)
@@ -313,7 +317,7 @@ class SineDenoiserSystem(system.System):
         with figure(folder / "denoised.png") as axes:
             axes.plot(noisy, ".", color="0.7", label="with noise")
             axes.plot(clean, color="0.3", linewidth=1, label="without noise")
-            axes.plot(np.asarray(model(jnp.asarray(noisy[None])))[0], label="denoised")
+            axes.plot(np.asarray(model.denoise(jnp.asarray(noisy[None])))[0], label="denoised")
             axes.set(xlabel="time step", ylabel="value", title=f"A curve of the test, {self.label}")
             axes.legend()
         with figure(folder / "loss.png") as axes:

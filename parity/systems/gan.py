@@ -83,6 +83,7 @@ _CASE = SystemCase(
     batch_size=16,
     epochs=7,
     trajectory_bound=(1e-9, "112 updates, 56 of each network"),
+    long=(2,),
 )
 
 CASES = (_CASE,)
